@@ -1,0 +1,30 @@
+# `make run` and `make test` need nothing but Python: they make .venv and install what they use.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+.PHONY: run test lint types clean
+.DELETE_ON_ERROR:
+
+run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
+	$(BIN)/nngeom run task=xor
+
+test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
+	$(BIN)/pytest -q -n 2
+
+lint: $(INSTALLED)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+$(INSTALLED): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:  ## removes what make and the tools made; outputs/ stays
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

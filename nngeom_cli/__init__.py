@@ -1,0 +1,1 @@
+"""nngeom: how training shapes the Riemannian geometry of neural network feature maps."""
