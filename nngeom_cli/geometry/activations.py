@@ -1,0 +1,184 @@
+"""Activations: each with its first two derivatives, in forms that keep their digits where a unit saturates.
+
+Automatic differentiation of `torch.sigmoid` computes y (1 - y), which has no digit left at z = 38; `torch.tanh`'s
+1 - y^2 has none at z = 19. Here every derivative is a product of tails, so its relative error stays within a few units
+in the last place times 1 + |z phi''(z) / phi'(z)|, which is what the rounding of z itself costs.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+__all__ = ["Activation", "get_activation"]
+
+_INV_SQRT_2 = math.sqrt(0.5)
+_SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
+_LARGEST_DEGREE = 150  # (2q - 1)!! leaves float64 beyond it
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation function phi with its derivatives, each elementwise on tensors of any shape.
+
+    Args:
+        name: what a config or a user types.
+        value: z -> phi(z).
+        first: z -> phi'(z).
+        derivatives: z -> (phi'(z), phi''(z)), sharing what the two have in common.
+        odd: whether phi(-z) = -phi(z) up to a constant, so that flipping a unit's sign changes no metric.
+        smooth: whether phi has a second derivative everywhere; curvature means nothing where it has none.
+
+    Example:
+        >>> tanh = get_activation("tanh")
+        >>> tanh.first(torch.tensor(30.0, dtype=torch.float64))
+        tensor(3.5026e-26, dtype=torch.float64)
+    """
+
+    name: str
+    value: Callable[[Tensor], Tensor]
+    first: Callable[[Tensor], Tensor]
+    derivatives: Callable[[Tensor], tuple[Tensor, Tensor]]
+    odd: bool
+    smooth: bool = True
+
+    def second(self, z: Tensor) -> Tensor:
+        """Second derivative phi''(z).
+
+        Args:
+            z: any shape.
+
+        Returns:
+            phi''(z), the shape of `z`; for relu the zero that it is everywhere but at its kink.
+
+        Example:
+            >>> get_activation("sin").second(torch.tensor(0.0))
+            tensor(-0.)
+        """
+        return self.derivatives(z)[1]
+
+
+def _sigmoid_first(z: Tensor) -> Tensor:
+    tail = torch.exp(-z.abs())
+    return tail / (1 + tail).square()
+
+
+def _sigmoid_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+    first = _sigmoid_first(z)
+    return first, -first * torch.tanh(z / 2)  # sigma(-z) - sigma(z) = -tanh(z/2), which keeps its digits near 0
+
+
+def _softplus(z: Tensor) -> Tensor:
+    return torch.relu(z) + torch.log1p(torch.exp(-z.abs()))  # torch's own softplus drops the tail above 20
+
+
+def _softplus_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+    return torch.sigmoid(z), _sigmoid_first(z)
+
+
+def _tanh_first(z: Tensor) -> Tensor:
+    return 4 * _sigmoid_first(2 * z)
+
+
+def _tanh_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+    first = _tanh_first(z)
+    return first, -2 * torch.tanh(z) * first
+
+
+def _erf_first(z: Tensor) -> Tensor:
+    return _SQRT_2_OVER_PI * torch.exp(-z.square() / 2)
+
+
+def _erf_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+    first = _erf_first(z)
+    return first, -z * first
+
+
+def _normal_cdf(z: Tensor) -> Tensor:
+    return torch.erfc(-_INV_SQRT_2 * z) / 2  # erfc, not 1 + erf: the lower tail keeps its digits
+
+
+def _gelu_first(z: Tensor) -> Tensor:
+    return _normal_cdf(z) + z * _erf_first(z) / 2
+
+
+def _gelu_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+    density = _erf_first(z) / 2
+    return _normal_cdf(z) + z * density, density * (2 - z.square())
+
+
+def _silu_first(z: Tensor) -> Tensor:
+    return torch.sigmoid(z) * (1 + z * torch.sigmoid(-z))
+
+
+def _silu_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+    return _silu_first(z), _sigmoid_first(z) * (2 - z * torch.tanh(z / 2))
+
+
+def _step(z: Tensor) -> Tensor:
+    return torch.where(z.isnan(), z, (z > 0).to(z.dtype))
+
+
+_ACTIVATIONS = {
+    activation.name: activation
+    for activation in (
+        Activation(
+            "identity", lambda z: z, torch.ones_like, lambda z: (torch.ones_like(z), torch.zeros_like(z)), odd=True
+        ),
+        # phi'' = 0 wherever it exists: between kinks a layer is affine and R = 0, which says nothing of the kinks
+        Activation("relu", torch.relu, _step, lambda z: (_step(z), torch.zeros_like(z)), odd=False, smooth=False),
+        Activation("sigmoid", torch.sigmoid, _sigmoid_first, _sigmoid_derivatives, odd=True),
+        Activation("softplus", _softplus, torch.sigmoid, _softplus_derivatives, odd=False),
+        Activation("tanh", torch.tanh, _tanh_first, _tanh_derivatives, odd=True),
+        Activation("erf", lambda z: torch.erf(_INV_SQRT_2 * z), _erf_first, _erf_derivatives, odd=True),
+        Activation("gelu", lambda z: z * _normal_cdf(z), _gelu_first, _gelu_derivatives, odd=False),
+        Activation("silu", lambda z: z * torch.sigmoid(z), _silu_first, _silu_derivatives, odd=False),
+        Activation("sin", torch.sin, torch.cos, lambda z: (torch.cos(z), -torch.sin(z)), odd=True),
+    )
+}
+
+
+def _monomial(degree: int) -> Activation:
+    q = degree
+    norm = math.sqrt(math.prod(range(1, 2 * q, 2)))  # sqrt((2q - 1)!!): E[phi(z)^2] = 1 for z ~ N(0, 1)
+
+    def first(z: Tensor) -> Tensor:
+        return q / norm * z ** (q - 1)
+
+    def derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+        return first(z), q * (q - 1) / norm * z ** max(q - 2, 0)
+
+    return Activation(f"monomial{q}", lambda z: z**q / norm, first, derivatives, odd=q % 2 == 1)
+
+
+def get_activation(name: str) -> Activation:
+    """The activation of that name.
+
+    Args:
+        name: identity, relu, sigmoid, softplus, tanh, erf (phi(z) = erf(z / sqrt 2)), gelu (exact, z times the normal
+            distribution function), silu, sin, or monomial<q> with 1 <= q <= 150 (z^q / sqrt((2q - 1)!!), (B.29)).
+            relu has no second derivative at its kink; elsewhere it is 0, so a one-layer relu network has R = 0
+            between the kinks, and R says nothing about the curvature that is concentrated in them.
+
+    Returns:
+        The activation with its derivatives.
+
+    Raises:
+        ValueError: there is none of that name.
+
+    Example:
+        >>> get_activation("monomial2").value(torch.tensor(3.0, dtype=torch.float64))
+        tensor(5.1962, dtype=torch.float64)
+    """
+    if name in _ACTIVATIONS:
+        return _ACTIVATIONS[name]
+    monomial = re.fullmatch(r"monomial([1-9][0-9]{0,2})", name)
+    if monomial and int(monomial[1]) <= _LARGEST_DEGREE:
+        return _monomial(int(monomial[1]))
+    choices = ", ".join(_ACTIVATIONS)
+    raise ValueError(
+        f"`activation` must be one of {choices}, or monomial<q> with 1 <= q <= {_LARGEST_DEGREE}. Got {name!r}."
+    )
