@@ -1,0 +1,281 @@
+"""The config of one run: loading, the checks between its sections, the checkpoint schedule, the hash.
+
+Nothing here imports torch or Hydra: a saved config is checked in the same way as a composed one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from nngeom_cli.errors import ConfigError, did_you_mean, nearest, one_of, require, shown
+from nngeom_cli.schemas import (
+    OPTIMIZERS,
+    PROBES,
+    TASKS,
+    AdamConfig,
+    AdamWConfig,
+    ArchitectureConfig,
+    DigitsConfig,
+    GridConfig,
+    NumbersConfig,
+    OptimizerConfig,
+    PathConfig,
+    ProbeConfig,
+    SgdConfig,
+    SinusoidConfig,
+    TaskConfig,
+    XorConfig,
+)
+
+__all__ = [
+    "AdamConfig",
+    "AdamWConfig",
+    "ArchitectureConfig",
+    "Config",
+    "ConfigError",
+    "DigitsConfig",
+    "GridConfig",
+    "OptimizerConfig",
+    "PathConfig",
+    "ProbeConfig",
+    "SgdConfig",
+    "SinusoidConfig",
+    "TaskConfig",
+    "XorConfig",
+    "checkpoint_epochs",
+    "config_hash",
+    "load_config",
+    "unknown_key",
+]
+
+# Section -> the key that chooses its schema (none: there is only one), and the schemas.
+SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
+    "task": ("name", TASKS),
+    "architecture": (None, {"": ArchitectureConfig}),
+    "optimizer": ("name", OPTIMIZERS),
+    "probe": ("kind", PROBES),
+}
+# Annotation of a schema's field -> what follows "must be", and a way out.
+TYPES = {
+    "int": ("an integer", "Whole numbers have no point and no exponent: 1000."),
+    "int | None": ("an integer, or null", "Whole numbers have no point and no exponent: 12."),
+    "float": ("a number", "For example 0.02 or 1e-4."),
+    "str": ("a name", "`nngeom run --help` lists the choices."),
+    "list[int]": ("a list of integers", "Lists have brackets and no spaces: [8,8]."),
+    "list[float]": ("a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
+    "list[list[int]]": ("a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
+}
+
+
+@dataclass(frozen=True)
+class Config(NumbersConfig):
+    """One run, checked."""
+
+    task: TaskConfig
+    architecture: ArchitectureConfig
+    optimizer: OptimizerConfig
+    probe: ProbeConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        batch_size, size = self.optimizer.batch_size, self.task.size
+        require(
+            batch_size is None or batch_size <= size,
+            "optimizer.batch_size",
+            f"at most {size}, the number of examples of task={self.task.name}",
+            batch_size,
+            "null takes the full batch.",
+        )
+        self._check_probe()
+
+    def _check_probe(self) -> None:
+        task, probe, hidden = self.task, self.probe, self.architecture.hidden
+        require(
+            all(1 <= layer <= len(hidden) for layer in probe.layers),
+            "probe.layers",
+            "[1], the only hidden layer" if len(hidden) == 1 else f"a list of hidden layers, 1 to {len(hidden)}",
+            probe.layers,
+            "The first hidden layer: probe.layers=[1].",
+        )
+        if isinstance(probe.checkpoints, list):
+            require(
+                max(probe.checkpoints, default=0) <= self.optimizer.epochs,
+                "probe.checkpoints",
+                f"at most {self.optimizer.epochs}, the last epoch",
+                probe.checkpoints,
+                "Train longer with optimizer.epochs, or name earlier epochs.",
+            )
+        if isinstance(probe, PathConfig):
+            self._check_path(probe)
+        else:
+            require(
+                task.inputs == 2,
+                "probe.kind",
+                f"path for task={task.name}, whose inputs have {task.inputs} dimensions",
+                probe.kind,
+                f"Choose probe={task.name}.",
+            )
+
+    def _check_path(self, probe: PathConfig) -> None:
+        task, hidden = self.task, self.architecture.hidden
+        count, noun = (task.classes, "classes") if probe.endpoints == "class" else (task.size, "rows")
+        require(
+            all(0 <= end < count for pair in probe.pairs for end in pair),
+            "probe.pairs",
+            f"pairs of {noun} of task={task.name}, 0 to {count - 1}",
+            probe.pairs,
+            f"Choose probe={task.name}, or probe.pairs=[[0,1]].",
+        )
+        rank = min(task.inputs, *hidden[: max(probe.layers)])
+        require(
+            probe.top_k <= rank,
+            "probe.top_k",
+            f"at most {rank}, the rank of the metric (input dimension {task.inputs}, widths {shown(hidden)})",
+            probe.top_k,
+            f"Ask for probe.top_k={rank}.",
+        )
+
+
+def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
+    """Check a composed config, or one read back from a run, and give it types.
+
+    Args:
+        mapping: the sections task, architecture, optimizer, probe, and seed, replicates, device, dtype. A `DictConfig`
+            is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads nothing.
+
+    Returns:
+        The config, with nothing left that can be found wrong without torch.
+
+    Raises:
+        ConfigError: in one line, what is wrong first.
+    """
+    values: dict[str, Any] = _resolved(mapping) if isinstance(mapping, DictConfig) else dict(mapping)
+    _refuse_interpolations(values, "")
+    sections: dict[str, Any] = {}
+    for section, (chooser, schemas) in SECTIONS.items():
+        content = values.pop(section, None)
+        require(isinstance(content, Mapping), section, "a section", content, f"For example {section}=xor.")
+        name = content.get(chooser, "???") if chooser else ""
+        if chooser:
+            key = f"{section}.{chooser}"
+            choices = [str(choice) for choice in schemas]
+            require(name in choices, key, one_of(choices), name, did_you_mean(str(name), choices) or "Choose one.")
+        sections[section] = schemas[name](**_typed(schemas[name], content, section, name))
+    return Config(**_typed(NumbersConfig, values, "", ""), **sections)
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
+    try:
+        values = OmegaConf.to_container(config, resolve=True)
+    except OmegaConfBaseException as error:
+        sentence = str(error).splitlines()[0].rstrip(".")
+        raise ConfigError(
+            f"`{error.full_key}` must be resolvable. Got an interpolation: {sentence}. Mend it."
+        ) from error
+    assert isinstance(values, dict)
+    return {str(key): value for key, value in values.items()}
+
+
+def _refuse_interpolations(value: Any, key: str) -> None:
+    if isinstance(value, Mapping):
+        for name, item in value.items():
+            _refuse_interpolations(item, f"{key}.{name}" if key else str(name))
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_interpolations(item, key)
+    else:
+        require("${" not in str(value), key, "a plain value", value, "A saved config holds no interpolations.")
+
+
+def _typed(schema: type, values: Mapping[str, Any], section: str, name: str) -> dict[str, Any]:
+    """The values of a section, each converted to the type of its field; the key of another schema is refused."""
+    prefix = f"{section}." if section else ""
+    annotations = {field.name: str(field.type) for field in fields(schema)}
+    for key, value in values.items():
+        if key not in annotations:
+            raise unknown_key(f"{prefix}{key}", value, name)
+    for key in annotations:
+        require(values.get(key, "???") != "???", prefix + key, "given", "nothing", "Its default is in conf/.")
+    structure = OmegaConf.structured(schema)
+    typed = {}
+    for key, annotation in annotations.items():
+        try:
+            merged = OmegaConf.merge(structure, {key: values[key]})
+            typed[key] = OmegaConf.to_container(merged, throw_on_missing=False)[key]  # type: ignore[index, call-overload]
+        except (OmegaConfBaseException, MissingMandatoryValue):
+            constraint, way_out = TYPES[annotation]
+            require(False, prefix + key, constraint, values[key], way_out)
+    return typed
+
+
+def _known_keys() -> Iterator[tuple[str, str]]:
+    """Each key of the config as typed, with the kind (sgd, grid, ...) that has it."""
+    for section, (_, schemas) in SECTIONS.items():
+        yield section, ""
+        for name, schema in schemas.items():
+            yield from ((f"{section}.{field.name}", name) for field in fields(schema))
+    yield from ((field.name, "") for field in fields(NumbersConfig))
+    yield "experiment", ""
+
+
+def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
+    """The error for a key that the config does not have: a misspelt one, or one of another task, optimizer or probe.
+
+    Args:
+        key: the key as typed, `optimizer.momentum`.
+        value: what it was given.
+        name: the kind that the run has, `adam`; empty where it is not known.
+
+    Returns:
+        The error, for the caller to raise.
+    """
+    section = key.partition(".")[0]
+    owners = [owner for known, owner in _known_keys() if known == key]
+    if owners:
+        here = f"with {section}.{SECTIONS[section][0]}={name}" if name else "here"
+        return ConfigError(f"`{key}` must be left out {here}. Got {shown(value)}. It is a key of {one_of(owners)}.")
+    known = list(dict.fromkeys(known for known, _ in _known_keys()))
+    leaves = {full.rpartition(".")[2]: full for full in known if "." in full}
+    near = nearest(key, known) or leaves.get(nearest(key, leaves) or "")
+    way_out = f"Did you mean `{near}`?" if near else "`nngeom run --help` lists all keys."
+    return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
+
+
+def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> list[int]:
+    """The epochs at which a run is measured: sorted, unique, 0 and the last always among them.
+
+    Args:
+        spec: a list of epochs, or `{spacing: log | linear, count: N}`. linear divides 0 to `epochs` evenly; log is 0
+            and then geometric from 1 to `epochs`. Epochs are rounded and repeats dropped: at most N of them.
+        epochs: the last epoch, at least 1.
+
+    Returns:
+        Epochs between 0 and `epochs`.
+
+    Example:
+        >>> checkpoint_epochs({"spacing": "log", "count": 5}, 1000)
+        [0, 1, 10, 100, 1000]
+        >>> checkpoint_epochs([200], 1000)
+        [0, 200, 1000]
+    """
+    if not isinstance(spec, Mapping):
+        return sorted({0, *spec, epochs})
+    count = int(spec["count"])
+    if spec["spacing"] == "linear":
+        between = [epochs * step / (count - 1) for step in range(1, count - 1)]
+    else:
+        between = [epochs ** (step / (count - 2)) for step in range(count - 2)]
+    return sorted({0, *map(round, between), epochs})
+
+
+def config_hash(config: Config) -> str:
+    """SHA-256 of the config as canonical JSON, 64 hexadecimal digits: equal configs have equal hashes."""
+    text = json.dumps(asdict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,66 @@
+"""What a user can get wrong, said in one line: key as typed, constraint, value, a way out."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+__all__ = ["ConfigError", "did_you_mean", "nearest", "one_of", "require", "shown"]
+
+
+class ConfigError(ValueError):
+    """A config that cannot be run. `str(error)` is the whole message, one line."""
+
+
+def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str) -> None:
+    """Raise `ConfigError` unless `satisfied`.
+
+    Args:
+        satisfied: whether the constraint holds.
+        key: the config key as a user types it, `optimizer.lr`.
+        constraint: what follows "must be", without a full stop.
+        value: what the key holds.
+        way_out: a sentence that tells what to do instead.
+
+    Raises:
+        ConfigError: `satisfied` is false.
+
+    Example:
+        >>> require(False, "replicates", "at least 1", 0, "Leave it out for 8 networks.")
+        Traceback (most recent call last):
+        ...
+        nngeom_cli.errors.ConfigError: `replicates` must be at least 1. Got 0. Leave it out for 8 networks.
+    """
+    if not satisfied:
+        raise ConfigError(f"`{key}` must be {constraint}. Got {shown(value)}. {way_out}")
+
+
+def shown(value: Any) -> str:
+    """A config value as it would be typed on the command line: null, true, [1,2], {spacing: log}."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(shown(item) for item in value) + "]"
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
+    return str(value) if str(value) else "nothing"
+
+
+def one_of(choices: Iterable[str]) -> str:
+    """`a`, `a or b`, `a, b or c`."""
+    *head, last = list(choices)
+    return f"{', '.join(head)} or {last}" if head else last
+
+
+def nearest(word: str, choices: Iterable[str]) -> str | None:
+    """The choice that `word` is most likely a misspelling of, if any."""
+    return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)), None)
+
+
+def did_you_mean(word: str, choices: Iterable[str]) -> str:
+    """`Did you mean NEAREST?`, or the empty string when nothing is near."""
+    near = nearest(word, choices)
+    return f"Did you mean `{near}`?" if near else ""

@@ -1,0 +1,301 @@
+"""The schemas of a config's sections, one per task, optimizer and probe, with the range of each key.
+
+Each kind has a schema of its own, so that a key of another kind is refused. The schemas hold no defaults: those are
+in conf/.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeAlias
+
+from nngeom_cli.errors import did_you_mean, one_of, require
+
+__all__ = [
+    "ACTIVATIONS",
+    "OPTIMIZERS",
+    "PROBES",
+    "TASKS",
+    "AdamConfig",
+    "AdamWConfig",
+    "ArchitectureConfig",
+    "DigitsConfig",
+    "GridConfig",
+    "NumbersConfig",
+    "OptimizerConfig",
+    "PathConfig",
+    "ProbeConfig",
+    "SgdConfig",
+    "SinusoidConfig",
+    "TaskConfig",
+    "XorConfig",
+]
+
+ACTIVATIONS = ("identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin", "monomial<q>")
+DEVICES = ("auto", "cpu", "cuda", "mps")
+DTYPES = ("float64", "float32")
+LARGEST_SEED = 2**32 - 1  # what every random generator takes
+
+
+@dataclass(frozen=True)
+class XorConfig:
+    """Four points, one linear output (paper, C.1)."""
+
+    name: str
+    inputs: ClassVar[int] = 2
+    outputs: ClassVar[int] = 1
+    classes: ClassVar[int] = 2
+    size: ClassVar[int] = 4
+
+
+@dataclass(frozen=True)
+class SinusoidConfig:
+    """Uniform points on a square, labelled by the side of a sinusoid (paper, C.2)."""
+
+    name: str
+    points: int
+    data_seed: int
+    inputs: ClassVar[int] = 2
+    outputs: ClassVar[int] = 2
+    classes: ClassVar[int] = 2
+
+    def __post_init__(self) -> None:
+        require(self.points >= 1, "task.points", "at least 1", self.points, "The paper draws 400.")
+        _require_seed("task.data_seed", self.data_seed)
+
+    @property
+    def size(self) -> int:
+        """Number of training examples."""
+        return self.points
+
+
+@dataclass(frozen=True)
+class DigitsConfig:
+    """scikit-learn's 8 x 8 handwritten digits, raw pixels."""
+
+    name: str
+    inputs: ClassVar[int] = 64
+    outputs: ClassVar[int] = 10
+    classes: ClassVar[int] = 10
+    size: ClassVar[int] = 1797
+
+
+@dataclass(frozen=True)
+class ArchitectureConfig:
+    """A fully connected network: `hidden` widths, first layer first, and the activation after each of them."""
+
+    hidden: list[int]
+    activation: str
+
+    def __post_init__(self) -> None:
+        key = "architecture.hidden"
+        require(len(self.hidden) > 0, key, "a list of at least one width", self.hidden, f"One layer of 8: {key}=[8].")
+        require(
+            min(self.hidden) >= 1, key, "a list of widths of at least 1", self.hidden, f"One layer of 8: {key}=[8]."
+        )
+        require(
+            self.activation in ACTIVATIONS[:-1] or re.fullmatch(r"monomial[1-9][0-9]*", self.activation) is not None,
+            "architecture.activation",
+            f"one of {', '.join(ACTIVATIONS)}",
+            self.activation,
+            did_you_mean(self.activation, ACTIVATIONS[:-1]) or "monomial3 is the cubic.",
+        )
+
+
+@dataclass(frozen=True)
+class _StepConfig:
+    """What all optimizers share. `batch_size` None is the full batch; `epochs` are passes over the data."""
+
+    name: str
+    lr: float
+    weight_decay: float
+    epochs: int
+    batch_size: int | None
+
+    def __post_init__(self) -> None:
+        key = "optimizer."
+        require(0 < self.lr < math.inf, key + "lr", "a positive number", self.lr, "The paper's XOR uses 0.02.")
+        require(
+            0 <= self.weight_decay < math.inf,
+            key + "weight_decay",
+            "zero or a positive number",
+            self.weight_decay,
+            "0 switches it off.",
+        )
+        require(
+            self.epochs >= 1, key + "epochs", "at least 1", self.epochs, "Each run measures the untrained network too."
+        )
+        require(
+            self.batch_size is None or self.batch_size >= 1,
+            key + "batch_size",
+            "at least 1, or null",
+            self.batch_size,
+            "null takes the full batch.",
+        )
+
+
+@dataclass(frozen=True)
+class SgdConfig(_StepConfig):
+    """Stochastic gradient descent as torch.optim.SGD: momentum without dampening, weight decay as L2."""
+
+    momentum: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(0 <= self.momentum < 1, "optimizer.momentum", "in [0, 1)", self.momentum, "0 switches it off.")
+
+
+@dataclass(frozen=True)
+class AdamConfig(_StepConfig):
+    """Adam as torch.optim.Adam: weight decay is L2, added to the gradient."""
+
+    betas: list[float]
+    eps: float
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            len(self.betas) == 2 and all(0 <= beta < 1 for beta in self.betas),
+            "optimizer.betas",
+            "two numbers in [0, 1)",
+            self.betas,
+            "torch's default is [0.9,0.999].",
+        )
+        require(0 < self.eps < math.inf, "optimizer.eps", "a positive number", self.eps, "torch's default is 1e-8.")
+
+
+@dataclass(frozen=True)
+class AdamWConfig(AdamConfig):
+    """AdamW as torch.optim.AdamW: weight decay is decoupled from the gradient."""
+
+
+@dataclass(frozen=True)
+class _WatchConfig:
+    """What all probes share: the layers (1 is the first hidden one) and the epochs at which they are measured."""
+
+    kind: str
+    layers: list[int]
+    checkpoints: Any  # list[int] or {spacing: log | linear, count: N}: a union that OmegaConf has no schema for
+
+    def __post_init__(self) -> None:
+        way_out = "The first hidden layer: probe.layers=[1]."
+        require(len(self.layers) > 0, "probe.layers", "a list of at least one layer", self.layers, way_out)
+        require(len(set(self.layers)) == len(self.layers), "probe.layers", "without repeats", self.layers, way_out)
+        _require_checkpoints(self.checkpoints)
+
+
+@dataclass(frozen=True)
+class GridConfig(_WatchConfig):
+    """`resolution` x `resolution` points on the square `window` x `window` of a two-dimensional input space."""
+
+    resolution: int
+    window: list[float]
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(self.resolution >= 2, "probe.resolution", "at least 2", self.resolution, "The paper uses 40.")
+        require(
+            len(self.window) == 2 and -math.inf < self.window[0] < self.window[1] < math.inf,
+            "probe.window",
+            "two finite numbers, the lower one first",
+            self.window,
+            "The paper uses [-1.5,1.5].",
+        )
+
+
+@dataclass(frozen=True)
+class PathConfig(_WatchConfig):
+    """`steps` + 1 points on the line between two examples: the first of two classes each, or two dataset rows."""
+
+    pairs: list[list[int]]
+    endpoints: str
+    steps: int
+    top_k: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            len(self.pairs) > 0 and all(len(pair) == 2 and pair[0] != pair[1] for pair in self.pairs),
+            "probe.pairs",
+            "a list of pairs [a,b] with a different from b",
+            self.pairs,
+            "From the first class to the second: probe.pairs=[[0,1]].",
+        )
+        require(
+            self.endpoints in ("class", "index"),
+            "probe.endpoints",
+            "class or index",
+            self.endpoints,
+            "class takes the first example of a class, index a row of the dataset.",
+        )
+        require(self.steps >= 1, "probe.steps", "at least 1", self.steps, "The paper uses 64.")
+        require(self.top_k >= 1, "probe.top_k", "at least 1", self.top_k, "The paper uses 6.")
+
+
+@dataclass(frozen=True)
+class NumbersConfig:
+    """What is in no section. Replicate r is the network that `seed` + r gives alone."""
+
+    seed: int
+    replicates: int
+    device: str
+    dtype: str
+
+    def __post_init__(self) -> None:
+        _require_seed("seed", self.seed)
+        require(self.replicates >= 1, "replicates", "at least 1", self.replicates, "It is the number of networks.")
+        for key, value, choices in (("device", self.device, DEVICES), ("dtype", self.dtype, DTYPES)):
+            way_out = did_you_mean(value, choices) or f"The default is {key}={choices[0]}."
+            require(value in choices, key, one_of(choices), value, way_out)
+        require(
+            (self.device, self.dtype) != ("mps", "float64"),
+            "dtype",
+            "float32 for device=mps, which has no float64",
+            self.dtype,
+            "Curvature needs float64: device=cpu.",
+        )
+
+
+TaskConfig: TypeAlias = XorConfig | SinusoidConfig | DigitsConfig
+OptimizerConfig: TypeAlias = SgdConfig | AdamConfig | AdamWConfig
+ProbeConfig: TypeAlias = GridConfig | PathConfig
+
+TASKS: dict[str, type[TaskConfig]] = {"xor": XorConfig, "sinusoid": SinusoidConfig, "digits": DigitsConfig}
+OPTIMIZERS: dict[str, type[OptimizerConfig]] = {"sgd": SgdConfig, "adam": AdamConfig, "adamw": AdamWConfig}
+PROBES: dict[str, type[ProbeConfig]] = {"grid": GridConfig, "path": PathConfig}
+
+
+def _require_seed(key: str, seed: int) -> None:
+    require(0 <= seed <= LARGEST_SEED, key, f"between 0 and {LARGEST_SEED}", seed, f"The default is {key}=0.")
+
+
+def _require_checkpoints(spec: Any) -> None:
+    key, way_out = "probe.checkpoints", "Write [0,10,100] or {spacing: log, count: 10}."
+    if isinstance(spec, list):
+        whole = all(type(epoch) is int and epoch >= 0 for epoch in spec)
+        require(whole, key, "a list of epochs, 0 or later", spec, way_out)
+        return
+    require(
+        isinstance(spec, dict) and set(spec) == {"spacing", "count"},
+        key,
+        "a list of epochs, or spacing and count",
+        spec,
+        way_out,
+    )
+    require(
+        spec["spacing"] in ("log", "linear"),
+        f"{key}.spacing",
+        "log or linear",
+        spec["spacing"],
+        "log spends most of its checkpoints early.",
+    )
+    count = spec["count"]
+    require(
+        type(count) is int and count >= 2,
+        f"{key}.count",
+        "an integer of at least 2",
+        count,
+        "The first and the last epoch are always among them.",
+    )
