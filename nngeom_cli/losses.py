@@ -1,0 +1,81 @@
+"""The two training losses: value, gradient, prediction and margin of outputs `(replicates, outputs, points)`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+__all__ = ["CrossEntropy", "Loss", "MeanSquaredError"]
+
+
+class Loss(Protocol):
+    """What training and probing ask of a loss. `targets` are the encoded labels, `(..., outputs, points)`."""
+
+    def encode(self, labels: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
+        """Labels `(points,)` as targets `(outputs, points)`."""
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Mean loss over the points, `(replicates,)`."""
+
+    def gradient_(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        """Derivative of sum_p weights_p loss_p, in place of `outputs`; weights `(points,)`, 1/n each for the mean."""
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        """Signed distance in output space from the decision boundary, `(replicates, points)`."""
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        """Predicted class, `(replicates, points)`, int64."""
+
+
+@dataclass(frozen=True)
+class MeanSquaredError:
+    """(o - y)^2 of one linear output o, label y in {0, 1}; class 1 where o > threshold."""
+
+    threshold: float = 0.5
+
+    def encode(self, labels: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
+        if outputs != 1:
+            raise ValueError(f"`outputs` must be 1 for the mean squared error. Got {outputs}. Use CrossEntropy.")
+        return labels.to(dtype)[None]
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (outputs - targets).square().mean(dim=(1, 2))
+
+    def gradient_(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return outputs.sub_(targets).mul_(2 * weights)
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 0] - self.threshold
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return (outputs[:, 0] > self.threshold).long()
+
+
+@dataclass(frozen=True)
+class CrossEntropy:
+    """-log softmax(o)_y of one logit a class: the negative log likelihood of a softmax network.
+
+    The margin is o_1 - o_0 for two classes, and the greatest logit minus the runner-up's for more.
+    """
+
+    def encode(self, labels: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
+        return torch.nn.functional.one_hot(labels, outputs).to(dtype).mT.contiguous()
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return -(outputs.log_softmax(dim=1) * targets).sum(dim=1).mean(dim=1)
+
+    def gradient_(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        torch.softmax(outputs, dim=1, out=outputs)
+        return outputs.sub_(targets).mul_(weights)
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        if outputs.shape[1] == 2:
+            return outputs[:, 1] - outputs[:, 0]
+        first, second = outputs.topk(2, dim=1).values.unbind(dim=1)
+        return first - second
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return outputs.argmax(dim=1)

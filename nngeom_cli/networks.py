@@ -1,0 +1,112 @@
+"""Fully connected networks with a leading replicate axis: parameters, outputs, feature maps."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from nngeom_cli.geometry import Activation, MLPFeatureMap, get_activation
+
+__all__ = ["Network", "initial_network", "padded"]
+
+
+class Network:
+    """`replicates` networks of the same widths; hidden layers with an activation, a linear output layer.
+
+    One affine layer is one product with `(replicates, out, in + 1)` weights, the bias as their last column.
+    All weights are views of one flat vector, on which the optimizer works.
+
+    Args:
+        widths: input dimension, hidden widths, outputs.
+        activation: of every hidden layer.
+        replicates: number of networks.
+
+    Attributes:
+        parameters: every number of every replicate, `(count,)`, padded with zeros.
+        weights: a view per layer, `(replicates, out, in + 1)`.
+    """
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        activation: str | Activation,
+        replicates: int,
+        *,
+        dtype: torch.dtype = torch.float64,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.widths = tuple(widths)
+        self.activation = get_activation(activation) if isinstance(activation, str) else activation
+        self.replicates = replicates
+        count = sum(math.prod(shape) for shape in self.shapes)
+        self.parameters = torch.zeros(padded(count, dtype), dtype=dtype, device=device)
+        self.weights = self.views(self.parameters)
+
+    @property
+    def shapes(self) -> list[tuple[int, int, int]]:
+        """Shape of each layer's weights."""
+        return [(self.replicates, out, into + 1) for into, out in zip(self.widths, self.widths[1:], strict=False)]
+
+    def views(self, flat: Tensor) -> list[Tensor]:
+        """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer."""
+        sizes = [math.prod(shape) for shape in self.shapes]
+        return [part.view(shape) for part, shape in zip(flat[: sum(sizes)].split(sizes), self.shapes, strict=True)]
+
+    def outputs(self, x: Tensor) -> Tensor:
+        """Outputs at points `(points, d)`, as `(replicates, outputs, points)`."""
+        values = x.mT.expand(self.replicates, -1, -1)  # (replicates, d, points)
+        for layer, weights in enumerate(self.weights):
+            values = torch.baddbmm(weights[:, :, -1:], weights[:, :, :-1], values)
+            if layer < len(self.weights) - 1:
+                values = self.activation.value(values)
+        return values
+
+    def feature_map(self, layer: int) -> MLPFeatureMap:
+        """Activation of hidden layer `layer` (the first is 1), divided by the root of its width."""
+        weights = self.weights[:layer]
+        return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], self.activation)
+
+
+def padded(length: int, dtype: torch.dtype) -> int:
+    """The next length that fills whole vector registers (two of 512 bits at a time).
+
+    A vectorised kernel then leaves no remainder to scalar code, which may round differently: the bits of a replicate do
+    not depend on how many others are computed beside it.
+
+    Example:
+        >>> padded(400, torch.float64), padded(12, torch.float64)
+        (400, 16)
+    """
+    lanes = 128 // dtype.itemsize
+    return -(-length // lanes) * lanes
+
+
+def initial_network(
+    widths: Sequence[int],
+    activation: str | Activation,
+    generators: Sequence[torch.Generator],
+    *,
+    dtype: torch.dtype = torch.float64,
+    device: torch.device | str = "cpu",
+) -> Network:
+    """Networks as `torch.nn.Linear` draws them: weights and biases uniform in +-1/sqrt(in), one generator a replicate.
+
+    The numbers are drawn on the CPU, so that a seed means the same network on every device.
+
+    Example:
+        >>> network = initial_network([2, 8, 1], "sigmoid", [torch.Generator().manual_seed(s) for s in (0, 1)])
+        >>> network.outputs(torch.zeros(5, 2, dtype=torch.float64)).shape
+        torch.Size([2, 1, 5])
+    """
+    network = Network(widths, activation, len(generators), dtype=dtype, device=device)
+    for replicate, generator in enumerate(generators):
+        for weights in network.weights:
+            _, out, columns = weights.shape
+            bound = 1 / math.sqrt(columns - 1)
+            weight = torch.empty(out, columns - 1, dtype=dtype).uniform_(-bound, bound, generator=generator)
+            bias = torch.empty(out, 1, dtype=dtype).uniform_(-bound, bound, generator=generator)
+            weights[replicate] = torch.cat([weight, bias], dim=1)
+    return network

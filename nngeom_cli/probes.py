@@ -1,0 +1,142 @@
+"""What is measured at a checkpoint, as labelled arrays: on a grid of the plane, or along paths between two inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from nngeom_cli.config import ConfigError, GridConfig, PathConfig
+from nngeom_cli.geometry import measure, metric_spectrum
+from nngeom_cli.networks import Network
+from nngeom_cli.tasks import Task
+
+__all__ = ["Probe", "make_probe"]
+
+Probe = Callable[[Network], xr.Dataset]
+"""Measures a network as it is now."""
+
+MAX_STORED_POINTS = 1000  # a larger training set is not drawn over a heatmap, so it is not stored beside it
+
+GRID_QUANTITIES = {
+    "log_volume_element": {"long_name": "log volume element log sqrt(det g)", "units": "nats"},
+    "ricci_scalar": {"long_name": "Ricci scalar R", "units": "", "convention": "the unit 2-sphere has R = +2"},
+    "ricci_scalar_error": {"long_name": "estimated rounding error of R", "units": "", "convention": "absolute"},
+    "condition_number": {"long_name": "condition number of the metric", "units": ""},
+}
+
+
+def make_probe(config: GridConfig | PathConfig, task: Task, seed: int) -> Probe:
+    """The probe that a configuration names; replicate r is labelled by its own seed, `seed` + r."""
+    return grid(config, task, seed) if isinstance(config, GridConfig) else path(config, task, seed)
+
+
+def grid(config: GridConfig, task: Task, seed: int) -> Probe:
+    """Volume element, Ricci scalar and margin on a square grid of a two-dimensional input space."""
+    axis = torch.linspace(config.window[0], config.window[1], config.resolution, dtype=torch.float64)
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (y, x, 2)
+    low, high = task.inputs.min(dim=0).values, task.inputs.max(dim=0).values
+    constant: dict[str, Any] = {"x": axis.numpy(), "y": axis.numpy()}
+    if len(task.inputs) <= MAX_STORED_POINTS:
+        constant["input"] = (("point", "feature"), task.inputs.numpy())
+        constant["label"] = ("point", task.labels.numpy())
+
+    def probe(network: Network) -> xr.Dataset:
+        x = points.to(network.parameters)
+        margin = task.loss.margin(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
+        layers = [measure(network.feature_map(layer), x, tuple(GRID_QUANTITIES)) for layer in config.layers]
+        arrays: dict[str, Any] = {"margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"})}
+        for name, attributes in GRID_QUANTITIES.items():
+            stacked = np.stack([array(layer[name]) for layer in layers])
+            arrays[name] = (("layer", "replicate", "y", "x"), stacked, attributes)
+        box = [float(value) for value in (low[0], high[0], low[1], high[1])]
+        return dataset(arrays, constant, network, task, config, seed, box=box)
+
+    return probe
+
+
+def path(config: PathConfig, task: Task, seed: int) -> Probe:
+    """Leading spectrum of the metric and predicted class along straight lines between two training inputs."""
+    rows = torch.tensor([[endpoint_row(task, end, config.endpoints) for end in pair] for pair in config.pairs])
+    start, end = task.inputs[rows].unbind(dim=1)  # (pairs, d)
+    fractions = torch.arange(config.steps + 1, dtype=torch.float64)[:, None] / config.steps
+    points = start[:, None] + fractions * (end - start)[:, None]  # (pairs, steps + 1, d), eq. (C.3)
+    constant: dict[str, Any] = {
+        "endpoint": (("pair", "end", "feature"), task.inputs[rows].numpy()),
+        "endpoint_class": (("pair", "end"), task.labels[rows].numpy()),
+        "endpoint_index": (("pair", "end"), rows.numpy()),
+    }
+
+    def probe(network: Network) -> xr.Dataset:
+        x = points.to(network.parameters)
+        predicted = task.loss.predict(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
+        spectra = np.stack([array(spectrum(network, layer, x, config.top_k + 1)) for layer in config.layers])
+        with np.errstate(divide="ignore"):
+            log_volume = 0.5 * np.log(spectra[..., : config.top_k]).sum(axis=-1)
+        order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
+        arrays: dict[str, Any] = {
+            "log_effective_volume_element": (
+                ("layer", "pair", "replicate", "step"),
+                log_volume.transpose(order),
+                {"long_name": f"log effective volume element, top {config.top_k}", "units": "nats"},
+            ),
+            "spectrum": (
+                ("layer", "pair", "replicate", "step", "k"),
+                spectra.transpose(*order, 4),
+                {"long_name": "leading eigenvalues of the metric", "units": ""},
+            ),
+            "predicted_class": (("pair", "replicate", "step"), predicted.cpu().numpy().transpose(1, 0, 2)),
+        }
+        shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
+        return dataset(arrays, constant, network, task, config, seed, steps=config.steps, top_k=config.top_k, **shape)
+
+    return probe
+
+
+def endpoint_row(task: Task, end: int, endpoints: str) -> int:
+    """Row of the training set that an endpoint names: itself, or the first input of a class."""
+    if endpoints == "index":
+        return end
+    rows = (task.labels == end).nonzero()
+    if len(rows) == 0:
+        raise ConfigError(
+            f"`probe.pairs` must name classes of the training set. Got {end}, which none of its inputs has. "
+            "Choose endpoints with `probe.endpoints=index`."
+        )
+    return int(rows[0])
+
+
+def spectrum(network: Network, layer: int, x: Tensor, count: int) -> Tensor:
+    """The `count` leading eigenvalues of a layer's metric, at most as many as input dimensions; zero past its rank."""
+    count, rank = min(count, network.widths[0]), min(network.widths[: layer + 1])
+    leading = metric_spectrum(network.feature_map(layer), x, min(count, rank))
+    return torch.nn.functional.pad(leading, (0, max(count - rank, 0)))
+
+
+def dataset(
+    arrays: dict[str, Any],
+    constant: dict[str, Any],
+    network: Network,
+    task: Task,
+    config: GridConfig | PathConfig,
+    seed: int,
+    **attributes: Any,
+) -> xr.Dataset:
+    """Measured and constant arrays with the coordinates and attributes that every probe has."""
+    coordinates = {"replicate": seed + np.arange(network.replicates), "layer": np.array(config.layers)}
+    common = {
+        "kind": config.kind,
+        "task": task.name,
+        "activation": network.activation.name,
+        "widths": list(network.widths),
+    }
+    return xr.Dataset(arrays | constant, coords=coordinates, attrs=common | attributes)
+
+
+def array(values: Tensor) -> np.ndarray:
+    """A tensor as a float64 array, whatever its device and dtype."""
+    return values.detach().double().cpu().numpy()

@@ -1,0 +1,217 @@
+"""One run from config to pictures: the only file that sees training, probes, disk and figures."""
+
+from __future__ import annotations
+
+import datetime
+import logging
+import math
+import platform
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from tqdm import tqdm
+
+from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, config_hash
+from nngeom_cli.figures import draw_figures
+from nngeom_cli.networks import initial_network
+from nngeom_cli.probes import make_probe
+from nngeom_cli.store import RunDirectory, load_run
+from nngeom_cli.tasks import Task, make_task
+from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train
+
+__all__ = ["RunError", "resolve_device", "run"]
+
+log = logging.getLogger(__name__)
+
+
+class RunError(RuntimeError):
+    """A run that did not come to a good end, said in one sentence."""
+
+
+def resolve_device(device: str) -> torch.device:
+    """The device that `device` names: `auto` is the GPU if there is one.
+
+    Raises:
+        ConfigError: this machine has no such device.
+    """
+    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    if device == "auto":
+        return torch.device("cuda" if available["cuda"] else "cpu")
+    if not available[device]:
+        raise ConfigError(
+            f"`device` must be a device of this machine. Got {device}, which torch {torch.__version__} does not find. "
+            "Choose device=auto or device=cpu."
+        )
+    return torch.device(device)
+
+
+def run(config: Config, directory: Path, *, command: str) -> None:
+    """Trains, probes at the scheduled epochs, saves everything and draws the figures.
+
+    Args:
+        config: what to run.
+        directory: an existing directory that is the run's alone.
+        command: how to get this run again, for the record.
+
+    Raises:
+        ConfigError: the device does not exist.
+        RunError: a replicate diverged; everything that was measured is on disk.
+    """
+    device = resolve_device(config.device)
+    torch.set_num_threads(1)  # networks this small gain nothing from more, and one thread has the same bits anywhere
+    store = RunDirectory(directory)
+    started = time.time()
+    store.update(status="running", command=command, **provenance(config, device), started=timestamp(started))
+    try:
+        task = make_task(config.task)
+        final = train_and_probe(config, task, device, store)
+        figures = draw_figures(load_run(directory))
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        store.update(status=status, error=f"{type(error).__name__}: {error}", finished=timestamp())
+        raise
+    diverged = [row["replicate"] for row in final if not math.isfinite(row["loss"])]
+    store.update(
+        status="diverged" if diverged else "complete",
+        finished=timestamp(),
+        wall_seconds=round(time.time() - started, 3),
+        replicates=[row | {"loss": row["loss"] if math.isfinite(row["loss"]) else None} for row in final],
+    )
+    report(config, task, final, figures, device, time.time() - started)
+    if diverged:
+        raise RunError(
+            f"The loss of {len(diverged)} of {config.replicates} replicates is not finite at the end (seeds "
+            f"{', '.join(map(str, diverged))}). Lower `optimizer.lr`, which is {config.optimizer.lr:g}."
+        )
+
+
+def train_and_probe(config: Config, task: Task, device: torch.device, store: RunDirectory) -> list[dict[str, Any]]:
+    """Trains to the last epoch, writes each checkpoint; returns the final metrics of each replicate."""
+    network = initial_network(
+        [task.dimension, *config.architecture.hidden, task.outputs],
+        config.architecture.activation,
+        initial_generators(config.seed, config.replicates),
+        dtype=getattr(torch, config.dtype),
+        device=device,
+    )
+    probe = make_probe(config.probe, task, config.seed)
+    epochs = config.optimizer.epochs
+    probed = checkpoint_epochs(config.probe.checkpoints, epochs)
+    record = sorted({*probed, *history_epochs(epochs)})
+    seeds = [config.seed + replicate for replicate in range(config.replicates)]
+    generators = batch_generators(config.seed, config.replicates)
+    final: list[dict[str, Any]] = []
+    with tqdm(total=epochs, unit="epoch", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
+        for checkpoint in train(network, task, config.optimizer, generators, record):
+            store.add_history(checkpoint, seeds)
+            bar.update(checkpoint.epoch - bar.n)
+            bar.set_postfix(loss=f"{np.mean(checkpoint.loss):.4g}", accuracy=f"{np.mean(checkpoint.accuracy):.3f}")
+            if checkpoint.epoch in probed:
+                measured = probe(network)
+                store.write_geometry(checkpoint.epoch, measured)
+                store.write_checkpoint(checkpoint)
+                store.write_history()
+                log.info(
+                    "epoch %d: mean loss %.6g, mean accuracy %.4f",
+                    checkpoint.epoch,
+                    np.mean(checkpoint.loss),
+                    np.mean(checkpoint.accuracy),
+                )
+                if checkpoint.epoch == epochs:
+                    final = metrics(checkpoint, seeds, task)
+                    for note in remarks(measured):
+                        log.warning(note)
+                        bar.write(note)
+    return final
+
+
+def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[dict[str, Any]]:
+    """Loss, accuracy and success of each replicate."""
+    return [
+        {
+            "replicate": seed,
+            "loss": float(loss),
+            "accuracy": float(accuracy),
+            "solved": bool(accuracy >= task.solved_accuracy and math.isfinite(loss)),
+        }
+        for seed, loss, accuracy in zip(seeds, checkpoint.loss, checkpoint.accuracy, strict=True)
+    ]
+
+
+def remarks(measured: xr.Dataset) -> list[str]:
+    """What a reader of the final curvature must know: flat layers, points without a metric, points without a digit."""
+    if "ricci_scalar" not in measured:
+        return []
+    notes = []
+    for layer in measured.layer.values:
+        R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
+        if bool((R == 0).all()):
+            dimension = measured.attrs["widths"][0]
+            notes.append(f"layer {layer} is flat: the feature map is a local diffeomorphism of R^{dimension} (R = 0)")
+        if missing := int(np.isnan(R).sum()):
+            notes.append(f"layer {layer}: no curvature at {missing} of {R.size} points, J is rank deficient there")
+        if unreliable := int((error > 0.1 * abs(R)).sum()):
+            notes.append(f"layer {layer}: no reliable digit of R at {unreliable} of {R.size} points")
+    return notes
+
+
+def report(
+    config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], device: torch.device, seconds: float
+) -> None:
+    """What the user reads when the run is over."""
+    widths = "-".join(map(str, [task.dimension, *config.architecture.hidden, task.outputs]))
+    print(
+        f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
+        f"{config.optimizer.epochs} epochs in {seconds:.1f} s on {device.type}"
+    )
+    accuracies = [f"{row['replicate']}: {row['accuracy']:.3f}" for row in final]
+    for start in range(0, len(accuracies), 8):
+        print(("accuracy by seed  " if start == 0 else " " * 18) + "  ".join(accuracies[start : start + 8]))
+    solved = sum(row["solved"] for row in final)
+    print(f"{solved} of {len(final)} replicates solved the task (accuracy of at least {task.solved_accuracy:g})")
+    for figure in figures:
+        print(f"figure {figure}")
+
+
+def provenance(config: Config, device: torch.device) -> dict[str, Any]:
+    """Where and with what a run was made."""
+    packages = ("nngeom", "torch", "numpy", "hydra-core")
+    return {
+        "config": asdict(config),
+        "config_hash": config_hash(config),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "git": git_commit(),
+        "host": socket.gethostname(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def git_commit() -> dict[str, Any] | None:
+    """Commit of the checkout that this code runs from, and whether it was changed since; None outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def timestamp(seconds: float | None = None) -> str:
+    """An instant (now, if none is given) in ISO format, UTC."""
+    moment = time.time() if seconds is None else seconds
+    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat()

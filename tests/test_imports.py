@@ -1,0 +1,72 @@
+"""The architecture, read from the imports: one direction, Hydra in one place, no torch where nothing is computed."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
+
+# Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
+LEVELS = [
+    {"errors"},
+    {"geometry"},
+    {"config", "tasks", "losses", "networks", "backpropagation", "optimizers"},
+    {"training", "probes"},
+    {"store"},
+    {"boundary", "statistics", "figures", "summary"},
+    {"runner"},
+    {"job", "cli"},
+]
+HYDRA = {"cli", "job"}
+
+
+def modules():
+    return {path: path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in sorted(PACKAGE.rglob("*.py"))}
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            yield node.module or ""
+
+
+def level(part):
+    return next(number for number, parts in enumerate(LEVELS) if part in parts)
+
+
+@pytest.mark.parametrize("path", [path for path, part in modules().items() if part != "__init__"], ids=lambda p: p.stem)
+def test_imports_point_one_way(path):
+    part = modules()[path]
+    for name in imports(path):
+        if name.startswith("nngeom_cli."):
+            imported = name.split(".")[1]
+            assert level(imported) <= level(part), f"{part} imports {imported}"
+            assert part != "geometry" or imported == "geometry", f"geometry imports {imported}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: p.stem)
+def test_only_the_command_line_imports_hydra(path):
+    if modules()[path] not in HYDRA:
+        assert not any(name.split(".")[0] == "hydra" for name in imports(path))
+
+
+@pytest.mark.parametrize(
+    ("module", "absent"),
+    [
+        ("nngeom_cli.cli", ["torch", "hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn"]),
+        ("nngeom_cli.config", ["torch", "hydra", "matplotlib"]),
+        ("nngeom_cli.figures", ["torch", "hydra", "sklearn", "matplotlib.pyplot"]),
+        ("nngeom_cli.store", ["torch", "hydra", "matplotlib"]),
+        ("nngeom_cli.geometry", ["hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn", "scipy"]),
+    ],
+)
+def test_module_does_not_import(module, absent):
+    code = f"import sys, {module}; print(*[name for name in {absent!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == []

@@ -1,0 +1,122 @@
+"""Probes against the geometry library and the network, asked point by point."""
+
+import numpy as np
+import pytest
+import torch
+
+from nngeom_cli.config import ConfigError, DigitsConfig, GridConfig, PathConfig, SinusoidConfig, XorConfig
+from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
+from nngeom_cli.networks import initial_network
+from nngeom_cli.probes import make_probe
+from nngeom_cli.tasks import make_task
+from nngeom_cli.training import initial_generators
+
+GRID = GridConfig(kind="grid", layers=[1, 2], checkpoints=[0], resolution=5, window=[-1.5, 1.5])
+PATH = PathConfig(
+    kind="path", layers=[1], checkpoints=[0], pairs=[[0, 1], [3, 8]], endpoints="class", steps=64, top_k=6
+)
+
+
+def network_for(task, hidden, replicates=2, **options):
+    widths = [task.dimension, *hidden, task.outputs]
+    return initial_network(widths, "sigmoid", initial_generators(7, replicates), **options)
+
+
+@pytest.fixture(scope="module")
+def grid():
+    task = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
+    network = network_for(task, [5, 4])
+    return task, network, make_probe(GRID, task, seed=7)(network)
+
+
+@pytest.fixture(scope="module")
+def path():
+    task = make_task(DigitsConfig("digits"))
+    network = network_for(task, [30])
+    return task, network, make_probe(PATH, task, seed=7)(network)
+
+
+def test_grid_values_are_those_of_the_labelled_point(grid):
+    _, network, measured = grid
+    place = {"x": 0.75, "y": -1.5, "replicate": 8}
+    x = torch.tensor([0.75, -1.5], dtype=torch.float64)
+    for layer in (1, 2):
+        feature_map = network.feature_map(layer)
+        here = measured.sel(**place, layer=layer)
+        assert here.log_volume_element.item() == pytest.approx(log_volume_element(feature_map, x)[1].item(), rel=1e-10)
+        assert here.ricci_scalar.item() == pytest.approx(ricci_scalar(feature_map, x)[1].item(), rel=1e-8)
+        eigenvalues = torch.linalg.eigvalsh(pullback_metric(feature_map, x)[1])
+        assert here.condition_number.item() == pytest.approx((eigenvalues[-1] / eigenvalues[0]).item(), rel=1e-8)
+    margin = network.outputs(x[None])[1, :, 0] @ torch.tensor([-1.0, 1.0], dtype=torch.float64)
+    assert measured.margin.sel(**place).item() == pytest.approx(margin.item(), rel=1e-12)
+
+
+def test_grid_carries_its_labels_and_the_training_set(grid):
+    task, _, measured = grid
+    assert measured.ricci_scalar.dims == ("layer", "replicate", "y", "x")
+    assert measured.replicate.values.tolist() == [7, 8]
+    assert measured.x.values.tolist() == [-1.5, -0.75, 0, 0.75, 1.5]
+    assert (measured.input.values == task.inputs.numpy()).all()
+    assert measured.attrs["widths"] == [2, 5, 4, 2]
+    box = [task.inputs[:, 0].min(), task.inputs[:, 0].max(), task.inputs[:, 1].min(), task.inputs[:, 1].max()]
+    assert measured.attrs["box"] == [value.item() for value in box]
+
+
+def test_a_large_training_set_is_not_stored_beside_the_grid():
+    task = make_task(SinusoidConfig("sinusoid", points=1001, data_seed=0))
+    assert "input" not in make_probe(GRID, task, 0)(network_for(task, [5, 4]))
+
+
+def test_path_walks_from_one_image_to_the_other_in_steps_of_1_64(path):
+    task, network, measured = path
+    first, last = measured.endpoint.sel(pair=1).values
+    assert (first == task.inputs[(task.labels == 3).nonzero()[0, 0]].numpy()).all()
+    assert (last == task.inputs[(task.labels == 8).nonzero()[0, 0]].numpy()).all()
+    assert measured.endpoint_class.values.tolist() == [[0, 1], [3, 8]]
+    x = torch.tensor(first + 17 / 64 * (last - first))
+    here = measured.sel(pair=1, replicate=8, step=17)
+    expected = log_effective_volume_element(network.feature_map(1), x, 6)[1].item()
+    assert here.log_effective_volume_element.item() == pytest.approx(expected, rel=1e-10)
+    assert here.predicted_class.item() == network.outputs(x[None])[1, :, 0].argmax().item()
+    assert measured.sizes["step"] == 65
+
+
+def test_path_keeps_one_eigenvalue_more_than_it_multiplies(path):
+    _, network, measured = path
+    assert measured.sizes["k"] == 7
+    x = torch.tensor(measured.endpoint.values[0, 0])
+    eigenvalues = torch.linalg.eigvalsh(pullback_metric(network.feature_map(1), x)[0]).flip(0)[:7]
+    here = measured.spectrum.sel(pair=0, replicate=7, layer=1, step=0)
+    np.testing.assert_allclose(here, eigenvalues, rtol=1e-8)
+
+
+def test_eigenvalues_past_the_rank_are_zero_and_past_the_dimension_absent():
+    task = make_task(XorConfig("xor"))
+    config = PathConfig(kind="path", layers=[1], checkpoints=[0], pairs=[[0, 1]], endpoints="class", steps=4, top_k=1)
+    narrow = make_probe(config, task, 0)(network_for(task, [1]))
+    assert narrow.spectrum.sizes["k"] == 2
+    assert (narrow.spectrum.isel(k=1) == 0).all()
+    wide = PathConfig(kind="path", layers=[1], checkpoints=[0], pairs=[[0, 1]], endpoints="class", steps=4, top_k=2)
+    assert make_probe(wide, task, 0)(network_for(task, [8])).spectrum.sizes["k"] == 2
+
+
+def test_endpoints_may_be_rows_of_the_training_set():
+    task = make_task(DigitsConfig("digits"))
+    config = PathConfig(kind="path", layers=[1], checkpoints=[0], pairs=[[17, 4]], endpoints="index", steps=2, top_k=6)
+    measured = make_probe(config, task, 0)(network_for(task, [30]))
+    assert measured.endpoint_index.values.tolist() == [[17, 4]]
+    assert (measured.endpoint.values[0] == task.inputs[[17, 4]].numpy()).all()
+
+
+def test_a_class_without_an_input_is_refused():
+    task = make_task(SinusoidConfig("sinusoid", points=1, data_seed=0))
+    config = PathConfig(kind="path", layers=[1], checkpoints=[0], pairs=[[0, 1]], endpoints="class", steps=4, top_k=1)
+    with pytest.raises(ConfigError, match=r"`probe.pairs` must name classes of the training set"):
+        make_probe(config, task, 0)
+
+
+def test_a_float32_network_is_probed_in_float32_and_stored_in_float64():
+    task = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
+    measured = make_probe(GRID, task, 7)(network_for(task, [5, 4], dtype=torch.float32))
+    assert measured.log_volume_element.dtype == np.float64
+    assert np.isfinite(measured.log_volume_element).all()

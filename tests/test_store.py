@@ -1,0 +1,154 @@
+"""What is written is what is read; a file is whole or absent."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import xarray as xr
+
+from nngeom_cli.store import RunDirectory, load_run, written_whole
+from nngeom_cli.training import Checkpoint
+
+
+def checkpoint(epoch):
+    generator = torch.Generator().manual_seed(epoch)
+    weights = [torch.randn(2, 3, 4, generator=generator, dtype=torch.float64) for _ in range(2)]
+    return Checkpoint(
+        epoch,
+        loss=np.array([1 / 3, math.pi]) / (epoch + 1),
+        accuracy=np.array([0.5, 1.0]),
+        weights=weights,
+        optimizer={"velocity": weights[0].flatten(), "steps": torch.tensor(epoch)},
+        generators=torch.stack([generator.get_state()] * 2),
+    )
+
+
+def dataset(epoch):
+    values = np.arange(2 * 2 * 3 * 3, dtype=float).reshape(2, 2, 3, 3) + epoch
+    return xr.Dataset(
+        {
+            "ricci_scalar": (("layer", "replicate", "y", "x"), values, {"convention": "unit 2-sphere has R = +2"}),
+            "input": (("point", "feature"), np.eye(2)),
+        },
+        coords={"replicate": [5, 6], "layer": [1, 2], "x": [-1.0, 0, 1], "y": [-1.0, 0, 1]},
+        attrs={"kind": "grid", "widths": [2, 8, 1]},
+    )
+
+
+@pytest.fixture
+def run(tmp_path):
+    store = RunDirectory(tmp_path)
+    store.update(status="running", config={"seed": 5})
+    for epoch in (0, 10, 200_000):
+        store.add_history(checkpoint(epoch), [5, 6])
+        store.write_geometry(epoch, dataset(epoch))
+        store.write_checkpoint(checkpoint(epoch))
+    store.write_history()
+    store.update(status="complete")
+    return load_run(tmp_path)
+
+
+def test_geometry_is_joined_along_epoch_and_labelled(run):
+    R = run.geometry.ricci_scalar
+    assert R.dims == ("epoch", "layer", "replicate", "y", "x")
+    assert (
+        R.sel(epoch=200_000, layer=2, replicate=6, x=1, y=-1).item() == dataset(200_000).ricci_scalar.values[1, 1, 0, 2]
+    )
+    assert R.attrs["convention"] == "unit 2-sphere has R = +2"
+    assert list(run.geometry.attrs["widths"]) == [2, 8, 1]
+
+
+def test_arrays_without_replicates_are_not_repeated_along_epoch(run):
+    assert run.geometry.input.dims == ("point", "feature")
+
+
+def test_history_is_read_back_to_the_last_digit(run):
+    row = run.history.query("epoch == 10 and replicate == 6").iloc[0]
+    assert row.loss == math.pi / 11
+    assert list(run.history.columns) == ["epoch", "replicate", "loss", "accuracy"]
+
+
+def test_parameters_are_read_back_bit_for_bit(run):
+    for saved, written in zip(run.parameters(10), checkpoint(10).weights, strict=True):
+        assert torch.equal(saved, written)
+
+
+def test_parameters_of_an_epoch_that_was_not_saved_name_those_that_were(run):
+    with pytest.raises(FileNotFoundError, match=r"Got 7\. Choose from 0, 10, 200000\."):
+        run.parameters(7)
+
+
+def test_checkpoint_holds_optimizer_and_generators(run):
+    state = torch.load(run.directory / "checkpoints" / "epoch-000010.pt", weights_only=True)
+    assert int(state["optimizer"]["steps"]) == 10
+    assert state["generators"].dtype == torch.uint8
+
+
+def test_update_keeps_what_was_said_before(run):
+    assert (run.status, run.config) == ("complete", {"seed": 5})
+    assert json.loads((run.directory / "run.json").read_text())["config"] == {"seed": 5}
+
+
+def test_one_checkpoint_has_an_epoch_axis_too(tmp_path):
+    store = RunDirectory(tmp_path)
+    store.update(status="running")
+    store.write_geometry(0, dataset(0))
+    assert load_run(tmp_path).geometry.ricci_scalar.sizes["epoch"] == 1
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / "history.csv"
+    path.write_text("old")
+
+    def write_half():
+        with written_whole(path) as temporary:
+            temporary.write_text("new, but only ha")
+            raise RuntimeError("disk")
+
+    with pytest.raises(RuntimeError, match="disk"):
+        write_half()
+    assert [p.name for p in tmp_path.iterdir()] == ["history.csv"]
+    assert path.read_text() == "old"
+
+
+def test_a_written_file_can_be_read_by_others_as_the_umask_says(tmp_path):
+    with written_whole(tmp_path / "a.txt") as temporary:
+        temporary.write_text("a")
+    (tmp_path / "b.txt").write_text("b")
+    assert (tmp_path / "a.txt").stat().st_mode == (tmp_path / "b.txt").stat().st_mode
+
+
+def test_a_directory_that_is_no_run_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match="must be a run directory"):
+        load_run(tmp_path)
+
+
+def test_a_run_that_was_not_probed_yet_says_so(tmp_path):
+    RunDirectory(tmp_path).update(status="running")
+    with pytest.raises(FileNotFoundError, match="Got none"):
+        _ = load_run(tmp_path).geometry
+
+
+def test_history_of_a_diverged_replicate_keeps_its_nan(tmp_path):
+    store = RunDirectory(tmp_path)
+    store.update(status="running")
+    broken = Checkpoint(1, np.array([np.nan, 1.0]), np.array([0.5, 0.5]), [], {}, torch.empty(0))
+    store.add_history(broken, [0, 1])
+    store.write_history()
+    history = load_run(tmp_path).history
+    assert isinstance(history, pd.DataFrame)
+    assert np.isnan(history.loss[0])
+
+
+def test_reading_geometry_needs_no_torch(run):
+    code = f"""
+import sys
+from nngeom_cli.store import load_run
+print(load_run({str(run.directory)!r}).geometry.ricci_scalar.shape, "torch" in sys.modules)"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "(3, 2, 2, 3, 3) False"

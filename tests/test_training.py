@@ -1,0 +1,246 @@
+"""The written-out gradient and steps against torch.autograd and torch.optim; replicates against runs of their own."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from nngeom_cli.backpropagation import Backpropagation
+from nngeom_cli.config import AdamConfig, AdamWConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
+from nngeom_cli.geometry import get_activation
+from nngeom_cli.losses import CrossEntropy, MeanSquaredError
+from nngeom_cli.networks import Network, initial_network, padded
+from nngeom_cli.optimizers import make_optimizer
+from nngeom_cli.tasks import make_task
+from nngeom_cli.training import Batches, batch_generators, history_epochs, initial_generators, train
+
+ACTIVATIONS = ["identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin", "monomial3"]
+SGD = {"name": "sgd", "lr": 0.05, "weight_decay": 1e-3, "epochs": 200, "batch_size": None, "momentum": 0.9}
+ADAM = {"lr": 0.01, "weight_decay": 0.1, "epochs": 200, "batch_size": None, "betas": [0.9, 0.999], "eps": 1e-8}
+OPTIMIZERS = [
+    (SgdConfig(**SGD), torch.optim.SGD, {"momentum": 0.9}),
+    (SgdConfig(**SGD | {"momentum": 0.0}), torch.optim.SGD, {}),
+    (AdamConfig(name="adam", **ADAM), torch.optim.Adam, {}),
+    (AdamWConfig(name="adamw", **ADAM), torch.optim.AdamW, {}),
+]
+XOR, SINUSOID, DIGITS = XorConfig("xor"), SinusoidConfig("sinusoid", points=50, data_seed=0), DigitsConfig("digits")
+
+
+class Literal(nn.Module):
+    """The network that a user writes, in torch's own modules; parameters of one replicate."""
+
+    def __init__(self, network: Network, replicate: int) -> None:
+        super().__init__()
+        self.activation = network.activation
+        self.layers = nn.ModuleList()
+        for weights in network.weights:
+            _, out, columns = weights.shape
+            layer = nn.Linear(columns - 1, out, dtype=weights.dtype)
+            layer.weight.data.copy_(weights[replicate, :, :-1])
+            layer.bias.data.copy_(weights[replicate, :, -1])
+            self.layers.append(layer)
+
+    def forward(self, x):
+        for layer in self.layers[:-1]:
+            x = self.activation.value(layer(x))
+        return self.layers[-1](x)
+
+    def flat(self) -> torch.Tensor:
+        return torch.cat([torch.cat([p.weight, p.bias[:, None]], dim=1).flatten() for p in self.layers]).detach()
+
+    def gradient(self) -> torch.Tensor:
+        return torch.cat([torch.cat([p.weight.grad, p.bias.grad[:, None]], dim=1).flatten() for p in self.layers])
+
+
+def literal_loss(task, outputs, labels):
+    if isinstance(task.loss, MeanSquaredError):
+        return nn.functional.mse_loss(outputs[:, 0], labels.double())
+    return nn.functional.cross_entropy(outputs, labels)
+
+
+def flat(weights, replicate):
+    return torch.cat([w[replicate].flatten() for w in weights])
+
+
+def relative_error(actual, expected):
+    return ((actual - expected).abs().max() / expected.abs().max()).item()
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("config", [XOR, SINUSOID], ids=["mse", "cross_entropy"])
+def test_gradient_is_that_of_autograd(config, activation):
+    task = make_task(config)
+    network = initial_network([2, 5, 4, task.outputs], activation, initial_generators(3, 3))
+    network.parameters.mul_(3)  # into the curved part of the activations
+    batches = Batches(
+        torch.cat([task.inputs, torch.ones(len(task.inputs), 1)], dim=1),
+        task.loss.encode(task.labels, task.outputs, torch.float64),
+        3,
+        len(task.inputs),
+    )
+    gradient = network.views(Backpropagation(network, task.loss, batches.length)(*batches.whole()))
+    for replicate in range(3):
+        literal = Literal(network, replicate)
+        literal_loss(task, literal(task.inputs), task.labels).backward()
+        assert relative_error(flat(gradient, replicate), literal.gradient()) < 1e-12
+
+
+@pytest.mark.parametrize(("optimizer", "reference", "options"), OPTIMIZERS, ids=["momentum", "sgd", "adam", "adamw"])
+def test_200_steps_are_those_of_torch_optim(optimizer, reference, options):
+    task = make_task(SINUSOID)
+    network = initial_network([2, 8, 8, 2], "sigmoid", initial_generators(0, 2))
+    literals = [Literal(network, replicate) for replicate in range(2)]
+    *_, last = train(network, task, optimizer, batch_generators(0, 2), [0, 200])
+    for replicate, literal in enumerate(literals):
+        steps = reference(literal.parameters(), lr=optimizer.lr, weight_decay=optimizer.weight_decay, **options)
+        for _ in range(200):
+            steps.zero_grad()
+            literal_loss(task, literal(task.inputs), task.labels).backward()
+            steps.step()
+        assert relative_error(flat(last.weights, replicate), literal.flat()) < 1e-10
+        assert last.loss[replicate] == pytest.approx(
+            literal_loss(task, literal(task.inputs), task.labels).item(), rel=1e-10
+        )
+
+
+def test_mini_batches_are_those_of_a_loop_in_the_same_order():
+    task = make_task(SINUSOID)
+    optimizer = AdamConfig(name="adam", **ADAM | {"epochs": 3, "batch_size": 12})  # 50 points: the last batch has 2
+    network = initial_network([2, 6, 2], "tanh", initial_generators(5, 2))
+    literals = [Literal(network, replicate) for replicate in range(2)]
+    *_, last = train(network, task, optimizer, batch_generators(5, 2), [3])
+    for generator, literal, replicate in zip(batch_generators(5, 2), literals, range(2), strict=True):
+        steps = torch.optim.Adam(literal.parameters(), lr=optimizer.lr, weight_decay=optimizer.weight_decay)
+        for _ in range(3):
+            for rows in torch.randperm(50, generator=generator).split(12):
+                steps.zero_grad()
+                literal_loss(task, literal(task.inputs[rows]), task.labels[rows]).backward()
+                steps.step()
+        assert relative_error(flat(last.weights, replicate), literal.flat()) < 1e-10
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize(
+    ("config", "hidden", "batch_size"), [(XOR, [2], None), (SINUSOID, [3, 5], None), (SINUSOID, [7], 12)]
+)
+def test_replicate_is_the_run_of_its_own_seed_bit_for_bit(config, hidden, batch_size, activation):
+    task = make_task(config)
+    optimizer = AdamConfig(name="adam", **ADAM | {"epochs": 20, "batch_size": batch_size})
+
+    def last(seed, replicates):
+        network = initial_network(
+            [task.dimension, *hidden, task.outputs], activation, initial_generators(seed, replicates)
+        )
+        *_, checkpoint = train(network, task, optimizer, batch_generators(seed, replicates), [0, 20])
+        return checkpoint
+
+    together = last(4, 8)
+    for replicate in (0, 3, 7):
+        alone = last(4 + replicate, 1)
+        assert torch.equal(flat(together.weights, replicate), flat(alone.weights, 0))
+        assert together.loss[replicate] == alone.loss[0]
+        assert together.accuracy[replicate] == alone.accuracy[0]
+
+
+def test_initial_parameters_are_those_of_torch_linear():
+    network = initial_network([2, 8, 3], "sigmoid", initial_generators(11, 2))
+    for replicate, seed in enumerate([11, 12]):
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            for weights in network.weights:
+                layer = nn.Linear(weights.shape[2] - 1, weights.shape[1], dtype=torch.float64)
+                torch.testing.assert_close(weights[replicate, :, :-1], layer.weight.data, rtol=1e-15, atol=0)
+                torch.testing.assert_close(weights[replicate, :, -1], layer.bias.data, rtol=1e-15, atol=0)
+
+
+def test_nothing_depends_on_the_global_generator():
+    task = make_task(DIGITS)
+    optimizer = AdamConfig(name="adam", **ADAM | {"epochs": 1, "batch_size": 12})
+
+    def trained():
+        network = initial_network([64, 5, 10], "sigmoid", initial_generators(0, 1))
+        *_, last = train(network, task, optimizer, batch_generators(0, 1), [1])
+        return flat(last.weights, 0)
+
+    first = trained()
+    torch.rand(7)
+    assert torch.equal(first, trained())
+
+
+def test_checkpoints_come_at_the_asked_epochs_and_are_snapshots():
+    task = make_task(XOR)
+    network = initial_network([2, 4, 1], "tanh", initial_generators(0, 2))
+    first = network.parameters.clone()
+    checkpoints = list(train(network, task, SgdConfig(**SGD), batch_generators(0, 2), [0, 1, 7]))
+    assert [checkpoint.epoch for checkpoint in checkpoints] == [0, 1, 7]
+    assert torch.equal(flat(checkpoints[0].weights, 0), flat(network.views(first), 0))
+    assert torch.equal(flat(checkpoints[2].weights, 1), flat(network.weights, 1))
+    assert not torch.equal(checkpoints[1].optimizer["velocity"], checkpoints[2].optimizer["velocity"])
+
+
+def test_a_diverged_replicate_leaves_the_others_alone():
+    task = make_task(XOR)
+    network = initial_network([2, 4, 1], "tanh", initial_generators(0, 3))
+    healthy = initial_network([2, 4, 1], "tanh", initial_generators(0, 3))
+    network.weights[0][1] = float("nan")
+    *_, sick = train(network, task, SgdConfig(**SGD), batch_generators(0, 3), [50])
+    *_, well = train(healthy, task, SgdConfig(**SGD), batch_generators(0, 3), [50])
+    assert np.isnan(sick.loss[1])
+    assert torch.equal(flat(sick.weights, 2), flat(well.weights, 2))
+
+
+def test_float32_trains_in_float32():
+    task = make_task(SINUSOID)
+    network = initial_network([2, 4, 2], "softplus", initial_generators(0, 2), dtype=torch.float32)
+    *_, last = train(network, task, SgdConfig(**SGD), batch_generators(0, 2), [5])
+    assert last.weights[0].dtype == torch.float32
+    assert last.loss.dtype == np.float64
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_padding_fills_whole_vector_registers(dtype):
+    assert [padded(n, dtype) * dtype.itemsize % 128 for n in (1, 4, 12, 400)] == [0] * 4
+    assert padded(400, torch.float64) == 400
+
+
+def test_history_has_every_epoch_of_a_short_run_and_about_200_of_a_long_one():
+    assert history_epochs(5) == [0, 1, 2, 3, 4, 5]
+    long = history_epochs(150_000)
+    assert (long[0], long[-1], len(long)) == (0, 150_000, 201)
+
+
+def test_cross_entropy_is_torchs():
+    generator = torch.Generator().manual_seed(0)
+    outputs = torch.randn(3, 10, 20, dtype=torch.float64, generator=generator)
+    labels = torch.randint(10, (20,), generator=generator)
+    targets = CrossEntropy().encode(labels, 10, torch.float64)
+    expected = torch.stack([nn.functional.cross_entropy(o.mT, labels) for o in outputs])
+    torch.testing.assert_close(CrossEntropy().value(outputs, targets), expected, rtol=1e-14, atol=0)
+
+
+def test_margin_vanishes_where_the_decision_changes():
+    outputs = torch.tensor([[[0.2, 0.5, 0.9]]], dtype=torch.float64)
+    assert MeanSquaredError(0.5).margin(outputs).sign().tolist() == [[-1, 0, 1]]
+    assert MeanSquaredError(0.5).predict(outputs).tolist() == [[0, 0, 1]]
+    two = torch.tensor([[[1.0, 2.0], [3.0, 2.0]]], dtype=torch.float64)
+    assert CrossEntropy().margin(two).tolist() == [[2, 0]]
+    three = torch.tensor([[[1.0], [3.0], [2.5]]], dtype=torch.float64)
+    assert CrossEntropy().margin(three).tolist() == [[0.5]]
+    assert CrossEntropy().predict(three).tolist() == [[1]]
+
+
+def test_mean_squared_error_takes_one_output():
+    with pytest.raises(ValueError, match="`outputs` must be 1"):
+        MeanSquaredError().encode(torch.tensor([0, 1]), 2, torch.float64)
+
+
+def test_optimizer_state_has_everything_the_next_step_needs():
+    parameters = torch.ones(4, dtype=torch.float64)
+    adam = make_optimizer(AdamConfig(name="adam", **ADAM), parameters)
+    adam.step(torch.ones_like(parameters))
+    assert set(adam.state()) == {"mean", "square", "steps"}
+    assert int(adam.state()["steps"]) == 1
+
+
+def test_activation_of_the_network_is_that_of_the_library():
+    assert Network([2, 3, 1], "erf", 1).activation == get_activation("erf")
