@@ -1,0 +1,86 @@
+"""Decision boundary of a network: the zero level of its saved margin as polylines, and the distance of points to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import contourpy
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+__all__ = ["decision_boundary", "distance_to_boundary"]
+
+PAIRS_AT_ONCE = 1_000_000  # (point, segment) pairs held in memory
+
+
+def decision_boundary(margin: ArrayLike, x: ArrayLike, y: ArrayLike) -> list[NDArray[np.float64]]:
+    """Polylines on which a margin that is known on a grid is zero.
+
+    Linear along the edges of the grid's cells: exact for a linear margin; the error falls as the spacing squared.
+
+    Args:
+        margin: `(y, x)`; its sign tells the two sides. A cell with a corner that is not finite has no boundary.
+        x: coordinates of the columns, increasing.
+        y: coordinates of the rows, increasing.
+
+    Returns:
+        Polylines, each `(vertices, 2)` with columns x and y; a closed one ends where it begins. Empty where the margin
+        has one sign all over the grid.
+
+    Raises:
+        ValueError: `margin` is not on the grid that `x` and `y` span.
+
+    Example:
+        >>> decision_boundary([[-1.0, 3.0], [-1.0, 3.0]], x=[0.0, 1.0], y=[0.0, 1.0])
+        [array([[0.25, 1.  ],
+               [0.25, 0.  ]])]
+    """
+    values, columns, rows = (np.asarray(array, dtype=np.float64) for array in (margin, x, y))
+    if values.shape != (rows.size, columns.size):
+        raise ValueError(
+            f"`margin` must have the shape ({rows.size}, {columns.size}) of its grid (y, x). Got {values.shape}. "
+            "Transpose it, or pass its own coordinates."
+        )
+    if min(values.shape) < 2:
+        return []
+    generator = contourpy.contour_generator(columns, rows, np.ma.masked_invalid(values), corner_mask=False)
+    return [np.asarray(line, dtype=np.float64) for line in generator.lines(0.0) if len(line) > 1]
+
+
+def distance_to_boundary(points: ArrayLike, boundary: Sequence[ArrayLike]) -> NDArray[np.float64]:
+    """Euclidean distance of points to the nearest point of a boundary, on a vertex or inside a segment.
+
+    Args:
+        points: `(*batch, 2)`.
+        boundary: polylines, each `(vertices, 2)`, as `decision_boundary` returns them.
+
+    Returns:
+        `(*batch,)`; infinite where there is no boundary.
+
+    Example:
+        >>> distance_to_boundary([[0.5, 2.0], [4.0, 4.0]], [[[0.0, 0.0], [1.0, 0.0]]])
+        array([2., 5.])
+    """
+    points = np.asarray(points, dtype=np.float64)
+    polylines = [np.asarray(line, dtype=np.float64) for line in boundary]
+    flat = points.reshape(-1, 2)
+    nearest = np.full(len(flat), np.inf)
+    if polylines:
+        start = np.concatenate([line[:-1] for line in polylines])
+        step = np.concatenate([np.diff(line, axis=0) for line in polylines])
+        chunk = max(1, PAIRS_AT_ONCE // len(start))
+        for first in range(0, len(flat), chunk):
+            nearest[first : first + chunk] = distance_to_segments(flat[first : first + chunk], start, step)
+    return nearest.reshape(points.shape[:-1])
+
+
+def distance_to_segments(
+    points: NDArray[np.float64], start: NDArray[np.float64], step: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Distance of each point `(points, 2)` to the nearest of the segments from `start` to `start + step`."""
+    offset = points[:, None] - start  # (points, segments, 2)
+    squared_length = (step**2).sum(axis=-1)
+    along = (offset * step).sum(axis=-1) / np.where(squared_length > 0, squared_length, 1.0)
+    foot = offset - np.clip(along, 0.0, 1.0)[..., None] * step
+    distances: NDArray[np.float64] = np.hypot(foot[..., 0], foot[..., 1]).min(axis=1)
+    return distances
