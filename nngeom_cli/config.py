@@ -131,13 +131,16 @@ class Config(NumbersConfig):
             "probe.pairs",
             f"pairs of {noun} of task={task.name}, 0 to {count - 1}",
             probe.pairs,
-            f"Choose probe={task.name}, or probe.pairs=[[0,1]].",
+            "For example probe.pairs=[[0,1]]."
+            if task.inputs > 2
+            else f"Choose probe={task.name}, or probe.pairs=[[0,1]].",
         )
-        rank = min(task.inputs, *hidden[: max(probe.layers)])
+        widths = hidden[: max(probe.layers)]
+        rank = min(task.inputs, *widths)
         require(
             probe.top_k <= rank,
             "probe.top_k",
-            f"at most {rank}, the rank of the metric (input dimension {task.inputs}, widths {shown(hidden)})",
+            f"at most {rank}, the rank of the metric (input dimension {task.inputs}, widths {shown(widths)})",
             probe.top_k,
             f"Ask for probe.top_k={rank}.",
         )
@@ -167,7 +170,10 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
             key = f"{section}.{chooser}"
             choices = [str(choice) for choice in schemas]
             require(name in choices, key, one_of(choices), name, did_you_mean(str(name), choices) or "Choose one.")
-        sections[section] = schemas[name](**_typed(schemas[name], content, section, name))
+        typed = _typed(schemas[name], content, section, name)
+        if section == "probe":
+            typed["checkpoints"] = _schedule(typed["checkpoints"])
+        sections[section] = schemas[name](**typed)
     return Config(**_typed(NumbersConfig, values, "", ""), **sections)
 
 
@@ -215,6 +221,15 @@ def _typed(schema: type, values: Mapping[str, Any], section: str, name: str) -> 
     return typed
 
 
+def _schedule(spec: Any) -> Any:
+    """`log 10` written out, {spacing: log, count: 10}; anything else as it is.
+
+    conf/ has the short form, because a list in an experiment or on the command line can replace a name, but no mapping.
+    """
+    words = spec.split() if isinstance(spec, str) else []
+    return {"spacing": words[0], "count": int(words[1])} if len(words) == 2 and words[1].isdecimal() else spec
+
+
 def _known_keys() -> Iterator[tuple[str, str]]:
     """Each key of the config as typed, with the kind (sgd, grid, ...) that has it."""
     for section, (_, schemas) in SECTIONS.items():
@@ -237,14 +252,20 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
         The error, for the caller to raise.
     """
     section = key.partition(".")[0]
-    owners = [owner for known, owner in _known_keys() if known == key]
+    owners = [owner for known, owner in _known_keys() if known == key and owner]
     if owners:
-        here = f"with {section}.{SECTIONS[section][0]}={name}" if name else "here"
-        return ConfigError(f"`{key}` must be left out {here}. Got {shown(value)}. It is a key of {one_of(owners)}.")
+        chooser = f"{section}.{SECTIONS[section][0]}"
+        here = f"with {chooser}={name}" if name else "here"
+        return ConfigError(
+            f"`{key}` must be left out {here}. Got {shown(value)}. Only {chooser}={one_of(owners)} has it; "
+            f"to have another one, choose a whole group, {section}=NAME."
+        )
+    if section == "hydra":
+        return ConfigError(f"`{key}` must be a key of Hydra. Got {shown(value)}. `nngeom run --cfg hydra` lists them.")
     known = list(dict.fromkeys(known for known, _ in _known_keys()))
     leaves = {full.rpartition(".")[2]: full for full in known if "." in full}
     near = nearest(key, known) or leaves.get(nearest(key, leaves) or "")
-    way_out = f"Did you mean `{near}`?" if near else "`nngeom run --help` lists all keys."
+    way_out = f"Did you mean `{near}`?" if near not in (None, key) else "`nngeom run --help` lists all keys."
     return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
 
 

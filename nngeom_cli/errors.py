@@ -6,11 +6,15 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["ConfigError", "did_you_mean", "nearest", "one_of", "require", "shown"]
+__all__ = ["ConfigError", "FolderError", "did_you_mean", "nearest", "one_of", "require", "shown"]
 
 
 class ConfigError(ValueError):
     """A config that cannot be run. `str(error)` is the whole message, one line."""
+
+
+class FolderError(OSError):
+    """A folder that cannot be made or written. `str(error)` is the whole message, one line."""
 
 
 def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str) -> None:
