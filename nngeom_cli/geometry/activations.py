@@ -107,7 +107,8 @@ def _gelu_first(z: Tensor) -> Tensor:
 
 def _gelu_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
     density = _erf_first(z) / 2
-    return _normal_cdf(z) + z * density, density * (2 - z.square())
+    slope = z * density
+    return _normal_cdf(z) + slope, 2 * density - z * slope  # z^2 alone could overflow where the density is 0
 
 
 def _silu_first(z: Tensor) -> Tensor:

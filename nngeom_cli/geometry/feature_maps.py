@@ -153,6 +153,7 @@ class MLPFeatureMap:
         """
         replicates, d, count = len(self.weights[0]), self.widths[0], len(points)
         rows, columns = _pairs(d, points.device) if second else (torch.empty(0, dtype=torch.long),) * 2
+        size = 1 + d + len(rows)
         stack = points.new_empty(0)
         for index, (weight, bias, activation) in enumerate(
             zip(self.weights, self.biases, self.activations, strict=True)
@@ -165,12 +166,10 @@ class MLPFeatureMap:
                 )  # (replicates, width, d, 1): the same at each point
                 hessian = None
             else:
-                product = torch.bmm(weight, stack.flatten(2)).view(replicates, width, -1, count)
+                product = torch.bmm(weight, stack.flatten(2)).view(replicates, width, size, count)
                 z = product[:, :, 0] + bias
                 jacobian, hessian = product[:, :, 1 : d + 1], product[:, :, d + 1 :]
-            stack = points.new_empty(
-                replicates, width, 1 + d + len(rows), count
-            )  # values, first and second derivatives
+            stack = points.new_empty(replicates, width, size, count)  # values, first and second derivatives
             is_last = index == len(self.weights) - 1
             norm = 1 / math.sqrt(width) if is_last else 1.0
             first, curved = activation.derivatives(z) if second else (activation.first(z), z)
@@ -227,8 +226,10 @@ class TorchFeatureMap:
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features of the points `x` (*batch, d): (*batch, n)."""
-        self.dimensions(x)
-        return torch.func.vmap(self.function)(x.reshape(-1, x.shape[-1])).reshape(*x.shape[:-1], -1)
+        _, n, *_ = self.dimensions(x)
+        points = x.reshape(-1, x.shape[-1])
+        features = torch.func.vmap(self.function)(points) if len(points) else x.new_empty(0, n)
+        return features.reshape(*x.shape[:-1], n)
 
     def jet(self, points: Tensor, *, second: bool) -> Jet:
         """First and, if asked for, second derivatives at `points` (points, d)."""

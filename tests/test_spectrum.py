@@ -1,0 +1,77 @@
+"""Leading spectrum and effective volume element."""
+
+import math
+
+import pytest
+import torch
+from reference import DOUBLE, random_network
+
+from nngeom_cli.geometry import (
+    MLPFeatureMap,
+    log_effective_volume_element,
+    log_volume_element,
+    metric_spectrum,
+    pullback_metric,
+)
+
+
+def points(*shape, seed=1):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
+
+
+@pytest.mark.parametrize("widths", [[3, 5], [6, 4], [5, 3, 6], [2, 4, 4]])
+def test_spectrum_is_the_eigenvalues_of_the_metric(widths):
+    feature_map = MLPFeatureMap(*random_network(widths, seed=2, replicates=(2,)), "tanh")
+    x = points(4, widths[0])
+    rank = min(widths)
+    expected = torch.linalg.eigvalsh(pullback_metric(feature_map, x)).flip(-1)[..., :rank]
+    measured = metric_spectrum(feature_map, x, rank)
+    assert measured.shape == (2, 4, rank)
+    torch.testing.assert_close(measured, expected, rtol=1e-7, atol=1e-12)
+
+
+def test_effective_volume_of_full_rank_is_the_volume_element():
+    feature_map = MLPFeatureMap(*random_network([4, 9], seed=2), "sigmoid")
+    x = points(3, 5, 4)
+    volume = log_volume_element(feature_map, x)
+    torch.testing.assert_close(log_effective_volume_element(feature_map, x, 4), volume, rtol=1e-12, atol=1e-12)
+
+
+def test_effective_volume_grows_by_half_the_logarithm_of_the_next_eigenvalue():
+    feature_map = MLPFeatureMap(*random_network([6, 4], seed=2), "sigmoid")
+    x = points(5, 6)
+    step = log_effective_volume_element(feature_map, x, 3) - log_effective_volume_element(feature_map, x, 2)
+    torch.testing.assert_close(step, metric_spectrum(feature_map, x, 3)[..., 2].log() / 2)
+
+
+def test_product_that_leaves_the_range_of_floats_has_a_finite_logarithm():
+    weight = 1e-60 * torch.eye(8, dtype=DOUBLE)
+    feature_map = MLPFeatureMap([weight], [torch.zeros(8, dtype=DOUBLE)], "identity")
+    measured = log_effective_volume_element(feature_map, torch.zeros(8, dtype=DOUBLE), 6)
+    assert math.isclose(measured, 6 * math.log(1e-60 / math.sqrt(8)), rel_tol=1e-12)
+
+
+def test_zero_singular_value_gives_minus_infinity_and_nan_gives_nan():
+    weight = torch.zeros(3, 4, dtype=DOUBLE)
+    weight[0, 0] = 1
+    feature_map = MLPFeatureMap([weight], [torch.zeros(3, dtype=DOUBLE)], "tanh")
+    x = points(3, 4)
+    x[1, 0] = math.nan
+    x[2, 0] = math.inf
+    measured = log_effective_volume_element(feature_map, x, 2)
+    assert measured[0] == -math.inf
+    assert measured[1:].isnan().all()
+    assert metric_spectrum(feature_map, x, 2)[1:].isnan().all()
+
+
+@pytest.mark.parametrize("top_k", [0, 4, -1])
+def test_top_k_beyond_the_rank_is_refused(top_k):
+    feature_map = MLPFeatureMap(*random_network([5, 3, 6], seed=2), "tanh")
+    with pytest.raises(ValueError, match=rf"`top_k` must be between 1 and 3, .* Got {top_k}\."):
+        metric_spectrum(feature_map, points(2, 5), top_k)
+
+
+def test_empty_batch_gives_empty_spectrum():
+    feature_map = MLPFeatureMap(*random_network([5, 3], seed=2, replicates=(2,)), "tanh")
+    assert metric_spectrum(feature_map, points(0, 5), 2).shape == (2, 0, 2)
+    assert log_effective_volume_element(feature_map, points(0, 5), 2).shape == (2, 0)
