@@ -1,0 +1,46 @@
+"""Figure files: PNG and PDF, each whole or absent, with what made them in their metadata."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from nngeom_cli.figures.style import DPI
+from nngeom_cli.store import Run, written_whole
+
+__all__ = ["provenance", "save"]
+
+CONVENTION = "Ricci scalar: the unit 2-sphere has R = +2; natural logarithms; features divided by sqrt(width)"
+
+
+def provenance(run: Run) -> dict[str, str]:
+    """Command, config hash, seeds, version and convention of a run, as text."""
+    info = run.info
+    seeds = [int(seed) for seed in run.geometry.replicate.values]
+    known = {
+        "Command": info.get("command"),
+        "ConfigHash": info.get("config_hash"),
+        "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
+        "Version": f"nngeom {info.get('versions', {}).get('nngeom', 'of unknown version')}",
+        "Commit": (info.get("git") or {}).get("commit"),
+        "Convention": CONVENTION,
+    }
+    return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def save(figure: Figure, directory: Path, name: str, about: dict[str, str]) -> Path:
+    """Writes `name`.png and `name`.pdf; returns the former.
+
+    The same figure gives the same bytes again: no time is written.
+    """
+    title = f"{name} of {directory.parent.name}"
+    subject = "; ".join(f"{key}: {value}" for key, value in about.items())
+    metadata: dict[str, dict[str, str | None]] = {
+        "png": {"Title": title, **about},
+        "pdf": {"Title": title, "Subject": subject, "Creator": about["Version"], "CreationDate": None},
+    }
+    for kind, entries in metadata.items():
+        with written_whole(directory / f"{name}.{kind}") as path:
+            figure.savefig(path, format=kind, dpi=DPI, metadata=entries)
+    return directory / f"{name}.png"

@@ -1,0 +1,234 @@
+"""Curves of the effective volume element between two inputs, coloured by what is predicted there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+from numpy.typing import NDArray
+
+from nngeom_cli.figures.selection import describe, outcomes, representative
+from nngeom_cli.figures.sheet import Sheet
+from nngeom_cli.figures.style import (
+    CLASS_COLOURS,
+    COLUMN_WIDTH,
+    FONT_SIZE,
+    TEXT_WIDTH,
+    control_colours,
+    wrapped,
+)
+from nngeom_cli.store import Run
+
+__all__ = ["along_paths", "class_colour", "coloured_curve", "first_change"]
+
+Array = NDArray[np.float64]
+
+LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.42, 0.08, 0.1, 0.24, 0.3  # inches
+LINE = 0.125  # inches between lines of text
+IMAGE = 0.2  # side of an inset image, in panel widths; not more than MAX_IMAGE inches
+MAX_IMAGE = 0.5
+INSET_PAD = 0.05  # inches
+
+
+def along_paths(run: Run, layer: int) -> Sheet:
+    """A panel for each pair: trained replicates in the colours of their predictions, untrained controls in greys.
+
+    The images are the ends of the path and, between them, the one at which the prediction of the representative
+    replicate first changes; their frames have the colour of its prediction.
+    """
+    geometry = run.geometry.sel(layer=layer)
+    last = geometry.isel(epoch=-1)
+    controls = geometry.isel(epoch=0) if len(geometry.epoch) > 1 and geometry.epoch[0] == 0 else None
+    pairs = last.sizes["pair"]
+    columns = pairs if pairs <= 3 else 2 if pairs == 4 else 3
+    rows = -(-pairs // columns)
+    width = COLUMN_WIDTH if pairs == 1 else TEXT_WIDTH
+    across = (width - LEFT - RIGHT - (columns - 1) * GAP_X) / columns
+    down = 0.75 * across if columns < 3 else 0.95 * across
+    seed = representative(run)
+    title = wrapped(title_words(run, layer, seed), width - 0.1)
+    classes = np.unique(last.predicted_class.values)
+    keys = legend_keys(classes, controls is not None)
+    keys_across = 5 if width == COLUMN_WIDTH else 12
+    key_lines = -(-len(keys) // keys_across)
+    top = LINE * (title.count("\n") + 1) + 0.1 + LINE + 0.04
+    height = top + rows * down + (rows - 1) * GAP_Y + BOTTOM + LINE * key_lines + 0.08
+    sheet = Sheet.blank(width, height)
+    sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
+    low, high = value_range(last, controls)
+    image = min(MAX_IMAGE, IMAGE * across) if "image_shape" in last.attrs else 0.0
+    floor = low - (high - low) * (image + 2 * INSET_PAD) / (down - image - 2 * INSET_PAD) if image else low
+    ticks = [value for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
+    for pair in range(pairs):
+        row, column = divmod(pair, columns)
+        axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (down + GAP_Y), across, down)
+        axes.set_xlim(0, 1)
+        axes.set_ylim(floor, high)
+        axes.set_yticks(ticks)
+        axes.set_title(pair_words(last.isel(pair=pair)), fontsize=FONT_SIZE)
+        if controls is not None:
+            draw_controls(axes, controls.isel(pair=pair))
+        draw_replicates(axes, last.isel(pair=pair), seed)
+        if image:
+            draw_images(axes, last.isel(pair=pair).sel(replicate=seed), image, across, down)
+        beneath = pair + columns < pairs
+        axes.tick_params(labelleft=column == 0, labelbottom=not beneath)
+        if not beneath:
+            axes.set_xlabel(
+                f"$t$ / {steps(last)}   (0: first input, 1: second input)" if columns < 3 else f"$t$ / {steps(last)}"
+            )
+        if column == 0:
+            axes.set_ylabel(f"log effective volume element\n(natural log, top {last.attrs['top_k']})")
+    sheet.figure.legend(
+        handles=keys,
+        loc="lower left",
+        bbox_to_anchor=(0.02, 0.02 / height),
+        borderaxespad=0.0,
+        borderpad=0.2,
+        ncols=keys_across,
+        handlelength=1.2,
+        columnspacing=0.9,
+        labelspacing=0.25,
+        handletextpad=0.4,
+    )
+    return sheet
+
+
+def title_words(run: Run, layer: int, seed: int) -> str:
+    """The network, its replicates, and the one whose images are shown."""
+    results = outcomes(run)
+    geometry = run.geometry
+    words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {len(results)} replicate"
+    words += "s" if len(results) > 1 else ""
+    if "image_shape" in geometry.attrs:
+        return words + f"; images: prediction of seed {seed} ({results[seed]})"
+    return words
+
+
+def pair_words(data: xr.Dataset) -> str:
+    """Classes and dataset indices of a pair."""
+    (first, second), (start, end) = data.endpoint_class.values, data.endpoint_index.values
+    return f"class {first:g} to class {second:g}  (inputs {start:g}, {end:g})"
+
+
+def steps(data: xr.Dataset) -> int:
+    """Steps from one end of the path to the other."""
+    return int(data.attrs["steps"])
+
+
+def value_range(last: xr.Dataset, controls: xr.Dataset | None) -> tuple[float, float]:
+    """Least and greatest finite value of all curves, and some room."""
+    values = np.concatenate(
+        [data.log_effective_volume_element.values.ravel() for data in (last, controls) if data is not None]
+    )
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return 0.0, 1.0
+    room = 0.05 * float(np.ptp(finite)) or 0.5
+    return float(finite.min()) - room, float(finite.max()) + room
+
+
+def class_colour(label: int) -> str:
+    """Colour of a class."""
+    return CLASS_COLOURS[int(label) % len(CLASS_COLOURS)]
+
+
+def coloured_curve(t: Array, values: Array, classes: Sequence[int], linewidth: float) -> LineCollection:
+    """A curve that has at each point the colour of its class, half way to the neighbours.
+
+    Args:
+        t: places, `(steps + 1,)`.
+        values: heights there; nothing is drawn towards a value that is not finite.
+        classes: class at each place.
+        linewidth: in points.
+    """
+    points = np.stack([t, np.where(np.isfinite(values), values, np.nan)], axis=1)
+    middle = 0.5 * (points[:-1] + points[1:])
+    before, after = np.vstack([points[:1], middle]), np.vstack([middle, points[-1:]])
+    return LineCollection(
+        list(np.stack([before, points, after], axis=1)),
+        colors=[class_colour(label) for label in classes],
+        linewidths=linewidth,
+        capstyle="round",
+        joinstyle="round",
+    )
+
+
+def draw_replicates(axes: Axes, data: xr.Dataset, seed: int) -> None:
+    """The trained networks, the representative one above the others and thicker."""
+    t = data.step.values / steps(data)
+    thin = 0.9 if data.sizes["replicate"] <= 12 else 0.5
+    for replicate in data.replicate.values:
+        one = data.sel(replicate=replicate)
+        chosen = replicate == seed
+        curve = coloured_curve(
+            t, one.log_effective_volume_element.values, one.predicted_class.values, 1.6 if chosen else thin
+        )
+        curve.set(label=f"replicate {replicate}", zorder=3 if chosen else 2)
+        axes.add_collection(curve, autolim=False)
+
+
+def draw_controls(axes: Axes, data: xr.Dataset) -> None:
+    """The same networks before training."""
+    t = data.step.values / steps(data)
+    curves = data.log_effective_volume_element.transpose("replicate", "step").values
+    for values, colour, replicate in zip(curves, control_colours(len(curves)), data.replicate.values, strict=True):
+        axes.plot(t, values, color=colour, linewidth=0.5, zorder=1, label=f"untrained {replicate}")
+
+
+def first_change(classes: Sequence[int] | NDArray[np.int64]) -> int | None:
+    """First step at which the prediction is not that at the start; None if it never changes.
+
+    Example:
+        >>> first_change([3, 3, 8, 3])
+        2
+    """
+    changed = np.flatnonzero(np.asarray(classes) != classes[0])
+    return int(changed[0]) if len(changed) else None
+
+
+def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down: float) -> None:
+    """The ends of the path in the lower corners, and the first image with another prediction between them.
+
+    Args:
+        axes: whose lower part is free.
+        data: one pair and one replicate.
+        image: side of an image in inches.
+        across: width of the axes in inches.
+        down: height of the axes in inches.
+    """
+    width, height, pad_x, pad_y = image / across, image / down, INSET_PAD / across, INSET_PAD / down
+    shown = {0: pad_x, steps(data): 1 - pad_x - width}  # left edge of the image at a step
+    change = first_change(data.predicted_class.values)
+    if change is not None and change not in shown:
+        place = change / steps(data)
+        shown[change] = float(np.clip(place - width / 2, 2 * pad_x + width, 1 - 2 * (pad_x + width)))
+        value = float(data.log_effective_volume_element.values[change])
+        low, high = axes.get_ylim()
+        top = low + (height + pad_y) * (high - low)
+        line: dict[str, Any] = {"color": "black", "linewidth": 0.6, "linestyle": ":", "zorder": 4}
+        axes.plot([shown[change] + width / 2, place], [top, value], **line)
+        axes.plot(place, value, marker="o", markersize=3, color="white", markeredgecolor="black", zorder=5)
+    start, end = data.endpoint.values
+    shades = {"cmap": "gray_r", "vmin": data.endpoint.values.min(), "vmax": data.endpoint.values.max()}
+    for step, left in shown.items():
+        inset = axes.inset_axes((left, pad_y, width, height), xticks=[], yticks=[], zorder=6, label=f"step {step}")
+        picture = start + step / steps(data) * (end - start)
+        inset.imshow(picture.reshape(data.attrs["image_shape"]), aspect="auto", interpolation="nearest", **shades)
+        for spine in inset.spines.values():
+            spine.set(color=class_colour(data.predicted_class.values[step]), linewidth=1.2)
+
+
+def legend_keys(classes: Sequence[int] | NDArray[np.int64], controls: bool) -> list[Line2D]:
+    """Legend entries: the classes that are predicted somewhere, and the untrained controls."""
+    keys = [Line2D([], [], color=class_colour(label), linewidth=1.6, label=f"{label:g}") for label in classes]
+    keys[0].set_label(f"predicted class {classes[0]:g}")
+    if controls:
+        keys.append(Line2D([], [], color="black", linewidth=0.5, label="untrained (epoch 0)"))
+    return keys

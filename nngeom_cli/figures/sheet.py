@@ -1,0 +1,36 @@
+"""A figure on which axes and words are placed in inches from its upper left corner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+__all__ = ["Sheet"]
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """`figure`, `width` by `height` inches."""
+
+    figure: Figure
+    width: float
+    height: float
+
+    @classmethod
+    def blank(cls, width: float, height: float) -> Sheet:
+        """An empty white sheet."""
+        return cls(Figure(figsize=(width, height), facecolor="white"), width, height)
+
+    def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> Axes:
+        """Axes whose upper left corner is at (`left`, `top`)."""
+        bottom = self.height - top - height
+        place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
+        return self.figure.add_axes(place, **options)
+
+    def text(self, left: float, top: float, words: str, **options: Any) -> None:
+        """Words below `top`."""
+        options = {"va": "top", "ha": "left"} | options
+        self.figure.text(left / self.width, 1 - top / self.height, words, **options)

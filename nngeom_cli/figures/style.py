@@ -1,0 +1,190 @@
+"""Colours, scales, sizes and fonts of every figure: the one place. Matplotlib's global settings stay as they are."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+
+import matplotlib
+import numpy as np
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, SymLogNorm
+from numpy.typing import NDArray
+
+__all__ = [
+    "CLASS_COLOURS",
+    "CURVATURE_COLOURS",
+    "QUANTITIES",
+    "Quantity",
+    "control_colours",
+    "linear_norm",
+    "style",
+    "symmetric_log_norm",
+    "symmetric_log_ticks",
+    "wrapped",
+]
+
+Array = NDArray[np.float64]
+
+TEXT_WIDTH = 7.0  # inches: a figure across both columns of a paper
+COLUMN_WIDTH = 3.4  # inches: a figure in one column
+DPI = 200  # of the PNG, and of what is rasterised in the PDF
+
+FONT_SIZE = 7.0  # points
+SMALL_FONT_SIZE = 6.0
+TINY_FONT_SIZE = 5.0
+
+BOUNDARY_COLOUR = "#e3001b"
+CASING_COLOUR = "white"
+MISSING_COLOUR = "#8c8c8c"
+UNRELIABLE_COLOUR = "#dedede"
+HATCH = "/" * 6
+FLAT_COLOUR = "#f3f3f3"
+LABEL_COLOURS = ("white", "black")  # training points of class 0 and 1
+
+# Apart by at least 24 CIELAB units pairwise, for normal sight and under simulated protanopia, deuteranopia and
+# tritanopia, and from the greys of the untrained controls: found by search over a grid of sRGB.
+CLASS_COLOURS = (
+    "#0000ee",
+    "#eecc00",
+    "#228844",
+    "#cc88ee",
+    "#662200",
+    "#22eeee",
+    "#aa00cc",
+    "#aacc88",
+    "#664488",
+    "#cc8822",
+)
+
+# Straight lines in CIELAB from near white to blue (negative) and to brown (positive), equal steps on both sides.
+CURVATURE_COLOURS: Colormap = LinearSegmentedColormap.from_list(
+    "curvature",
+    [
+        *("#14418c", "#3e5599", "#5b69a6", "#757eb3", "#8f95c0", "#a8abcd", "#c1c3da", "#dadbe6"),
+        "#f3f3f3",
+        *("#e4d9d2", "#d4bfb0", "#c3a690", "#b28d71", "#a07553", "#8d5e36", "#7a481a", "#663200"),
+    ],
+)
+VOLUME_COLOURS: Colormap = matplotlib.colormaps["cividis"]
+
+
+def style() -> AbstractContextManager[None]:
+    """Settings under which a figure is made and written; the caller's come back afterwards."""
+    return matplotlib.rc_context(
+        {
+            "font.size": FONT_SIZE,
+            "font.family": "DejaVu Sans",
+            "axes.titlesize": FONT_SIZE,
+            "axes.labelsize": FONT_SIZE,
+            "xtick.labelsize": SMALL_FONT_SIZE,
+            "ytick.labelsize": SMALL_FONT_SIZE,
+            "legend.fontsize": SMALL_FONT_SIZE,
+            "legend.frameon": False,
+            "axes.linewidth": 0.5,
+            "xtick.major.width": 0.5,
+            "ytick.major.width": 0.5,
+            "xtick.major.size": 2.0,
+            "ytick.major.size": 2.0,
+            "xtick.major.pad": 1.5,
+            "ytick.major.pad": 1.5,
+            "axes.titlepad": 2.5,
+            "axes.labelpad": 2.0,
+            "hatch.linewidth": 0.4,
+            "pdf.fonttype": 42,
+            "text.usetex": False,
+            "savefig.bbox": None,
+        }
+    )
+
+
+def wrapped(text: str, inches: float, font_size: float = FONT_SIZE) -> str:
+    """Text in lines that fit a width: a character of DejaVu Sans is about 0.55 of the font size wide."""
+    return textwrap.fill(text, max(12, int(inches * 72 / (0.55 * font_size))), break_long_words=False)
+
+
+def control_colours(count: int) -> list[str]:
+    """Black and greys for `count` untrained controls."""
+    return [str(level) for level in np.linspace(0.0, 0.65, count)]
+
+
+def linear_norm(values: Array) -> Normalize | None:
+    """Linear scale over the finite values, without outliers that would stretch it; None where no value is finite."""
+    finite = values[np.isfinite(values)]
+    if finite.size == 0:
+        return None
+    low, high = finite.min(), finite.max()
+    inner = np.percentile(finite, [1, 99])
+    if high - low > 1.5 * np.ptp(inner) > 0:
+        low, high = inner
+    if high - low <= 1e-9 * max(abs(low), abs(high)):  # a constant field, but for rounding
+        low, high = low - 0.5, high + 0.5
+    return Normalize(float(low), float(high))
+
+
+def symmetric_log_norm(values: Array) -> Normalize | None:
+    """Signed logarithmic scale, linear near 0; None where no value is finite and other than 0.
+
+    The linear part ends at a power of ten below nine tenths of the magnitudes, one to six decades under the limit.
+    """
+    magnitudes = np.abs(values[np.isfinite(values)])
+    magnitudes = magnitudes[magnitudes > 0]
+    if magnitudes.size == 0:
+        return None
+    low, high = np.percentile(magnitudes, [10, 99])
+    limit = magnitudes.max() if magnitudes.max() <= 10 * high else high
+    threshold = 10 ** np.floor(np.log10(np.clip(low, 1e-6 * limit, 0.1 * limit)))
+    return SymLogNorm(float(threshold), linscale=0.5, vmin=-float(limit), vmax=float(limit), base=10)
+
+
+def symmetric_log_ticks(norm: Normalize) -> tuple[list[float], list[str]]:
+    """Zero and at most three powers of ten on each side, with their labels."""
+    assert isinstance(norm, SymLogNorm)
+    assert norm.vmax is not None
+    first, last = round(np.log10(norm.linthresh)), int(np.floor(np.log10(norm.vmax) + 1e-9))
+    powers = range(last, first - 1, -max(1, int(np.ceil((last - first + 1) / 3))))
+    positive = [(10.0**power, f"10^{{{power}}}") for power in reversed(powers)]
+    ticks = [(-value, f"$-{text}$") for value, text in reversed(positive)] + [(0.0, "0")]
+    ticks += [(value, f"${text}$") for value, text in positive]
+    return [value for value, _ in ticks], [text for _, text in ticks]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """How a measured quantity is shown on a plane.
+
+    Attributes:
+        variable: its name in the dataset; `error_variable`: that of its absolute rounding error, if it has one.
+        title: what it is; `label`: the colour bar's, with unit or convention.
+        colours: its colour map; `norm`: the scale for given values; `ticks`: positions and labels, None for automatic.
+    """
+
+    variable: str
+    error_variable: str | None
+    title: str
+    label: str
+    colours: Colormap
+    norm: Callable[[Array], Normalize | None]
+    ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
+
+
+QUANTITIES = (
+    Quantity(
+        "log_volume_element",
+        None,
+        "log volume element",
+        r"$\log\,\sqrt{\det g}$  (natural log)",
+        VOLUME_COLOURS,
+        linear_norm,
+    ),
+    Quantity(
+        "ricci_scalar",
+        "ricci_scalar_error",
+        "Ricci scalar",
+        "$R$  (unit 2-sphere: $R = +2$)",
+        CURVATURE_COLOURS,
+        symmetric_log_norm,
+        symmetric_log_ticks,
+    ),
+)
