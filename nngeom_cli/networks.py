@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -48,7 +49,7 @@ class Network:
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
         """Shape of each layer's weights."""
-        return [(self.replicates, out, into + 1) for into, out in zip(self.widths, self.widths[1:], strict=False)]
+        return [(self.replicates, out, into + 1) for into, out in pairwise(self.widths)]
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer."""

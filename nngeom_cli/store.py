@@ -143,11 +143,12 @@ class Run:
             raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
         parts = [xr.load_dataset(path, engine=ENGINE) for path in paths]
         measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
-        joined: xr.Dataset = xr.concat(
+        joined = xr.concat(
             [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
         )
         constant = parts[0].drop_vars([*measured, "epoch"])
-        return xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+        merged: xr.Dataset = xr.merge([joined, constant])
+        return merged.assign_attrs(parts[0].attrs)
 
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column."""

@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 LEVELS = [
     {"errors"},
     {"geometry"},
+    {"schemas"},
     {"config", "tasks", "losses", "networks", "backpropagation", "optimizers"},
     {"training", "probes"},
     {"store"},

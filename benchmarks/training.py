@@ -1,0 +1,175 @@
+"""Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and against JAX.
+
+    python benchmarks/training.py [sinusoid] [xor] [digits]
+
+The loop trains one network after the other, so its cost per replicate does not depend on their number.
+JAX takes part if it is installed (`pip install jax`): one compiled loop over all steps, replicates by vmap.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import partial
+from itertools import pairwise
+
+import torch
+from timing import in_turns, machine
+from torch import nn
+
+from nngeom_cli.config import AdamConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
+from nngeom_cli.networks import initial_network
+from nngeom_cli.tasks import Task, make_task
+from nngeom_cli.training import batch_generators, initial_generators, train
+
+try:
+    import jax
+except ImportError:
+    jax = None
+
+Optimizer = SgdConfig | AdamConfig
+CASES: dict[str, tuple[Task, list[int], Optimizer]] = {
+    "sinusoid": (
+        make_task(SinusoidConfig("sinusoid", points=400, data_seed=0)),
+        [2, 8, 8, 2],
+        SgdConfig("sgd", lr=0.05, weight_decay=0.0, epochs=200, batch_size=None, momentum=0.9),
+    ),
+    "xor": (
+        make_task(XorConfig("xor")),
+        [2, 8, 1],
+        SgdConfig("sgd", lr=0.02, weight_decay=1e-4, epochs=400, batch_size=None, momentum=0.9),
+    ),
+    "digits": (
+        make_task(DigitsConfig("digits")),
+        [64, 30, 10],
+        AdamConfig("adam", lr=0.005, weight_decay=0.1, epochs=1, batch_size=12, betas=[0.9, 0.999], eps=1e-8),
+    ),
+}
+
+
+def steps_of(task: Task, optimizer: Optimizer) -> int:
+    """Optimizer steps of a run."""
+    return optimizer.epochs * -(-len(task.inputs) // (optimizer.batch_size or len(task.inputs)))
+
+
+def ours(task: Task, widths: list[int], optimizer: Optimizer, replicates: int) -> None:
+    network = initial_network(widths, "sigmoid", initial_generators(0, replicates))
+    for _ in train(network, task, optimizer, batch_generators(0, replicates), [optimizer.epochs]):
+        pass
+
+
+def user_loop(task: Task, widths: list[int], optimizer: Optimizer) -> None:
+    """One network in torch's own modules, as tutorials write it."""
+    layers: list[nn.Module] = []
+    for into, out in pairwise(widths):
+        layers += [nn.Linear(into, out), nn.Sigmoid()]
+    model = nn.Sequential(*layers[:-1]).double()
+    if isinstance(optimizer, SgdConfig):
+        steps: torch.optim.Optimizer = torch.optim.SGD(
+            model.parameters(), lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay
+        )
+    else:
+        steps = torch.optim.Adam(model.parameters(), lr=optimizer.lr, weight_decay=optimizer.weight_decay)
+    labels: torch.Tensor = task.labels
+    criterion: nn.Module = nn.CrossEntropyLoss()
+    if task.outputs == 1:
+        labels, criterion = task.labels.double()[:, None], nn.MSELoss()
+    whole = [(task.inputs, labels)]
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(task.inputs, labels), batch_size=optimizer.batch_size or 1, shuffle=True
+    )
+    for _ in range(optimizer.epochs):
+        for x, y in loader if optimizer.batch_size else whole:
+            steps.zero_grad()
+            criterion(model(x), y).backward()
+            steps.step()
+
+
+def jax_loop(task: Task, widths: list[int], optimizer: Optimizer, replicates: int) -> Callable[[], object]:
+    """All replicates by vmap, all steps in one compiled fori_loop; compiled before it is timed."""
+    jax.config.update("jax_enable_x64", True)
+    jnp = jax.numpy
+    x, y = jnp.asarray(task.inputs.numpy()), jnp.asarray(task.labels.numpy())
+    points, size = len(x), optimizer.batch_size or len(x)
+    keys = jax.random.split(jax.random.key(0), replicates)
+
+    def initial(key):
+        parameters = []
+        for into, out in pairwise(widths):
+            key, first, second = jax.random.split(key, 3)
+            bound = into**-0.5
+            parameters.append(
+                (
+                    jax.random.uniform(first, (into, out), minval=-bound, maxval=bound),
+                    jax.random.uniform(second, (out,), minval=-bound, maxval=bound),
+                )
+            )
+        return parameters
+
+    def loss(parameters, x, y):
+        for weight, bias in parameters[:-1]:
+            x = jax.nn.sigmoid(x @ weight + bias)
+        outputs = x @ parameters[-1][0] + parameters[-1][1]
+        if task.outputs == 1:
+            return jnp.mean((outputs[:, 0] - y) ** 2)
+        return -jnp.mean(jnp.take_along_axis(jax.nn.log_softmax(outputs), y[:, None], axis=1))
+
+    tree = jax.tree_util.tree_map
+
+    def update(step, parameters, state, gradient):
+        gradient = tree(lambda g, p: g + optimizer.weight_decay * p, gradient, parameters)
+        if isinstance(optimizer, SgdConfig):
+            state = tree(lambda v, g: optimizer.momentum * v + g, state, gradient)
+            return tree(lambda p, v: p - optimizer.lr * v, parameters, state), state
+        beta1, beta2 = optimizer.betas
+        mean = tree(lambda m, g: beta1 * m + (1 - beta1) * g, state[0], gradient)
+        square = tree(lambda s, g: beta2 * s + (1 - beta2) * g * g, state[1], gradient)
+        rate, scale = optimizer.lr / (1 - beta1 ** (step + 1.0)), 1 / (1 - beta2 ** (step + 1.0))
+        return tree(lambda p, m, s: p - rate * m / (jnp.sqrt(s * scale) + optimizer.eps), parameters, mean, square), (
+            mean,
+            square,
+        )
+
+    def run(key):
+        parameters = initial(key)
+        zeros = tree(jnp.zeros_like, parameters)
+        state = zeros if isinstance(optimizer, SgdConfig) else (zeros, zeros)
+        order = jax.random.permutation(key, points)
+
+        def step(index, carry):
+            parameters, state = carry
+            rows = jax.lax.dynamic_slice(order, (index * size % (points - size + 1),), (size,))
+            batch = (x, y) if size == points else (x[rows], y[rows])
+            return update(index, parameters, state, jax.grad(loss)(parameters, *batch))
+
+        return jax.lax.fori_loop(0, steps_of(task, optimizer), step, (parameters, state))
+
+    compiled = jax.jit(jax.vmap(run))
+    return lambda: jax.block_until_ready(compiled(keys))
+
+
+def main(names: list[str]) -> None:
+    torch.set_num_threads(1)
+    print(machine())
+    print(f"{'task':10}{'replicates':>11}{'nngeom':>9}{'torch loop':>12}{'ratio':>7}{'JAX':>8}{'ratio':>7}   us")
+    for name in names or CASES:
+        task, widths, optimizer = CASES[name]
+        steps = steps_of(task, optimizer)
+        for replicates in (1, 10, 50):
+            sides: dict[str, Callable[[], object]] = {
+                "nngeom": partial(ours, task, widths, optimizer, replicates),
+                "torch": partial(user_loop, task, widths, optimizer),
+            }
+            if jax:
+                sides["jax"] = jax_loop(task, widths, optimizer, replicates)
+            median = in_turns(sides)
+            own, loop = median["nngeom"] / steps / replicates, median["torch"] / steps
+            line = f"{name:10}{replicates:11}{own * 1e6:9.1f}{loop * 1e6:12.1f}{loop / own:7.1f}"
+            if jax:
+                other = median["jax"] / steps / replicates
+                line += f"{other * 1e6:8.1f}{other / own:7.2f}"
+            print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,167 @@
+"""One run, from config to run directory."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from nngeom_cli import runner
+from nngeom_cli.config import ConfigError, load_config
+from nngeom_cli.store import load_run
+
+
+def config(**changes):
+    plain = {
+        "task": {"name": "xor"},
+        "architecture": {"hidden": [4], "activation": "sigmoid"},
+        "optimizer": {
+            "name": "sgd",
+            "lr": 0.02,
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
+            "epochs": 20,
+            "batch_size": None,
+        },
+        "probe": {
+            "kind": "grid",
+            "layers": [1],
+            "resolution": 6,
+            "window": [-1.5, 1.5],
+            "checkpoints": [0, 5],
+        },
+        "seed": 3,
+        "replicates": 2,
+        "device": "cpu",
+        "dtype": "float64",
+    }
+    for key, value in changes.items():
+        section = plain
+        *path, last = key.split("__")
+        for name in path:
+            section = section[name]
+        section[last] = value
+    return load_config(plain)
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setattr(runner, "draw_figures", lambda _: [])
+
+
+def test_a_run_leaves_a_complete_directory(tmp_path, capsys):
+    runner.run(config(), tmp_path, command="nngeom run task=xor")
+    run = load_run(tmp_path)
+    assert run.status == "complete"
+    assert run.info["command"] == "nngeom run task=xor"
+    assert run.config["optimizer"]["epochs"] == 20
+    assert [row["replicate"] for row in run.info["replicates"]] == [3, 4]
+    assert run.geometry.epoch.values.tolist() == [0, 5, 20]
+    assert run.history.epoch.unique().tolist() == list(range(21))
+    assert run.parameters(20)[0].shape == (2, 4, 3)
+    pictures = list((tmp_path / "figures").glob("*.png"))
+    assert pictures
+    printed = capsys.readouterr().out
+    assert "accuracy by seed  3: 0." in printed
+    assert "of 2 replicates solved the task" in printed
+    assert all(str(picture) in printed for picture in pictures)
+
+
+def test_saved_metrics_are_those_of_the_saved_parameters(tmp_path, no_figures):
+    runner.run(config(), tmp_path, command="")
+    run = load_run(tmp_path)
+    first, second = run.parameters(20)
+    inputs, labels = [(-1, -1), (-1, 1), (1, -1), (1, 1)], [0, 1, 1, 0]
+    for replicate, row in enumerate(run.info["replicates"]):
+        losses = []
+        for x, label in zip(inputs, labels, strict=True):
+            hidden = torch.sigmoid(first[replicate] @ torch.tensor([*x, 1.0], dtype=torch.float64))
+            output = second[replicate] @ torch.cat([hidden, torch.ones(1, dtype=torch.float64)])
+            losses.append((output.item() - label) ** 2)
+        assert row["loss"] == pytest.approx(np.mean(losses), rel=1e-12)
+        last = run.history.query(f"epoch == 20 and replicate == {row['replicate']}").iloc[0]
+        assert last.loss == row["loss"]
+
+
+def test_curvature_of_two_hidden_units_is_exactly_zero_and_said_to_be(tmp_path, caplog, no_figures):
+    runner.run(config(architecture__hidden=[2]), tmp_path, command="")
+    assert (load_run(tmp_path).geometry.ricci_scalar == 0).all()
+    assert "layer 1 is flat: the feature map is a local diffeomorphism of R^2 (R = 0)" in caplog.text
+
+
+def test_points_without_curvature_are_counted(tmp_path, caplog, no_figures):
+    runner.run(config(architecture__hidden=[1]), tmp_path, command="")
+    assert "no curvature at 72 of 72 points" in caplog.text
+
+
+def test_replicate_is_the_run_of_its_own_seed(tmp_path, no_figures):
+    (tmp_path / "both").mkdir()
+    (tmp_path / "second").mkdir()
+    runner.run(config(), tmp_path / "both", command="")
+    runner.run(config(seed=4, replicates=1), tmp_path / "second", command="")
+    both, second = load_run(tmp_path / "both"), load_run(tmp_path / "second")
+    for together, alone in zip(both.parameters(20), second.parameters(20), strict=True):
+        assert torch.equal(together[1], alone[0])
+    np.testing.assert_allclose(
+        both.geometry.ricci_scalar.sel(replicate=4), second.geometry.ricci_scalar.sel(replicate=4), rtol=1e-9
+    )
+    # the networks are the same to the last bit; a volume element may differ by rounding, one part in 2^52 a few times
+    np.testing.assert_allclose(
+        both.geometry.log_volume_element.sel(replicate=4),
+        second.geometry.log_volume_element.sel(replicate=4),
+        rtol=1e-12,
+    )
+
+
+def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path, no_figures):
+    with pytest.raises(runner.RunError, match=r"of 2 replicates is not finite at the end \(seeds 3, 4\)"):
+        runner.run(
+            config(optimizer__lr=1e6, optimizer__epochs=200, architecture__activation="monomial3"),
+            tmp_path,
+            command="",
+        )
+    run = load_run(tmp_path)
+    assert run.status == "diverged"
+    assert run.info["replicates"][0]["loss"] is None
+    assert not run.info["replicates"][0]["solved"]
+    assert math.isfinite(run.geometry.log_volume_element.sel(epoch=0).mean())
+
+
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), "interrupted"), (OSError("No space left on device"), "failed")]
+)
+def test_a_broken_run_says_how_it_ended(tmp_path, monkeypatch, error, status):
+    def broken(run):
+        raise error
+
+    monkeypatch.setattr(runner, "draw_figures", broken)
+    with pytest.raises(type(error)):
+        runner.run(config(), tmp_path, command="")
+    info = json.loads((tmp_path / "run.json").read_text())
+    assert info["status"] == status
+    assert type(error).__name__ in info["error"]
+
+
+def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ConfigError, match=r"`device` must be a device of this machine\. Got cuda"):
+        runner.run(config(device="cuda"), tmp_path, command="")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_auto_takes_the_gpu_if_there_is_one(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert runner.resolve_device("auto").type == "cpu"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert runner.resolve_device("auto").type == "cuda"
+
+
+def test_provenance_names_versions_config_and_commit(tmp_path, no_figures):
+    runner.run(config(), tmp_path, command="nngeom run")
+    info = load_run(tmp_path).info
+    assert info["versions"]["torch"] == torch.__version__
+    assert len(info["config_hash"]) == 64
+    assert info["device"] == "cpu"
+    assert set(info["git"] or {"commit": "", "dirty": False}) == {"commit", "dirty"}
+    assert info["started"] <= info["finished"]
