@@ -257,15 +257,21 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
         chooser = f"{section}.{SECTIONS[section][0]}"
         here = f"with {chooser}={name}" if name else "here"
         return ConfigError(
-            f"`{key}` must be left out {here}. Got {shown(value)}. Only {chooser}={one_of(owners)} has it; "
-            f"to have another one, choose a whole group, {section}=NAME."
+            f"`{key}` must be left out {here}. Got {shown(value)}. Only {chooser}={one_of(owners)} has it. "
+            f"To change it, choose a group: {section}=NAME."
         )
     if section == "hydra":
         return ConfigError(f"`{key}` must be a key of Hydra. Got {shown(value)}. `nngeom run --cfg hydra` lists them.")
     known = list(dict.fromkeys(known for known, _ in _known_keys()))
     leaves = {full.rpartition(".")[2]: full for full in known if "." in full}
-    near = nearest(key, known) or leaves.get(nearest(key, leaves) or "")
-    way_out = f"Did you mean `{near}`?" if near not in (None, key) else "`nngeom run --help` lists all keys."
+    siblings = {full.partition(".")[2]: full for full in known if full.startswith(f"{section}.")}
+    if siblings:
+        near = siblings.get(nearest(key.partition(".")[2], siblings) or "")
+        otherwise = f"`{section}` has {', '.join(siblings)}."
+    else:
+        near = nearest(key, known) or leaves.get(nearest(key, leaves) or "")
+        otherwise = "`nngeom run --help` lists all keys."
+    way_out = f"Did you mean `{near}`?" if near not in (None, key) else otherwise
     return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
 
 
