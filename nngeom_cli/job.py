@@ -33,7 +33,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nngeom_cli.config import Config, load_config, unknown_key
 from nngeom_cli.errors import ConfigError, FolderError, did_you_mean, one_of
 
-__all__ = ["Outcome", "explained", "job", "launch"]
+__all__ = ["Outcome", "conf_directory", "explained", "job", "launch"]
 
 log = logging.getLogger(__name__)
 
@@ -54,9 +54,9 @@ def job(composed: DictConfig) -> None:
         print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
     try:
         config = load_config(composed)
-        from nngeom_cli import runner
+        from nngeom_cli.runner import run
 
-        runner.run(config, Path(settings.runtime.output_dir), command=_command(settings))
+        run(config, Path(settings.runtime.output_dir), command=_command(settings))
     except Exception:
         log.exception("The run failed.")
         raise
@@ -104,7 +104,7 @@ def launch(arguments: Sequence[str], prog: str) -> list[Outcome]:
 
     Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
     sweep = basic_sweeper.BasicSweeper.sweep
-    main = hydra.main(version_base="1.3", config_path=str(_conf()), config_name="config")(job)
+    main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name="config")(job)
     try:
         with (
             _replaced(hydra_application, "run_job", run_single),
@@ -215,7 +215,7 @@ def _command(settings: HydraConf) -> str:
     return shlex.join([*words, *settings.overrides.task])
 
 
-def _conf() -> Path:
+def conf_directory() -> Path:
     """The folder of configs: beside the package in a checkout, inside it in a wheel."""
     package = Path(__file__).resolve().parent
     return next(folder for folder in (package.parent / "conf", package / "conf") if (folder / "config.yaml").is_file())

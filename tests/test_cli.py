@@ -1,0 +1,428 @@
+"""The command line, typed as a newcomer would. The runner is a double, save in the last tests."""
+
+import logging
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import pytest
+
+from nngeom_cli import job
+from nngeom_cli.cli import main
+from nngeom_cli.errors import ConfigError
+
+
+class Runner(types.ModuleType):
+    """A double of nngeom_cli.runner: takes down what it is asked to run; a seed can be told to fail."""
+
+    def __init__(self):
+        super().__init__("nngeom_cli.runner")
+        self.runs = []
+        self.failures = {}
+        self.RunError = type("RunError", (RuntimeError,), {"__module__": "nngeom_cli.runner"})
+
+    def run(self, config, directory, *, command):
+        self.runs.append((config, directory, command))
+        sys.stdout.write("accuracy by seed\n")
+        if config.seed in self.failures:
+            raise self.failures[config.seed]
+
+    def resolve_device(self, device):
+        raise ConfigError(f"`device` must be a device of this machine. Got {device}. Choose device=cpu.")
+
+
+@pytest.fixture
+def runner(monkeypatch, tmp_path):
+    double = Runner()
+    monkeypatch.setitem(sys.modules, "nngeom_cli.runner", double)
+    monkeypatch.chdir(tmp_path)
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield double
+    for handler in set(logging.root.handlers) - set(handlers):
+        handler.close()
+    logging.root.handlers[:], logging.root.level = handlers, level
+
+
+@pytest.fixture
+def nngeom(runner, capsys):
+    """`nngeom(*words)` -> exit code, lines of stdout, lines of stderr."""
+
+    def call(*words):
+        code = main(words)
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    return call
+
+
+# ---- a run
+
+
+def test_the_last_line_is_the_run_directory_and_it_holds_the_composed_config(nngeom, runner):
+    code, out, err = nngeom("run", "task=sinusoid", "seed=5")
+    ((config, directory, command),) = runner.runs
+    assert (code, err) == (0, [])
+    assert out == ["accuracy by seed", str(directory)]
+    assert directory.parent == Path.cwd() / "outputs" / "runs" / "sinusoid"
+    assert directory.name.endswith("-seed5")
+    assert (config.task.name, config.architecture.hidden, config.seed) == ("sinusoid", [8, 8], 5)
+    assert command == "nngeom run task=sinusoid seed=5"
+    assert (directory / ".hydra" / "config.yaml").is_file()
+    assert (directory / "job.log").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ([], {"optimizer.name": "sgd", "optimizer.lr": 0.02, "optimizer.weight_decay": 1e-4, "optimizer.epochs": 2000}),
+        (
+            [],
+            {"optimizer.momentum": 0.9, "optimizer.batch_size": None, "architecture.hidden": [8], "probe.kind": "grid"},
+        ),
+        ([], {"probe.resolution": 40, "probe.window": [-1.5, 1.5], "probe.layers": [1], "replicates": 8, "seed": 0}),
+        (["task=sinusoid"], {"optimizer.lr": 0.05, "optimizer.weight_decay": 0.0, "optimizer.epochs": 150_000}),
+        (["task=sinusoid"], {"task.points": 400, "architecture.activation": "sigmoid", "optimizer.momentum": 0.9}),
+        (["task=digits"], {"optimizer.name": "adam", "optimizer.lr": 0.005, "optimizer.weight_decay": 0.1}),
+        (["task=digits"], {"optimizer.batch_size": 12, "optimizer.epochs": 30, "architecture.hidden": [30]}),
+        (["task=digits"], {"probe.kind": "path", "probe.top_k": 6, "probe.steps": 64, "dtype": "float64"}),
+        (["task=digits", "optimizer=sgd"], {"optimizer.name": "sgd", "architecture.hidden": [30]}),
+        (["optimizer=adamw"], {"optimizer.name": "adamw", "optimizer.betas": [0.9, 0.999], "task.name": "xor"}),
+        (["probe.checkpoints=[0,200]"], {"probe.checkpoints": [0, 200]}),
+        (["probe.checkpoints={spacing: linear, count: 3}"], {"probe.checkpoints": {"spacing": "linear", "count": 3}}),
+        (["probe.checkpoints=linear 3"], {"probe.checkpoints": {"spacing": "linear", "count": 3}}),
+        (["task=digits", "probe.pairs=[[3,8]]"], {"probe.pairs": [[3, 8]]}),
+        (["probe=digits", "probe.pairs=[[0,1]]", "probe.top_k=2"], {"probe.kind": "path", "task.name": "xor"}),
+    ],
+    ids=str,
+)
+def test_groups_follow_the_task_and_overrides_win(nngeom, runner, words, expected):
+    assert nngeom("run", *words)[0] == 0
+    config = runner.runs[0][0]
+    for key, value in expected.items():
+        found = config
+        for part in key.split("."):
+            found = getattr(found, part)
+        assert found == value, key
+
+
+def test_a_second_run_does_not_enter_the_directory_of_the_first(nngeom, runner):
+    assert nngeom("run", "hydra.run.dir=mine")[0] == 0
+    code, _, err = nngeom("run", "hydra.run.dir=mine")
+    assert code == 2
+    assert err == [
+        f"nngeom: `hydra.run.dir` must be a directory that does not exist yet. Got {Path.cwd() / 'mine'}. "
+        "Leave it out for a new name."
+    ]
+    assert len(runner.runs) == 1
+
+
+def test_a_failed_run_says_why_in_one_line_and_keeps_the_traceback_in_its_log(nngeom, runner):
+    runner.failures[0] = ZeroDivisionError("first line\nsecond line")
+    code, out, err = nngeom("run")
+    directory = runner.runs[0][1]
+    log = f"{directory / 'job.log'}"
+    assert code == 1
+    assert err == [f"nngeom: ZeroDivisionError: first line second line. The traceback is in {log}."]
+    assert out[-1] == str(directory)
+    assert "Traceback (most recent call last)" in Path(log).read_text()
+
+
+def test_a_run_error_is_told_as_it_is(nngeom, runner):
+    runner.failures[0] = runner.RunError("The loss is not finite. Lower `optimizer.lr`.")
+    code, _, err = nngeom("run")
+    assert (code, err) == (1, ["nngeom: The loss is not finite. Lower `optimizer.lr`."])
+
+
+def test_a_config_that_only_the_runner_can_refuse_is_refused_all_the_same(nngeom, runner):
+    runner.failures[0] = ConfigError("`probe.pairs` must be otherwise.")
+    assert nngeom("run")[0] == 2
+
+
+def test_control_c_ends_with_one_line(nngeom, runner):
+    runner.failures[0] = KeyboardInterrupt()
+    code, _, err = nngeom("run")
+    assert code == 130
+    assert err == [f"nngeom: Interrupted. What was measured until then is in {runner.runs[0][1]}."]
+
+
+@pytest.mark.parametrize("words", [["hydra.run.dir=file/run"], ["-m", "hydra.sweep.dir=file/sweep", "seed=0,1"]])
+def test_an_output_folder_that_cannot_be_made_is_a_failure_in_one_line(nngeom, runner, words):
+    Path("file").touch()
+    code, out, err = nngeom("run", *words)
+    assert (code, out, runner.runs) == (1, [], [])
+    (line,) = err
+    assert line.startswith("nngeom: `hydra.")
+    assert "must be a folder that can be written. Got " in line
+    assert "Not a directory" in line
+
+
+# ---- a sweep
+
+
+def test_a_sweep_runs_all_combinations_in_directories_of_their_own(nngeom, runner):
+    code, out, err = nngeom("run", "-m", "task=xor,sinusoid", "seed=0,100", "optimizer.epochs=50")
+    directories = [directory for _, directory, _ in runner.runs]
+    assert (code, err) == (0, [])
+    assert out[-4:] == [str(directory) for directory in directories]
+    assert len({directory for directory in directories if directory.is_dir()}) == 4
+    assert len({directory.parent for directory in directories}) == 1
+    assert directories[0].parent.parent == Path.cwd() / "outputs" / "sweeps"
+    assert [directory.name for directory in directories] == [
+        "0-xor-seed0",
+        "1-xor-seed100",
+        "2-sinusoid-seed0",
+        "3-sinusoid-seed100",
+    ]
+    assert runner.runs[3][2] == "nngeom run task=sinusoid seed=100 optimizer.epochs=50"
+
+
+def test_a_failing_job_does_not_stop_the_others(nngeom, runner):
+    runner.failures = {1: runner.RunError("The loss is not finite."), 2: ZeroDivisionError("oh")}
+    code, out, err = nngeom("run", "-m", "seed=0,1,2,3")
+    directories = [directory for _, directory, _ in runner.runs]
+    assert code == 1
+    assert [config.seed for config, _, _ in runner.runs] == [0, 1, 2, 3]
+    assert out[-4:] == [str(directory) for directory in directories]
+    assert err == [
+        "nngeom: Job 1 (seed=1): The loss is not finite.",
+        f"nngeom: Job 2 (seed=2): ZeroDivisionError: oh. The traceback is in {directories[2] / 'job.log'}.",
+    ]
+    assert "ZeroDivisionError" in (directories[2] / "job.log").read_text()
+    assert "ZeroDivisionError" not in (directories[3] / "job.log").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (
+            ["optimizer.lr=0.1,-1"],
+            "Job 1 (optimizer.lr=-1): `optimizer.lr` must be a positive number. Got -1.0. The paper's XOR uses 0.02.",
+        ),
+        (
+            ["task=xor,digits", "probe=xor"],
+            "Job 1 (task=digits probe=xor): `probe.kind` must be path for task=digits, whose inputs have 64 "
+            "dimensions. Got grid. Choose probe=digits.",
+        ),
+        (["task=xor,nope"], "`task` must be digits, sinusoid or xor. Got nope. `nngeom run --help` lists the groups."),
+        (
+            ["seed=0,1", "hydra.sweep.subdir=same"],
+            "`hydra.sweep.subdir` must be different for each job. Got same for seed=0 and for seed=1. "
+            "Begin it with ${hydra.job.num}.",
+        ),
+        (
+            ["device=cpu,cuda"],
+            "Job 1 (device=cuda): `device` must be a device of this machine. Got cuda. Choose device=cpu.",
+        ),
+    ],
+    ids=str,
+)
+def test_a_sweep_with_one_wrong_job_does_not_start(nngeom, runner, words, sentence):
+    code, out, err = nngeom("run", "-m", *words)
+    assert (code, out, err) == (2, [], [f"nngeom: {sentence}"])
+    assert runner.runs == []
+    assert list(Path.cwd().iterdir()) == []
+
+
+# ---- wrong input
+
+WRONG = [
+    (["task=nope"], "`task` must be digits, sinusoid or xor. Got nope. `nngeom run --help` lists the groups."),
+    (["task=sinusiod"], "`task` must be digits, sinusoid or xor. Got sinusiod. Did you mean `sinusoid`?"),
+    (["optimizer.lrr=1"], "`optimizer.lrr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
+    (["optimiser.lr=1"], "`optimiser.lr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
+    (["optimzer=adam"], "`optimzer` must be a key of the config. Got adam. Did you mean `optimizer`?"),
+    (["epochs=100"], "`epochs` must be a key of the config. Got 100. Did you mean `optimizer.epochs`?"),
+    (["+key=1"], "`key` must be a key of the config. Got 1. `nngeom run --help` lists all keys."),
+    (["+seed=3"], "`seed` must be set without +. Got +seed=3. Write seed=3."),
+    (["optimizer.lr=-1"], "`optimizer.lr` must be a positive number. Got -1.0. The paper's XOR uses 0.02."),
+    (["optimizer.lr=nan"], "`optimizer.lr` must be a positive number. Got nan. The paper's XOR uses 0.02."),
+    (["optimizer.lr=???"], "`optimizer.lr` must be given. Got nothing. Its default is in conf/."),
+    (["optimizer.lr="], "`optimizer.lr` must be a number. Got nothing. For example 0.02 or 1e-4."),
+    (["architecture.hidden=[0]"], "`architecture.hidden` must be a list of widths of at least 1. Got [0]. "),
+    (["architecture.hidden=[]"], "`architecture.hidden` must be a list of at least one width. Got []. "),
+    (["architecture.hidden=8"], "`architecture.hidden` must be a list of integers. Got 8. "),
+    (["architecture.hidden=[8"], "`architecture.hidden` must be a value that Hydra can read. Got [8. "),
+    (["architecture=[8]"], "The config must be one that Hydra can compose. "),
+    (["optimizer.epochs=abc"], "`optimizer.epochs` must be an integer. Got abc. "),
+    (["optimizer.epochs=0"], "`optimizer.epochs` must be at least 1. Got 0. "),
+    (["probe.checkpoints=[0,3000]"], "`probe.checkpoints` must be at most 2000, the last epoch. Got [0,3000]. "),
+    (["probe.checkpoints=[-1]"], "`probe.checkpoints` must be a list of epochs, 0 or later. Got [-1]. "),
+    (["device=cuda"], "`device` must be a device of this machine. Got cuda. Choose device=cpu."),
+    (["device=mps", "dtype=float64"], "`dtype` must be float32 for device=mps, which has no float64. Got float64. "),
+    (["task=digits", "probe.top_k=31"], "`probe.top_k` must be at most 30, the rank of the metric "),
+    (["task=digits", "probe.pairs=[[3,12]]"], "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. "),
+    (["task=xor", "probe=digits"], "`probe.pairs` must be pairs of classes of task=xor, 0 to 1. "),
+    (["optimizer=adam", "optimizer.momentum=0.9"], "`optimizer.momentum` must be left out here. Got 0.9. Only "),
+    (["optimizer=adam", "+optimizer.momentum=0.9"], "`optimizer.momentum` must be left out with optimizer.name=adam. "),
+    (["seed=-1"], "`seed` must be between 0 and 4294967295. Got -1. "),
+    (["replicates=0"], "`replicates` must be at least 1. Got 0. "),
+    (["xor"], "`xor` must be KEY=VALUE. Got no `=`. For example seed=1 or task=xor."),
+    (["task=xor,sinusoid"], "`task` must be one value. Got xor,sinusoid. Run all of them with -m, "),
+    (["~optimizer.lr"], "`optimizer.lr` must be given. "),
+    (["~task"], "The config must be one that Hydra can compose. Got: Error resolving interpolation '${task}'"),
+    (["hydra.rundir=a"], "`hydra.rundir` must be a key of Hydra. Got a. `nngeom run --cfg hydra` lists them."),
+    (["hydra/launcher=slurm"], "`hydra/launcher` must be "),
+    (["seed=${nothing}"], "`seed` must be resolvable. Got an interpolation: Interpolation key 'nothing' not found. "),
+    (["--nope"], "`nngeom run` must be given flags that it has. Got unrecognized arguments: --nope. "),
+    (["--config-dir", "nowhere"], "`--config-dir` must be a folder of configs. "),
+    (["--experimental-rerun", "config.pickle"], "`--experimental-rerun` must be left out. "),
+]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"), WRONG, ids=lambda value: " ".join(value) if isinstance(value, list) else ""
+)
+def test_a_wrong_config_is_one_sentence_exit_2_and_nothing_on_disk(nngeom, runner, words, sentence):
+    code, out, err = nngeom("run", *words)
+    assert (code, out, runner.runs) == (2, [], [])
+    (line,) = err
+    assert line.startswith(f"nngeom: {sentence}")
+    assert list(Path.cwd().iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "`nngeom` must be followed by run or figures. Got nothing. `nngeom --help` tells what each does."),
+        (["rnu"], "`nngeom` must be followed by run or figures. Got rnu. Did you mean `run`?"),
+        (
+            ["task=xor"],
+            "`nngeom` must be followed by run or figures. Got task=xor. Did you mean `nngeom run task=xor`?",
+        ),
+        (["figures"], "`nngeom figures` must be followed by run directories. Got nothing. See outputs/runs."),
+        (["figures", "--all"], "`nngeom figures` must be followed by run directories. Got --all. See outputs/runs."),
+    ],
+    ids=str,
+)
+def test_a_wrong_command_is_one_sentence(nngeom, words, sentence):
+    assert nngeom(*words) == (2, [], [f"nngeom: {sentence}"])
+
+
+# ---- what only shows something
+
+
+def test_help_names_each_command(nngeom):
+    code, out, err = nngeom("--help")
+    assert (code, err) == (0, [])
+    assert any(line.startswith("  run ") for line in out)
+    assert any(line.startswith("  figures ") for line in out)
+
+
+def test_help_of_run_shows_the_groups_and_the_composed_keys(nngeom, runner):
+    code, out, err = nngeom("run", "--help", "task=digits", "seed=3")
+    assert (code, err, runner.runs) == (0, [], [])
+    assert "optimizer: adam, adamw, digits, sgd, sinusoid, xor" in out
+    assert "seed: 3" in out
+    assert "  lr: 0.005" in out
+    assert list(Path.cwd().iterdir()) == []
+
+
+def test_cfg_job_prints_the_config_as_yaml(nngeom):
+    from omegaconf import OmegaConf
+
+    code, out, _ = nngeom("run", "task=sinusoid", "--cfg", "job")
+    assert code == 0
+    assert OmegaConf.create("\n".join(out)).optimizer.epochs == 150_000
+
+
+def test_info_prints_the_defaults_list(nngeom):
+    code, out, _ = nngeom("run", "--info", "defaults", "task=sinusoid")
+    assert code == 0
+    assert any("optimizer/sinusoid" in line for line in out)
+
+
+def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, runner, tmp_path):
+    own = tmp_path / "own" / "experiment"
+    own.mkdir(parents=True)
+    (own / "mine.yaml").write_text(
+        "# @package _global_\ndefaults:\n  - override /task: sinusoid\nseed: 9\nprobe:\n  checkpoints: [0, 7]\n"
+    )
+    code, _, err = nngeom("run", "--config-dir", str(tmp_path / "own"), "experiment=mine", "optimizer.lr=0.1")
+    ((config, _, command),) = runner.runs
+    assert (code, err) == (0, [])
+    assert (config.task.name, config.seed, config.probe.checkpoints) == ("sinusoid", 9, [0, 7])
+    assert config.optimizer.epochs == 150_000
+    assert command == f"nngeom run --config-dir {tmp_path / 'own'} experiment=mine optimizer.lr=0.1"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("nngeom ", "run figures"),
+        ("nngeom f", "run figures"),
+        ("nngeom run task=", "task=digits task=sinusoid task=xor"),
+        ("nngeom run optimizer.mom", "optimizer.momentum="),
+        ("nngeom run task=digits optimizer.be", "optimizer.betas."),
+    ],
+)
+def test_completion_offers_commands_groups_and_keys(nngeom, monkeypatch, line, expected):
+    monkeypatch.setenv("COMP_LINE", line)
+    code, out, _ = nngeom("-sc", "query=bash")
+    assert (code, out) == (0, [expected])
+
+
+def test_completion_script_is_for_nngeom(nngeom):
+    code, out, _ = nngeom("-sc", "install=bash")
+    assert code == 0
+    assert out[-1].endswith(" nngeom")
+
+
+def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path):
+    conf = tmp_path / "nngeom_cli" / "conf"
+    conf.mkdir(parents=True)
+    (conf / "config.yaml").touch()
+    monkeypatch.setattr(job, "__file__", str(tmp_path / "nngeom_cli" / "job.py"))
+    assert job.conf_directory() == conf
+
+
+# ---- figures
+
+
+def test_figures_prints_what_it_draws(nngeom, monkeypatch):
+    monkeypatch.setattr("nngeom_cli.store.load_run", lambda directory: f"run in {directory}")
+    monkeypatch.setattr("nngeom_cli.figures.draw_figures", lambda run: [Path(f"{run}.png")])
+    assert nngeom("figures", "a", "b") == (0, ["run in a.png", "run in b.png"], [])
+
+
+def test_a_directory_that_is_no_run_is_refused_before_anything_is_drawn(nngeom, tmp_path):
+    code, out, err = nngeom("figures", str(tmp_path), "nowhere")
+    assert (code, out) == (2, [])
+    assert len(err) == 1
+    assert str(tmp_path) in err[0]
+
+
+# ---- in a process of its own
+
+
+def test_help_and_version_import_nothing_heavy():
+    code = (
+        "import sys; from nngeom_cli.cli import main; main(['--help']); main(['--version']); main(['nope']);"
+        "print({'torch', 'hydra', 'omegaconf', 'numpy', 'matplotlib', 'argparse'} & set(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
+    program = (
+        "import sys, time, types\n"
+        "runner = types.ModuleType('nngeom_cli.runner')\n"
+        "runner.run = lambda config, directory, *, command: (print('started', flush=True), time.sleep(60))\n"
+        "sys.modules['nngeom_cli.runner'] = runner\n"
+        "from nngeom_cli.cli import main\n"
+        "sys.exit(main(['run']))\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "started\n"
+        time.sleep(0.1)
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert out == ""
+    (line,) = err.splitlines()
+    assert line.startswith(f"nngeom: Interrupted. What was measured until then is in {tmp_path / 'outputs'}")
