@@ -24,7 +24,6 @@ from nngeom_cli.figures.style import (
     HATCH,
     LABEL_COLOURS,
     MISSING_COLOUR,
-    TINY_FONT_SIZE,
     UNRELIABLE_COLOUR,
     wrapped,
 )
@@ -149,20 +148,21 @@ def point_look(place: int, classes: int, size: float) -> dict[str, Any]:
     """Marker of a class: white or black where there are two, a colour where there are more."""
     face = LABEL_COLOURS[place] if classes <= len(LABEL_COLOURS) else CLASS_COLOURS[place % len(CLASS_COLOURS)]
     edge = "white" if face == "black" else "black"
-    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.6 if size > 10 else 0.15}
+    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.6 if size > 10 else 0.0}
 
 
-def say_flat(axes: Axes, words: str, inches: float) -> None:
-    """Words in place of a field that is 0 all over."""
+def say_flat(axes: Axes, words: str, inches: float, font_size: float) -> None:
+    """Words in place of a field that is 0 all over, in lines that fit a width."""
+    axes.set(xticks=[], yticks=[])
     axes.set_facecolor(FLAT_COLOUR)
     axes.text(
         0.5,
         0.5,
-        wrapped(words, 0.95 * inches, TINY_FONT_SIZE),
+        wrapped(words, 0.95 * inches, font_size),
         transform=axes.transAxes,
         ha="center",
         va="center",
-        fontsize=TINY_FONT_SIZE,
+        fontsize=font_size,
     )
 
 

@@ -19,6 +19,7 @@ from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     COLUMN_WIDTH,
     FONT_SIZE,
+    LINE,
     TEXT_WIDTH,
     control_colours,
     wrapped,
@@ -29,8 +30,7 @@ __all__ = ["along_paths", "class_colour", "coloured_curve", "first_change"]
 
 Array = NDArray[np.float64]
 
-LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.42, 0.08, 0.1, 0.24, 0.3  # inches
-LINE = 0.125  # inches between lines of text
+LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.56, 0.1, 0.14, 0.24, 0.32  # inches
 IMAGE = 0.2  # side of an inset image, in panel widths; not more than MAX_IMAGE inches
 MAX_IMAGE = 0.5
 INSET_PAD = 0.05  # inches
@@ -69,6 +69,7 @@ def along_paths(run: Run, layer: int) -> Sheet:
         row, column = divmod(pair, columns)
         axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (down + GAP_Y), across, down)
         axes.set_xlim(0, 1)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         axes.set_ylim(floor, high)
         axes.set_yticks(ticks)
         axes.set_title(pair_words(last.isel(pair=pair)), fontsize=FONT_SIZE)
@@ -80,23 +81,10 @@ def along_paths(run: Run, layer: int) -> Sheet:
         beneath = pair + columns < pairs
         axes.tick_params(labelleft=column == 0, labelbottom=not beneath)
         if not beneath:
-            axes.set_xlabel(
-                f"$t$ / {steps(last)}   (0: first input, 1: second input)" if columns < 3 else f"$t$ / {steps(last)}"
-            )
+            axes.set_xlabel(f"$t$ / {steps(last)}, from the first input to the second")
         if column == 0:
             axes.set_ylabel(f"log effective volume element\n(natural log, top {last.attrs['top_k']})")
-    sheet.figure.legend(
-        handles=keys,
-        loc="lower left",
-        bbox_to_anchor=(0.02, 0.02 / height),
-        borderaxespad=0.0,
-        borderpad=0.2,
-        ncols=keys_across,
-        handlelength=1.2,
-        columnspacing=0.9,
-        labelspacing=0.25,
-        handletextpad=0.4,
-    )
+    sheet.legend(keys, keys_across)
     return sheet
 
 
@@ -107,7 +95,7 @@ def title_words(run: Run, layer: int, seed: int) -> str:
     words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {len(results)} replicate"
     words += "s" if len(results) > 1 else ""
     if "image_shape" in geometry.attrs:
-        return words + f"; images: prediction of seed {seed} ({results[seed]})"
+        return words + f"; thick line and images: seed {seed} ({results[seed]})"
     return words
 
 

@@ -1,69 +1,16 @@
-"""Heatmaps of the geometry on a plane of input space: through training, and across replicates at its end."""
+"""The geometry on a plane of input space: through training, and across replicates at its end."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-
-import numpy as np
-import xarray as xr
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import Normalize
-from numpy.typing import NDArray
-
-from nngeom_cli.boundary import decision_boundary
-from nngeom_cli.figures import panel
-from nngeom_cli.figures.panel import Field
+from nngeom_cli.figures.heatmaps import heatmaps
 from nngeom_cli.figures.selection import describe, evenly, outcomes, percent, representative, training_state
 from nngeom_cli.figures.sheet import Sheet
-from nngeom_cli.figures.style import (
-    COLUMN_WIDTH,
-    FONT_SIZE,
-    QUANTITIES,
-    SMALL_FONT_SIZE,
-    TEXT_WIDTH,
-    TINY_FONT_SIZE,
-    Quantity,
-    wrapped,
-)
 from nngeom_cli.store import Run
 
 __all__ = ["across_replicates", "through_training"]
 
-Array = NDArray[np.float64]
-
 MAX_EPOCHS = 6
 MAX_REPLICATES = 50  # more panels than that are too small to read
-LEFT, RIGHT, GAP = 0.32, 0.66, 0.07  # inches: tick labels, colour bar, between panels
-MAX_PANEL = 2.0
-LINE = 0.125  # inches between lines of text
-FLAT_HEIGHT = 0.3
-
-
-@dataclass(frozen=True)
-class Block:
-    """All panels of one quantity: on one colour scale, beside one colour bar."""
-
-    quantity: Quantity
-    fields: list[Field]
-    headings: list[str]
-    norm: Normalize | None
-
-    @property
-    def flat(self) -> bool:
-        """Whether words say it all."""
-        return all(field.flat for field in self.fields)
-
-    @property
-    def title(self) -> str:
-        """The quantity, and how many of its points are not drawn in colour."""
-        missing = sum(int(field.missing.sum()) for field in self.fields)
-        unreliable = sum(int(field.unreliable.sum()) for field in self.fields)
-        total = sum(field.values.size for field in self.fields)
-        counts = [f"{count} {name}" for count, name in ((missing, "grey"), (unreliable, "hatched")) if count]
-        return self.quantity.title + (f"   ({', '.join(counts)}, of {total} points)" if counts else "")
 
 
 def through_training(run: Run, layer: int) -> Sheet:
@@ -78,7 +25,7 @@ def through_training(run: Run, layer: int) -> Sheet:
         words += f"; {sum(map(bool, solved))} of {len(solved)} replicates solved the task"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
     headings = [training_state(run, epoch, seed) for epoch in epochs]
-    return heatmaps(words, panels, headings, columns=len(epochs), head_each_block=False)
+    return heatmaps(words, panels, headings, columns=len(epochs), head_every_row=False)
 
 
 def across_replicates(run: Run, layer: int) -> Sheet:
@@ -93,141 +40,4 @@ def across_replicates(run: Run, layer: int) -> Sheet:
     panels = [geometry.sel(replicate=seed) for seed in seeds]
     headings = [f"seed {seed}: {percent(results[seed].accuracy)}" for seed in seeds]
     columns = len(seeds) if len(seeds) <= 4 else 4 if len(seeds) <= 8 else 8 if len(seeds) <= 24 else 10
-    return heatmaps(words, panels, headings, columns=columns, head_each_block=True)
-
-
-def heatmaps(
-    words: str, panels: Sequence[xr.Dataset], headings: list[str], *, columns: int, head_each_block: bool
-) -> Sheet:
-    """A block of heatmaps for each quantity, the same panels in each.
-
-    Args:
-        words: the title.
-        panels: datasets with dimensions `y` and `x` alone, the training points apart.
-        headings: what is written above each panel.
-        columns: panels side by side.
-        head_each_block: whether the headings are written above each block, or above the first only.
-    """
-    x, y = panels[0].x.values, panels[0].y.values
-    boundaries = [decision_boundary(data.margin.values, x, y) for data in panels]
-    blocks = [block(quantity, panels, headings) for quantity in QUANTITIES if quantity.variable in panels[0]]
-    rows = -(-len(panels) // columns)
-    across = min(MAX_PANEL, (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns)
-    down = across * float(np.clip(np.ptp(y) / (np.ptp(x) or 1.0), 0.3, 2.0) if np.ptp(y) > 0 else 1.0)
-    width = max(COLUMN_WIDTH, LEFT + columns * across + (columns - 1) * GAP + RIGHT)
-    title = wrapped(words, width - 0.1)
-    keys = legend_keys(blocks, panels[0], any(boundaries))
-    keys_across = 2 if width < 5 else 3
-    key_lines = -(-len(keys) // keys_across)
-
-    def head(position: int) -> float:
-        return LINE * (headings[0].count("\n") + 1) if head_each_block or position == 0 else 0.0
-
-    def block_height(position: int) -> float:
-        body = FLAT_HEIGHT if blocks[position].flat else rows * (down + head(position)) + (rows - 1) * GAP
-        return body + LINE + 0.06 + (head(position) if blocks[position].flat and position == 0 else 0.0)
-
-    top = LINE * (title.count("\n") + 1) + 0.1
-    height = top + sum(map(block_height, range(len(blocks)))) + 0.08 * (len(blocks) - 1) + 0.2 + LINE * key_lines + 0.08
-    sheet = Sheet.blank(width, height)
-    sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
-    labelled = max((place for place, part in enumerate(blocks) if not part.flat), default=0)
-    for position, part in enumerate(blocks):
-        sheet.text(LEFT, top, part.title, fontsize=FONT_SIZE, fontweight="bold")
-        start = top + LINE + 0.04
-        span = columns * across + (columns - 1) * GAP
-        if part.flat:
-            axes = sheet.axes(LEFT, start, span, FLAT_HEIGHT, xticks=[], yticks=[])
-            panel.say_flat(axes, flat_words(panels[0]), span)
-        else:
-            for place in range(len(panels)):
-                row, column = divmod(place, columns)
-                above = start + row * (down + head(position) + GAP) + head(position)
-                axes = sheet.axes(LEFT + column * (across + GAP), above, across, down)
-                if head(position):
-                    axes.set_title(headings[place], fontsize=SMALL_FONT_SIZE if across > 0.75 else TINY_FONT_SIZE)
-                draw_panel(axes, part, place, panels[place], boundaries[place], across)
-                tick(axes, left=column == 0, bottom=position == labelled and place + columns >= len(panels))
-            bar_height = min(rows * (down + head(position)) + (rows - 1) * GAP - head(position), 2.5)
-            draw_bar(sheet, part, LEFT + span + 0.06, start + head(position), bar_height)
-        top += block_height(position) + 0.08
-    if keys:
-        sheet.figure.legend(
-            handles=keys,
-            loc="lower left",
-            bbox_to_anchor=((LEFT - 0.05) / width, 0.02 / height),
-            borderaxespad=0.0,
-            borderpad=0.2,
-            ncols=keys_across,
-            handlelength=1.6,
-            columnspacing=1.2,
-            labelspacing=0.25,
-        )
-    return sheet
-
-
-def block(quantity: Quantity, panels: Sequence[xr.Dataset], headings: list[str]) -> Block:
-    """The panels of a quantity on the scale that all of them share."""
-    error = quantity.error_variable
-    fields = [
-        Field(data[quantity.variable].values, data[error].values if error is not None and error in data else None)
-        for data in panels
-    ]
-    return Block(quantity, fields, headings, quantity.norm(np.stack([field.shown for field in fields])))
-
-
-def draw_panel(axes: Axes, part: Block, place: int, data: xr.Dataset, boundary: Sequence[Array], inches: float) -> None:
-    """One heatmap, or the words that stand for it."""
-    field = part.fields[place]
-    if field.flat and part.quantity.variable == "ricci_scalar":
-        panel.say_flat(axes, flat_words(data), inches)
-        return
-    panel.draw_field(axes, field, data.x.values, data.y.values, part.norm, part.quantity.colours)
-    panel.draw_boundary(axes, boundary)
-    if "input" in data:
-        panel.draw_points(axes, data.input.values, data.label.values)
-
-
-def flat_words(data: xr.Dataset) -> str:
-    """Why the curvature is 0: as many features as inputs, or pieces on which the features are linear."""
-    widths, layer = np.atleast_1d(data.attrs["widths"]), int(data.layer)
-    if min(widths[1 : layer + 1]) == widths[0] == widths[layer]:
-        return f"flat: the feature map is a local diffeomorphism of R^{widths[0]} (R = 0)"
-    return "flat: R = 0 at every point"
-
-
-def tick(axes: Axes, *, left: bool, bottom: bool) -> None:
-    """The same ticks on every panel; labels at the left and at the bottom of the sheet only."""
-    for axis, labelled in ((axes.xaxis, bottom), (axes.yaxis, left)):
-        low, high = axis.get_view_interval()
-        step = 10.0 ** np.floor(np.log10((high - low) / 2))
-        reach = step * np.floor(min(abs(low), abs(high)) / step) if low < 0 < high else 0.0
-        axis.set_ticks([-reach, 0.0, reach] if reach else np.round([low, high], 2).tolist())
-        axis.set_tick_params(labelleft=labelled, labelbottom=labelled)
-
-
-def draw_bar(sheet: Sheet, part: Block, left: float, top: float, height: float) -> None:
-    """The colour bar of a block, with arrows where values lie beyond its ends."""
-    if part.norm is None:
-        return
-    values = np.stack([field.shown for field in part.fields])
-    low, high = part.norm(np.nanmin(values)), part.norm(np.nanmax(values))
-    extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
-    axes = sheet.axes(left, top, 0.08, height)
-    mappable = ScalarMappable(norm=part.norm, cmap=part.quantity.colours)
-    bar = sheet.figure.colorbar(mappable, cax=axes, extend=extend[low < 0, high > 1], extendfrac=0.04)
-    bar.set_label(part.quantity.label, fontsize=SMALL_FONT_SIZE)
-    if part.quantity.ticks is not None:
-        places, labels = part.quantity.ticks(part.norm)
-        bar.set_ticks(places, labels=labels)
-        bar.minorticks_off()
-
-
-def legend_keys(blocks: Sequence[Block], data: xr.Dataset, boundary: bool) -> list[Artist]:
-    """Legend entries of what is on the sheet."""
-    fields = [field for part in blocks for field in part.fields]
-    keys: list[Artist] = [panel.boundary_key()] if boundary else []
-    keys += panel.point_keys(data.label.values) if "input" in data else []
-    keys += [panel.missing_key()] if any(field.missing.any() for field in fields) else []
-    keys += [panel.unreliable_key()] if any(field.unreliable.any() for field in fields) else []
-    return keys
+    return heatmaps(words, panels, headings, columns=columns, head_every_row=True)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -34,3 +36,26 @@ class Sheet:
         """Words below `top`."""
         options = {"va": "top", "ha": "left"} | options
         self.figure.text(left / self.width, 1 - top / self.height, words, **options)
+
+    def legend(self, keys: Sequence[Artist], columns: int) -> None:
+        """Entries along the lower edge, in rows."""
+        columns = min(columns, len(keys))
+        rows = -(-len(keys) // columns)
+        by_row = [
+            keys[row * columns + column]
+            for column in range(columns)
+            for row in range(rows)
+            if row * columns + column < len(keys)
+        ]
+        self.figure.legend(
+            handles=by_row,
+            loc="lower left",
+            bbox_to_anchor=(0.2 / self.width, 0.02 / self.height),
+            borderaxespad=0.0,
+            borderpad=0.2,
+            ncols=columns,
+            handlelength=1.5,
+            columnspacing=1.1,
+            handletextpad=0.5,
+            labelspacing=0.25,
+        )

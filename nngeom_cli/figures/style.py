@@ -34,6 +34,7 @@ DPI = 200  # of the PNG, and of what is rasterised in the PDF
 FONT_SIZE = 7.0  # points
 SMALL_FONT_SIZE = 6.0
 TINY_FONT_SIZE = 5.0
+LINE = 0.125  # inches between lines of text
 
 BOUNDARY_COLOUR = "#e3001b"
 CASING_COLOUR = "white"
@@ -67,7 +68,7 @@ CURVATURE_COLOURS: Colormap = LinearSegmentedColormap.from_list(
         *("#e4d9d2", "#d4bfb0", "#c3a690", "#b28d71", "#a07553", "#8d5e36", "#7a481a", "#663200"),
     ],
 )
-VOLUME_COLOURS: Colormap = matplotlib.colormaps["cividis"]
+VOLUME_COLOURS: Colormap = matplotlib.colormaps["viridis"]
 
 
 def style() -> AbstractContextManager[None]:
