@@ -4,25 +4,46 @@ from nngeom_cli.geometry.activations import Activation, get_activation
 from nngeom_cli.geometry.curvature import (
     condition_number,
     log_volume_element,
-    measure,
     pullback_metric,
     ricci_scalar,
     ricci_scalar_error,
 )
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap, TorchFeatureMap
-from nngeom_cli.geometry.spectrum import log_effective_volume_element, metric_spectrum
+from nngeom_cli.geometry.measure import measure
+from nngeom_cli.geometry.spectrum import (
+    log_effective_volume_element,
+    log_spectral_gap,
+    metric_spectrum,
+    principal_directions,
+)
+from nngeom_cli.geometry.tensors import (
+    PrincipalRicci,
+    principal_ricci_curvatures,
+    ricci_tensor,
+    riemann_tensor,
+    second_fundamental_form,
+    sectional_curvature,
+)
 
 __all__ = [
     "Activation",
     "MLPFeatureMap",
+    "PrincipalRicci",
     "TorchFeatureMap",
     "condition_number",
     "get_activation",
     "log_effective_volume_element",
+    "log_spectral_gap",
     "log_volume_element",
     "measure",
     "metric_spectrum",
+    "principal_directions",
+    "principal_ricci_curvatures",
     "pullback_metric",
     "ricci_scalar",
     "ricci_scalar_error",
+    "ricci_tensor",
+    "riemann_tensor",
+    "second_fundamental_form",
+    "sectional_curvature",
 ]

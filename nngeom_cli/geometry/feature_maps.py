@@ -13,8 +13,6 @@ from nngeom_cli.geometry.activations import Activation, get_activation
 
 __all__ = ["FeatureMap", "Jet", "MLPFeatureMap", "TorchFeatureMap", "as_feature_map"]
 
-_ELEMENTS_IN_CACHE = 30_000  # units x points handled at once
-
 
 @dataclass(frozen=True)
 class Jet:
@@ -37,12 +35,12 @@ class Jet:
 
 
 class Dimensions(NamedTuple):
-    """Sizes of a feature map: inputs d, features n, the largest rank of its Jacobian, points to handle at once."""
+    """Sizes of a feature map: inputs d, features n, the largest rank of its Jacobian, widest layer."""
 
     inputs: int
     features: int
     rank_bound: int
-    points_in_cache: int
+    widest: int
 
 
 class FeatureMap(Protocol):
@@ -119,8 +117,7 @@ class MLPFeatureMap:
                 f"`x` must have the feature map's dtype, {self.weights[0].dtype}. Got {x.dtype}. "
                 "Convert one with `.to(dtype)`."
             )
-        points = max(1, _ELEMENTS_IN_CACHE // max(self.widths[1:]))
-        return Dimensions(self.widths[0], self.widths[-1], min(self.widths), points)
+        return Dimensions(self.widths[0], self.widths[-1], min(self.widths), max(self.widths[1:]))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features Phi(x).
@@ -222,7 +219,7 @@ class TorchFeatureMap:
                 f"Got features of shape {tuple(features.shape)}."
             )
         d, n = x.shape[-1], len(features)
-        return Dimensions(d, n, min(d, n), max(1, _ELEMENTS_IN_CACHE // n))
+        return Dimensions(d, n, min(d, n), n)
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features of the points `x` (*batch, d): (*batch, n)."""

@@ -1,12 +1,15 @@
 """Leading spectrum of the induced metric and the effective volume element, from the singular values of J."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-from nngeom_cli.geometry.curvature import AnyFeatureMap, over_points
-from nngeom_cli.geometry.feature_maps import FeatureMap, as_feature_map
+from nngeom_cli.geometry.feature_maps import as_feature_map
+from nngeom_cli.geometry.frame import Frame
+from nngeom_cli.geometry.measure import AnyFeatureMap, over_points
 
-__all__ = ["log_effective_volume_element", "metric_spectrum"]
+__all__ = ["log_effective_volume_element", "log_spectral_gap", "metric_spectrum", "principal_directions"]
 
 
 def metric_spectrum(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
@@ -67,19 +70,90 @@ def log_effective_volume_element(
     return _singular_values(feature_map, x, top_k, chunk_size).log().sum(dim=-1)
 
 
+def principal_directions(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
+    """Directions of input space that the feature map stretches most.
+
+    The leading eigenvectors of g, orthonormal in input space: the right singular vectors of J.
+
+    Args:
+        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
+        x: points, `(*batch, d)`.
+        top_k: how many; at most the largest rank that the Jacobian can have.
+        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+
+    Returns:
+        `(*replicates, *batch, top_k, d)`, a unit vector in each row, its largest entry positive; NaN where `x` or the
+        Jacobian is NaN or infinite. Where eigenvalues coincide the choice among their eigenvectors is arbitrary.
+
+    Raises:
+        ValueError: `top_k` is less than 1 or larger than the largest rank, or the last axis of `x` is not the feature
+            map's input dimension.
+        TypeError: `x` has not the feature map's dtype.
+
+    Example:
+        >>> stretch = lambda p: torch.stack([2 * p[0], 3 * p[1]])
+        >>> principal_directions(stretch, torch.zeros(2, dtype=torch.float64), 1).round(decimals=9)
+        tensor([[0., 1.]], dtype=torch.float64)
+    """
+
+    def directions(frame: Frame) -> Tensor:
+        jacobian, sound = _jacobian(frame)
+        rows = torch.linalg.svd(jacobian, full_matrices=False).Vh[..., :top_k, :]
+        largest = rows.gather(-1, rows.abs().argmax(dim=-1, keepdim=True))
+        return torch.where(sound.unsqueeze(-1), rows * largest.sign(), torch.nan)
+
+    return _over_points(feature_map, x, top_k, directions, chunk_size)
+
+
+def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
+    """Gap between the last eigenvalue that the effective volume element counts and the first that it does not.
+
+    log lambda_k - log lambda_(k+1), k = `top_k`. Where it closes, eigenvalues cross and the directions that are counted
+    change, so a peak of the effective volume element there is no local magnification.
+
+    Args:
+        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
+        x: points, `(*batch, d)`.
+        top_k: k; less than the largest rank that the Jacobian can have.
+        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+
+    Returns:
+        Nats, `(*replicates, *batch)`, at least 0; inf where lambda_(k+1) is exactly zero, NaN where lambda_k is too.
+
+    Raises:
+        ValueError: `top_k` + 1 is less than 2 or larger than the largest rank.
+
+    Example:
+        >>> stretch = lambda p: torch.stack([3 * p[0], 2 * p[1]])
+        >>> log_spectral_gap(stretch, torch.zeros(2, dtype=torch.float64), 1)
+        tensor(0.8109, dtype=torch.float64)
+    """
+    logs = 2 * _singular_values(feature_map, x, top_k + 1, chunk_size)[..., -2:].log()
+    return logs[..., 0] - logs[..., 1]
+
+
 def _singular_values(feature_map: AnyFeatureMap, x: Tensor, top_k: int, chunk_size: int | None) -> Tensor:
+    def values(frame: Frame) -> Tensor:
+        jacobian, sound = _jacobian(frame)
+        return torch.where(sound, torch.linalg.svdvals(jacobian)[..., :top_k], torch.nan)
+
+    return _over_points(feature_map, x, top_k, values, chunk_size)
+
+
+def _over_points(
+    feature_map: AnyFeatureMap, x: Tensor, top_k: int, compute: Callable[[Frame], Tensor], chunk_size: int | None
+) -> Tensor:
     mapped = as_feature_map(feature_map)
     bound = mapped.dimensions(x).rank_bound
     if not 1 <= top_k <= bound:
         raise ValueError(
             f"`top_k` must be between 1 and {bound}, the largest rank that the metric can have. Got {top_k}."
         )
-    return over_points(mapped, x, lambda points: {"values": _leading(mapped, points, top_k)}, chunk_size)["values"]
+    return over_points(mapped, x, {"values": compute}, chunk_size, second=False)["values"]
 
 
-def _leading(feature_map: FeatureMap, points: Tensor, top_k: int) -> Tensor:
-    jet = feature_map.jet(points, second=False)
-    jacobian = (jet.jacobian / jet.unit.unsqueeze(1)).movedim(-1, 1)  # (replicates, points, n, d)
+def _jacobian(frame: Frame) -> tuple[Tensor, Tensor]:
+    """J, (replicates, points, n, d), with zeros where it is not finite, and where it is, (replicates, points, 1)."""
+    jacobian = (frame.columns * (frame.size / frame.unit).unsqueeze(1)).movedim(-1, 1)
     sound = jacobian.isfinite().flatten(2).all(dim=2)[..., None]
-    values = torch.linalg.svdvals(torch.where(sound.unsqueeze(-1), jacobian, 0.0))[..., :top_k]
-    return torch.where(sound, values, torch.nan)
+    return torch.where(sound.unsqueeze(-1), jacobian, 0.0), sound

@@ -1,0 +1,135 @@
+"""What can be measured at a point, each as a function of the frame there; all return (replicates, points, ...)."""
+
+from collections.abc import Callable
+from itertools import combinations
+
+import torch
+from torch import Tensor
+
+from nngeom_cli.geometry.frame import Frame
+
+__all__ = ["FIRST_ORDER", "QUANTITIES", "frame_riemann"]
+
+_ERROR_FACTOR = 4.0  # of the first-order bound: above the true error nearly always (tests/test_rounding.py)
+
+
+def pullback_metric(frame: Frame) -> Tensor:
+    columns = frame.columns * (frame.size / frame.unit).unsqueeze(1)
+    return torch.einsum("rnap,rnbp->rpab", columns, columns)
+
+
+def log_volume_element(frame: Frame) -> Tensor:
+    logs = frame.size.log() - frame.unit.log()  # apart, since their product could leave the range of the dtype
+    if frame.full_rank:
+        logs = logs + frame.triangle.diagonal(dim1=1, dim2=2).movedim(-1, 1).log()
+    return torch.where(frame.deficient, -torch.inf, logs.sum(dim=1))
+
+
+def condition_number(frame: Frame) -> Tensor:
+    if not frame.full_rank:
+        return torch.full_like(frame.size[:, 0], torch.inf)
+    logs = frame.size.log2() - frame.unit.log2()
+    triangle = frame.triangle * torch.exp2(logs - logs.amax(dim=1, keepdim=True)).unsqueeze(1)
+    if frame.d == 2:
+        a, b, c = triangle[:, 0, 0], triangle[:, 0, 1], triangle[:, 1, 1]
+        # (s1 + s2)^2 = (a + c)^2 + b^2 and (s1 - s2)^2 = (a - c)^2 + b^2 for singular values s1, s2: nothing cancels
+        ratio = (torch.hypot(a + c, b) + torch.hypot(a - c, b)).square() / (4 * a * c)
+    else:
+        sound = torch.where(frame.deficient.unsqueeze(1).unsqueeze(1), 1.0, triangle)
+        values = torch.linalg.svdvals(sound.movedim(-1, 1))
+        ratio = values[..., 0] / values[..., -1]
+    return torch.where(frame.deficient, torch.inf, ratio.square())
+
+
+def ricci_scalar(frame: Frame) -> Tensor:
+    planes = combinations(range(frame.d), 2)
+    return _curvature(frame, (), lambda: 2 * torch.stack([frame.sectional(a, b) for a, b in planes]).sum(dim=0))
+
+
+def ricci_scalar_error(frame: Frame) -> Tensor:
+    return _curvature(frame, (), lambda: _ERROR_FACTOR * frame.eps * frame.scalar_error)
+
+
+def second_fundamental_form(frame: Frame) -> Tensor:
+    def compute() -> Tensor:
+        form = frame.form[:, :, frame.square]  # (replicates, n, d, d, points)
+        return torch.einsum("rcap,rncep,rebp->rpnab", frame.to_frame, form, frame.to_frame)
+
+    return _curvature(frame, (frame.n, frame.d, frame.d), compute)
+
+
+def frame_riemann(frame: Frame) -> Tensor:
+    """A_ac . A_bd - A_ad . A_bc, the Riemann tensor in the frame, (replicates, d, d, d, d, points)."""
+    products, square = frame.products, frame.square
+    straight = products[:, square[:, None, :, None], square[None, :, None, :]]
+    return straight - products[:, square[:, None, None, :], square[None, :, :, None]]
+
+
+def riemann_tensor(frame: Frame) -> Tensor:
+    def compute() -> Tensor:
+        tensor = frame_riemann(frame)
+        for _ in range(4):  # each turn takes the first index to coordinates and puts it last
+            tensor = torch.einsum("rzap,rz...p->r...ap", frame.to_frame, tensor)
+        return tensor.movedim(-1, 1)
+
+    return _curvature(frame, (frame.d,) * 4, compute)
+
+
+def _frame_ricci(frame: Frame) -> Tensor:
+    products, square = frame.products, frame.square
+    trace = products[:, square.diagonal()[:, None, None], square[None]]  # A_cc . A_ab
+    return (trace - products[:, square[:, :, None], square[:, None, :]]).sum(dim=1)  # (replicates, d, d, points)
+
+
+def ricci_tensor(frame: Frame) -> Tensor:
+    def compute() -> Tensor:
+        return torch.einsum("rcap,rcep,rebp->rpab", frame.to_frame, _frame_ricci(frame), frame.to_frame)
+
+    return _curvature(frame, (frame.d,) * 2, compute)
+
+
+def _principal(frame: Frame) -> tuple[Tensor, Tensor]:
+    """Eigenvalues, descending, and eigenvectors in the frame, as rows."""
+    if frame.flat:
+        ricci = torch.zeros_like(frame.triangle)
+    else:
+        ricci = torch.where(frame.deficient[:, None, None], 0.0, _frame_ricci(frame)).nan_to_num(posinf=0, neginf=0)
+    values, vectors = torch.linalg.eigh(ricci.movedim(-1, 1))
+    return values.flip(-1), vectors.flip(-1).mT
+
+
+def principal_ricci_curvatures(frame: Frame) -> Tensor:
+    return _curvature(frame, (frame.d,), lambda: _principal(frame)[0])
+
+
+def principal_ricci_directions(frame: Frame) -> Tensor:
+    if not frame.full_rank:
+        return frame.size.new_full((*frame.deficient.shape, frame.d, frame.d), torch.nan)
+    scaled = torch.einsum("rabp,rpkb->rpka", frame.inverse, _principal(frame)[1])
+    directions = scaled * (frame.unit / frame.size).movedim(-1, 1).unsqueeze(2)
+    return torch.where(frame.deficient[..., None, None], torch.nan, directions)
+
+
+def _curvature(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tensor]) -> Tensor:
+    """Zero where the map is flat by its dimensions, else what `compute` gives; NaN where J is rank deficient."""
+    points = frame.deficient.shape
+    values = frame.size.new_zeros(*points, *shape) if frame.flat else compute()
+    return torch.where(frame.deficient.reshape(*points, *[1] * len(shape)), torch.nan, values)
+
+
+QUANTITIES: dict[str, Callable[[Frame], Tensor]] = {
+    function.__name__: function
+    for function in (
+        pullback_metric,
+        log_volume_element,
+        condition_number,
+        ricci_scalar,
+        ricci_scalar_error,
+        second_fundamental_form,
+        riemann_tensor,
+        ricci_tensor,
+        principal_ricci_curvatures,
+        principal_ricci_directions,
+    )
+}
+FIRST_ORDER = frozenset({"pullback_metric", "log_volume_element", "condition_number"})
