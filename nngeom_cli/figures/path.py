@@ -30,7 +30,7 @@ __all__ = ["along_paths", "class_colour", "coloured_curve", "first_change"]
 
 Array = NDArray[np.float64]
 
-LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.56, 0.1, 0.14, 0.24, 0.32  # inches
+LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.6, 0.1, 0.14, 0.24, 0.32  # inches
 IMAGE = 0.2  # side of an inset image, in panel widths; not more than MAX_IMAGE inches
 MAX_IMAGE = 0.5
 INSET_PAD = 0.05  # inches
@@ -52,7 +52,10 @@ def along_paths(run: Run, layer: int) -> Sheet:
     across = (width - LEFT - RIGHT - (columns - 1) * GAP_X) / columns
     down = 0.75 * across if columns < 3 else 0.95 * across
     seed = representative(run)
-    title = wrapped(title_words(run, layer, seed), width - 0.1)
+    values = np.concatenate(
+        [data.log_effective_volume_element.values.ravel() for data in (last, controls) if data is not None]
+    )
+    title = wrapped(title_words(run, layer, seed, values), width - 0.1)
     classes = np.unique(last.predicted_class.values)
     keys = legend_keys(classes, controls is not None)
     keys_across = 5 if width == COLUMN_WIDTH else 12
@@ -61,7 +64,7 @@ def along_paths(run: Run, layer: int) -> Sheet:
     height = top + rows * down + (rows - 1) * GAP_Y + BOTTOM + LINE * key_lines + 0.08
     sheet = Sheet.blank(width, height)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
-    low, high = value_range(last, controls)
+    low, high = value_range(values)
     image = min(MAX_IMAGE, IMAGE * across) if "image_shape" in last.attrs else 0.0
     floor = low - (high - low) * (image + 2 * INSET_PAD) / (down - image - 2 * INSET_PAD) if image else low
     ticks = [value for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
@@ -88,14 +91,16 @@ def along_paths(run: Run, layer: int) -> Sheet:
     return sheet
 
 
-def title_words(run: Run, layer: int, seed: int) -> str:
-    """The network, its replicates, and the one whose images are shown."""
+def title_words(run: Run, layer: int, seed: int, values: Array) -> str:
+    """The network, its replicates, the one whose images are shown, and how many points could not be drawn."""
     results = outcomes(run)
     geometry = run.geometry
     words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {len(results)} replicate"
     words += "s" if len(results) > 1 else ""
     if "image_shape" in geometry.attrs:
-        return words + f"; thick line and images: seed {seed} ({results[seed]})"
+        words += f"; thick line and images: seed {seed} ({results[seed]})"
+    if left_out := int((~np.isfinite(values)).sum()):
+        words += f"; the volume is 0 or unknown at {left_out} of {values.size} points"
     return words
 
 
@@ -110,11 +115,8 @@ def steps(data: xr.Dataset) -> int:
     return int(data.attrs["steps"])
 
 
-def value_range(last: xr.Dataset, controls: xr.Dataset | None) -> tuple[float, float]:
-    """Least and greatest finite value of all curves, and some room."""
-    values = np.concatenate(
-        [data.log_effective_volume_element.values.ravel() for data in (last, controls) if data is not None]
-    )
+def value_range(values: Array) -> tuple[float, float]:
+    """Least and greatest finite value, and some room."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return 0.0, 1.0

@@ -65,8 +65,9 @@ CURVATURE_COLOURS: Colormap = LinearSegmentedColormap.from_list(
     [
         *("#14418c", "#3e5599", "#5b69a6", "#757eb3", "#8f95c0", "#a8abcd", "#c1c3da", "#dadbe6"),
         "#f3f3f3",
-        *("#e4d9d2", "#d4bfb0", "#c3a690", "#b28d71", "#a07553", "#8d5e36", "#7a481a", "#663200"),
+        *("#e4d9d2", "#d3bfb1", "#c2a692", "#b18e73", "#9f7655", "#8c5f39", "#79481d", "#653300"),
     ],
+    N=513,
 )
 VOLUME_COLOURS: Colormap = matplotlib.colormaps["viridis"]
 
