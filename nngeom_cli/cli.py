@@ -125,6 +125,8 @@ def _dispatch(words: list[str]) -> int:
 
 def _complete(words: list[str]) -> int:
     """Bash completion: ours for the subcommand, Hydra's after `nngeom run`."""
+    from contextlib import suppress
+
     from nngeom_cli.job import launch
 
     line = os.environ.get("COMP_LINE", "")
@@ -135,7 +137,8 @@ def _complete(words: list[str]) -> int:
         print(*COMMANDS)
     elif typed[1] == "run":
         os.environ["COMP_LINE"] = line.replace(" run", "", 1)
-        launch(words, "nngeom")
+        with suppress(ConfigError):  # a half-typed line is no error
+            launch(words, "nngeom")
     return DONE
 
 

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import OmegaConfBaseException
 
-from nngeom_cli.errors import ConfigError, did_you_mean, nearest, one_of, require, shown
+from nngeom_cli.errors import ConfigError, did_you_mean, one_of, require, shown
+from nngeom_cli.keys import SECTIONS, unknown_key
 from nngeom_cli.schemas import (
-    OPTIMIZERS,
-    PROBES,
-    TASKS,
     AdamConfig,
     AdamWConfig,
     ArchitectureConfig,
@@ -52,25 +50,50 @@ __all__ = [
     "checkpoint_epochs",
     "config_hash",
     "load_config",
-    "unknown_key",
 ]
 
-# Section -> the key that chooses its schema (none: there is only one), and the schemas.
-SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
-    "task": ("name", TASKS),
-    "architecture": (None, {"": ArchitectureConfig}),
-    "optimizer": ("name", OPTIMIZERS),
-    "probe": ("kind", PROBES),
-}
-# Annotation of a schema's field -> what follows "must be", and a way out.
-TYPES = {
-    "int": ("an integer", "Whole numbers have no point and no exponent: 1000."),
-    "int | None": ("an integer, or null", "Whole numbers have no point and no exponent: 12."),
-    "float": ("a number", "For example 0.02 or 1e-4."),
-    "str": ("a name", "`nngeom run --help` lists the choices."),
-    "list[int]": ("a list of integers", "Lists have brackets and no spaces: [8,8]."),
-    "list[float]": ("a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
-    "list[list[int]]": ("a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
+
+def _integer(value: Any) -> int:
+    if type(value) is not int:  # True is an int to Python
+        raise TypeError
+    return value
+
+
+def _number(value: Any) -> float:
+    if type(value) not in (int, float):
+        raise TypeError
+    return float(value)
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+def _list_of(convert: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
+    def convert_list(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise TypeError
+        return [convert(item) for item in value]
+
+    return convert_list
+
+
+# Annotation of a schema's field -> how a value becomes it, what follows "must be", and a way out.
+TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
+    "int": (_integer, "an integer", "Whole numbers have no point and no exponent: 1000."),
+    "int | None": (
+        lambda value: None if value is None else _integer(value),
+        "an integer, or null",
+        "Whole numbers have no point and no exponent: 12.",
+    ),
+    "float": (_number, "a number", "For example 0.02 or 1e-4."),
+    "str": (_name, "a name", "`nngeom run --help` lists the choices."),
+    "list[int]": (_list_of(_integer), "a list of integers", "Lists have brackets and no spaces: [8,8]."),
+    "list[float]": (_list_of(_number), "a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
+    "list[list[int]]": (_list_of(_list_of(_integer)), "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
+    "Any": (lambda value: value, "", ""),
 }
 
 
@@ -209,14 +232,12 @@ def _typed(schema: type, values: Mapping[str, Any], section: str, name: str) -> 
             raise unknown_key(f"{prefix}{key}", value, name)
     for key in annotations:
         require(values.get(key, "???") != "???", prefix + key, "given", "nothing", "Its default is in conf/.")
-    structure = OmegaConf.structured(schema)
     typed = {}
     for key, annotation in annotations.items():
+        convert, constraint, way_out = TYPES[annotation]
         try:
-            merged = OmegaConf.merge(structure, {key: values[key]})
-            typed[key] = OmegaConf.to_container(merged, throw_on_missing=False)[key]  # type: ignore[index, call-overload]
-        except (OmegaConfBaseException, MissingMandatoryValue):
-            constraint, way_out = TYPES[annotation]
+            typed[key] = convert(values[key])
+        except (TypeError, OverflowError):
             require(False, prefix + key, constraint, values[key], way_out)
     return typed
 
@@ -228,51 +249,6 @@ def _schedule(spec: Any) -> Any:
     """
     words = spec.split() if isinstance(spec, str) else []
     return {"spacing": words[0], "count": int(words[1])} if len(words) == 2 and words[1].isdecimal() else spec
-
-
-def _known_keys() -> Iterator[tuple[str, str]]:
-    """Each key of the config as typed, with the kind (sgd, grid, ...) that has it."""
-    for section, (_, schemas) in SECTIONS.items():
-        yield section, ""
-        for name, schema in schemas.items():
-            yield from ((f"{section}.{field.name}", name) for field in fields(schema))
-    yield from ((field.name, "") for field in fields(NumbersConfig))
-    yield "experiment", ""
-
-
-def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
-    """The error for a key that the config does not have: a misspelt one, or one of another task, optimizer or probe.
-
-    Args:
-        key: the key as typed, `optimizer.momentum`.
-        value: what it was given.
-        name: the kind that the run has, `adam`; empty where it is not known.
-
-    Returns:
-        The error, for the caller to raise.
-    """
-    section = key.partition(".")[0]
-    owners = [owner for known, owner in _known_keys() if known == key and owner]
-    if owners:
-        chooser = f"{section}.{SECTIONS[section][0]}"
-        here = f"with {chooser}={name}" if name else "here"
-        return ConfigError(
-            f"`{key}` must be left out {here}. Got {shown(value)}. Only {chooser}={one_of(owners)} has it. "
-            f"To change it, choose a group: {section}=NAME."
-        )
-    if section == "hydra":
-        return ConfigError(f"`{key}` must be a key of Hydra. Got {shown(value)}. `nngeom run --cfg hydra` lists them.")
-    known = list(dict.fromkeys(known for known, _ in _known_keys()))
-    leaves = {full.rpartition(".")[2]: full for full in known if "." in full}
-    siblings = {full.partition(".")[2]: full for full in known if full.startswith(f"{section}.")}
-    if siblings:
-        near = siblings.get(nearest(key.partition(".")[2], siblings) or "")
-        otherwise = f"`{section}` has {', '.join(siblings)}."
-    else:
-        near = nearest(key, known) or leaves.get(nearest(key, leaves) or "")
-        otherwise = "`nngeom run --help` lists all keys."
-    way_out = f"Did you mean `{near}`?" if near not in (None, key) else otherwise
-    return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
 
 
 def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> list[int]:

@@ -8,9 +8,16 @@ from typing import Any
 
 __all__ = ["ConfigError", "FolderError", "did_you_mean", "nearest", "one_of", "require", "shown"]
 
+LONGEST = 100  # characters of a value in a message
+
 
 class ConfigError(ValueError):
-    """A config that cannot be run. `str(error)` is the whole message, one line."""
+    """A config that cannot be run. `str(error)` is the whole message, one printable line."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(
+            "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in sentence)
+        )
 
 
 class FolderError(OSError):
@@ -41,16 +48,21 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
 
 
 def shown(value: Any) -> str:
-    """A config value as it would be typed on the command line: null, true, [1,2], {spacing: log}."""
+    """A config value as it would be typed on the command line: null, true, [1,2], {a: 1}; the start of a long one."""
+    typed = _typed(value)
+    return typed if len(typed) <= LONGEST else f"{typed[:LONGEST]}..."
+
+
+def _typed(value: Any) -> str:
     if value is None:
         return "null"
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
-        return "[" + ",".join(shown(item) for item in value) + "]"
+        return "[" + ",".join(map(_typed, value)) + "]"
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{key}: {shown(item)}" for key, item in value.items()) + "}"
-    return str(value) if str(value) else "nothing"
+        return "{" + ", ".join(f"{key}: {_typed(item)}" for key, item in value.items()) + "}"
+    return str(value) or "nothing"
 
 
 def one_of(choices: Iterable[str]) -> str:

@@ -30,8 +30,9 @@ from hydra.errors import MissingConfigException, OverrideParseException, SearchP
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from nngeom_cli.config import Config, load_config, unknown_key
+from nngeom_cli.config import Config, load_config
 from nngeom_cli.errors import ConfigError, FolderError, did_you_mean, one_of
+from nngeom_cli.keys import unknown_key
 
 __all__ = ["Outcome", "conf_directory", "explained", "job", "launch"]
 

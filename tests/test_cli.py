@@ -34,16 +34,21 @@ class Runner(types.ModuleType):
         raise ConfigError(f"`device` must be a device of this machine. Got {device}. Choose device=cpu.")
 
 
+@pytest.fixture(autouse=True)
+def _restored_logging():
+    handlers, level = logging.root.handlers[:], logging.root.level
+    yield
+    for handler in set(logging.root.handlers) - set(handlers):
+        handler.close()
+    logging.root.handlers[:], logging.root.level = handlers, level
+
+
 @pytest.fixture
 def runner(monkeypatch, tmp_path):
     double = Runner()
     monkeypatch.setitem(sys.modules, "nngeom_cli.runner", double)
     monkeypatch.chdir(tmp_path)
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield double
-    for handler in set(logging.root.handlers) - set(handlers):
-        handler.close()
-    logging.root.handlers[:], logging.root.level = handlers, level
+    return double
 
 
 @pytest.fixture
@@ -364,6 +369,11 @@ def test_completion_offers_commands_groups_and_keys(nngeom, monkeypatch, line, e
     assert (code, out) == (0, [expected])
 
 
+def test_completion_says_nothing_about_a_half_typed_line(nngeom, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "nngeom run architecture.hidden=[8 seed")
+    assert nngeom("-sc", "query=bash") == (0, [], [])
+
+
 def test_completion_script_is_for_nngeom(nngeom):
     code, out, _ = nngeom("-sc", "install=bash")
     assert code == 0
@@ -392,6 +402,28 @@ def test_a_directory_that_is_no_run_is_refused_before_anything_is_drawn(nngeom, 
     assert (code, out) == (2, [])
     assert len(err) == 1
     assert str(tmp_path) in err[0]
+
+
+# ---- with the real runner
+
+
+def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nngeom_cli.runner.draw_figures", lambda _: [])
+    words = ["optimizer.epochs=3", "replicates=2", "probe.resolution=5", "probe.checkpoints=[]", "device=cpu"]
+    assert main(["run", *words]) == 0
+    out, err = capsys.readouterr()
+    directory = Path(out.splitlines()[-1])
+    assert err == ""
+    assert sorted(path.name for path in (directory / "geometry").iterdir()) == ["epoch-000000.nc", "epoch-000003.nc"]
+
+    assert main(["figures", str(directory)]) == 0
+    drawn = {Path(line) for line in capsys.readouterr().out.splitlines()}
+    assert drawn == set((directory / "figures").glob("*.png"))
+    assert drawn
+    log = (directory / "job.log").read_text()
+    assert "epoch 3" in log
+    assert "fontTools" not in log
 
 
 # ---- in a process of its own
