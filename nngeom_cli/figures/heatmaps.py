@@ -45,10 +45,14 @@ class Block:
     fields: list[Field]
     norm: Normalize | None
 
+    def in_words(self, place: int) -> bool:
+        """Whether a panel holds words instead of colours."""
+        return self.quantity.zero_in_words and self.fields[place].zero
+
     @property
     def flat(self) -> bool:
-        """Whether words say it all."""
-        return all(field.flat for field in self.fields)
+        """Whether all panels do."""
+        return all(self.in_words(place) for place in range(len(self.fields)))
 
     @property
     def title(self) -> str:
@@ -82,6 +86,7 @@ def heatmaps(
     rows = -(-len(panels) // columns)
     last_drawn = max((place for place, part in enumerate(blocks) if not part.flat), default=-1)
     title = wrapped(words, width - 0.1)
+    heading_size = SMALL_FONT_SIZE if across > panel.SMALL_PANEL else TINY_FONT_SIZE
     keys = legend_keys(blocks, panels[0], any(boundaries))
     keys_across = 3 if width > 5 else 2
     heading = LINE * (headings[0].count("\n") + 1)
@@ -106,9 +111,12 @@ def heatmaps(
                 above = top + row * (down + head[position] + GAP) + head[position]
                 axes = sheet.axes(LEFT + column * (across + GAP), above, across, down)
                 if head[position]:
-                    axes.set_title(headings[place], fontsize=SMALL_FONT_SIZE if across > 0.75 else TINY_FONT_SIZE)
-                draw_panel(axes, part, place, data, boundaries[place], across)
-                tick(axes, left=column == 0, bottom=position == last_drawn and place + columns >= len(panels))
+                    axes.set_title(headings[place], fontsize=heading_size)
+                if part.in_words(place):
+                    panel.say_flat(axes, flat_words(data), across, TINY_FONT_SIZE)
+                else:
+                    draw_panel(axes, part, place, data, boundaries[place], across)
+                    tick(axes, left=column == 0, bottom=position == last_drawn and place + columns >= len(panels))
             bar_height = min(grid[position] - head[position], MAX_BAR)
             draw_bar(sheet, part, LEFT + span + 0.06, top + head[position], bar_height)
         top += body[position] + 0.08
@@ -128,15 +136,11 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset]) -> Block:
 
 
 def draw_panel(axes: Axes, part: Block, place: int, data: xr.Dataset, boundary: Sequence[Array], inches: float) -> None:
-    """One heatmap, or the words that stand for it."""
-    field = part.fields[place]
-    if field.flat and part.quantity.variable == "ricci_scalar":
-        panel.say_flat(axes, flat_words(data), inches, TINY_FONT_SIZE)
-        return
-    panel.draw_field(axes, field, data.x.values, data.y.values, part.norm, part.quantity.colours)
-    panel.draw_boundary(axes, boundary)
+    """One heatmap with all that lies on it."""
+    panel.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
+    panel.draw_boundary(axes, boundary, inches)
     if "input" in data:
-        panel.draw_points(axes, data.input.values, data.label.values)
+        panel.draw_points(axes, data.input.values, data.label.values, inches)
 
 
 def flat_words(data: xr.Dataset) -> str:

@@ -13,7 +13,7 @@ from matplotlib.colors import Colormap, Normalize
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, PathPatch
 from matplotlib.path import Path
-from matplotlib.patheffects import Normal, Stroke
+from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from numpy.typing import NDArray
 
 from nngeom_cli.figures.style import (
@@ -29,6 +29,7 @@ from nngeom_cli.figures.style import (
 )
 
 __all__ = [
+    "SMALL_PANEL",
     "Field",
     "boundary_key",
     "draw_boundary",
@@ -50,7 +51,9 @@ UNRELIABLE: dict[str, Any] = {
     "hatch": HATCH,
     "linewidth": 0.0,
 }
-CASING = [Stroke(linewidth=2.2, foreground=CASING_COLOUR), Normal()]
+BOUNDARY_WIDTH = 1.0  # points
+SMALL_PANEL = 0.75  # inches
+MAX_MARKED = 20  # of more training points, each is a dot without a rim
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Field:
         return np.where(self.missing | self.unreliable, np.nan, self.values)
 
     @property
-    def flat(self) -> bool:
+    def zero(self) -> bool:
         """Whether the value is exactly 0 all over."""
         return bool((self.values == 0).all())
 
@@ -117,15 +120,16 @@ def cells(mask: NDArray[np.bool_], x: Array, y: Array, half_x: float, half_y: fl
     return Path(corners, codes)
 
 
-def draw_boundary(axes: Axes, boundary: Sequence[Array]) -> None:
+def draw_boundary(axes: Axes, boundary: Sequence[Array], inches: float) -> None:
     """The decision boundary in red, on a white casing that keeps it apart from any colour."""
+    width = BOUNDARY_WIDTH if inches > SMALL_PANEL else 0.7 * BOUNDARY_WIDTH
     if boundary:
         axes.add_collection(
             LineCollection(
                 list(boundary),
                 colors=BOUNDARY_COLOUR,
-                linewidths=1.0,
-                path_effects=CASING,
+                linewidths=width,
+                path_effects=casing(width),
                 capstyle="round",
                 joinstyle="round",
                 label="decision boundary",
@@ -135,20 +139,26 @@ def draw_boundary(axes: Axes, boundary: Sequence[Array]) -> None:
         )
 
 
-def draw_points(axes: Axes, points: Array, labels: NDArray[Any]) -> None:
-    """Training points `(points, 2)`, by class; the smaller, the more there are."""
-    size = 14.0 if len(points) <= 20 else max(0.5, 240.0 / len(points))
+def casing(width: float) -> list[AbstractPathEffect]:
+    """A white rim around a line."""
+    return [Stroke(linewidth=2.2 * width, foreground=CASING_COLOUR), Normal()]
+
+
+def draw_points(axes: Axes, points: Array, labels: NDArray[Any], inches: float) -> None:
+    """Training points `(points, 2)`, by class; the smaller, the more there are and the smaller the panel."""
+    few = len(points) <= MAX_MARKED
+    size = min(1.0, inches) * (14.0 if few else max(0.5, 240.0 / len(points)))
     classes = np.unique(labels)
     for place, label in enumerate(classes):
         x, y = points[labels == label].T
-        axes.scatter(x, y, s=size, zorder=4 if size > 10 else 2, **point_look(place, len(classes), size))
+        axes.scatter(x, y, s=size, zorder=4 if few else 2, **point_look(place, len(classes), few))
 
 
-def point_look(place: int, classes: int, size: float) -> dict[str, Any]:
+def point_look(place: int, classes: int, rimmed: bool) -> dict[str, Any]:
     """Marker of a class: white or black where there are two, a colour where there are more."""
     face = LABEL_COLOURS[place] if classes <= len(LABEL_COLOURS) else CLASS_COLOURS[place % len(CLASS_COLOURS)]
     edge = "white" if face == "black" else "black"
-    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.6 if size > 10 else 0.0}
+    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.6 if rimmed else 0.0}
 
 
 def say_flat(axes: Axes, words: str, inches: float, font_size: float) -> None:
@@ -168,13 +178,14 @@ def say_flat(axes: Axes, words: str, inches: float, font_size: float) -> None:
 
 def boundary_key() -> Line2D:
     """Legend entry of the boundary."""
-    return Line2D([], [], color=BOUNDARY_COLOUR, linewidth=1.0, path_effects=CASING, label="decision boundary")
+    rim = casing(BOUNDARY_WIDTH)
+    return Line2D([], [], color=BOUNDARY_COLOUR, linewidth=BOUNDARY_WIDTH, path_effects=rim, label="decision boundary")
 
 
 def point_keys(labels: NDArray[Any]) -> list[Line2D]:
     """Legend entries of the training points."""
     classes = np.unique(labels)
-    looks = [point_look(place, len(classes), 14.0) for place in range(len(classes))]
+    looks = [point_look(place, len(classes), True) for place in range(len(classes))]
     return [
         Line2D(
             [],

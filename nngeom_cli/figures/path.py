@@ -20,6 +20,7 @@ from nngeom_cli.figures.style import (
     COLUMN_WIDTH,
     FONT_SIZE,
     LINE,
+    SMALL_FONT_SIZE,
     TEXT_WIDTH,
     control_colours,
     wrapped,
@@ -79,6 +80,8 @@ def along_paths(run: Run, layer: int) -> Sheet:
         if controls is not None:
             draw_controls(axes, controls.isel(pair=pair))
         draw_replicates(axes, last.isel(pair=pair), seed)
+        if not np.isfinite(last.log_effective_volume_element.isel(pair=pair)).any():
+            axes.text(0.5, 0.6, "no value to draw", transform=axes.transAxes, ha="center")
         if image:
             draw_images(axes, last.isel(pair=pair).sel(replicate=seed), image, across, down)
         beneath = pair + columns < pairs
@@ -97,8 +100,9 @@ def title_words(run: Run, layer: int, seed: int, values: Array) -> str:
     geometry = run.geometry
     words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {len(results)} replicate"
     words += "s" if len(results) > 1 else ""
-    if "image_shape" in geometry.attrs:
-        words += f"; thick line and images: seed {seed} ({results[seed]})"
+    if len(results) > 1 or "image_shape" in geometry.attrs:
+        thick = "thick line and images" if "image_shape" in geometry.attrs else "thick line"
+        words += f"; {thick}: seed {seed} ({results[seed]})"
     if left_out := int((~np.isfinite(values)).sum()):
         words += f"; the volume is 0 or unknown at {left_out} of {values.size} points"
     return words
@@ -205,6 +209,9 @@ def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down:
         line: dict[str, Any] = {"color": "black", "linewidth": 0.6, "linestyle": ":", "zorder": 4}
         axes.plot([shown[change] + width / 2, place], [top, value], **line)
         axes.plot(place, value, marker="o", markersize=3, color="white", markeredgecolor="black", zorder=5)
+    if change is None:
+        words = f"always predicted: {data.predicted_class.values[0]:g}"
+        axes.text(0.5, pad_y, words, transform=axes.transAxes, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
     start, end = data.endpoint.values
     shades = {"cmap": "gray_r", "vmin": data.endpoint.values.min(), "vmax": data.endpoint.values.max()}
     for step, left in shown.items():

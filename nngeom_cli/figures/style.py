@@ -141,12 +141,13 @@ def symmetric_log_norm(values: Array) -> Normalize | None:
 
 
 def symmetric_log_ticks(norm: Normalize) -> tuple[list[float], list[str]]:
-    """Zero and at most three powers of ten on each side, with their labels."""
+    """Zero and at most three powers of ten on each side, none so near to zero that their labels touch."""
     assert isinstance(norm, SymLogNorm)
     assert norm.vmax is not None
     first, last = round(np.log10(norm.linthresh)), int(np.floor(np.log10(norm.vmax) + 1e-9))
     powers = range(last, first - 1, -max(1, int(np.ceil((last - first + 1) / 3))))
-    positive = [(10.0**power, f"10^{{{power}}}") for power in reversed(powers)]
+    far = [power for power in reversed(powers) if float(norm(10.0**power)) > 0.6]
+    positive = [(10.0**power, f"10^{{{power}}}") for power in far]
     ticks = [(-value, f"$-{text}$") for value, text in reversed(positive)] + [(0.0, "0")]
     ticks += [(value, f"${text}$") for value, text in positive]
     return [value for value, _ in ticks], [text for _, text in ticks]
@@ -160,6 +161,7 @@ class Quantity:
         variable: its name in the dataset; `error_variable`: that of its absolute rounding error, if it has one.
         title: what it is; `label`: the colour bar's, with unit or convention.
         colours: its colour map; `norm`: the scale for given values; `ticks`: positions and labels, None for automatic.
+        zero_in_words: whether a field that is exactly 0 all over is said in words instead of drawn.
     """
 
     variable: str
@@ -169,6 +171,7 @@ class Quantity:
     colours: Colormap
     norm: Callable[[Array], Normalize | None]
     ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
+    zero_in_words: bool = False
 
 
 QUANTITIES = (
@@ -188,5 +191,6 @@ QUANTITIES = (
         CURVATURE_COLOURS,
         symmetric_log_norm,
         symmetric_log_ticks,
+        zero_in_words=True,
     ),
 )

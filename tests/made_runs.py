@@ -1,0 +1,103 @@
+"""Runs with closed-form geometry, in the shape of those that are read back from disk."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+AXIS = np.linspace(-1.5, 1.5, 25)
+DIMS = ("epoch", "layer", "replicate", "y", "x")
+
+
+@dataclass
+class MadeRun:
+    """Looks like a run that was read back."""
+
+    directory: Path
+    geometry: xr.Dataset
+    history: pd.DataFrame
+    info: dict[str, Any] = field(default_factory=dict)
+
+
+def made_run(directory, geometry, solved=(False, True)):
+    seeds, epochs = geometry.replicate.values, geometry.epoch.values
+    rows = [(e, s, 1 / (1 + e), 0.5 + 0.1 * (s % 5) * (e > 0)) for e in epochs for s in seeds]
+    info = {
+        "command": "nngeom run task=made",
+        "config_hash": "c0ffee",
+        "versions": {"nngeom": "1.2.3"},
+        "replicates": [{"replicate": int(s), "solved": bool(done)} for s, done in zip(seeds, solved, strict=False)],
+    }
+    columns = ["epoch", "replicate", "loss", "accuracy"]
+    return MadeRun(directory, geometry, pd.DataFrame(rows, columns=columns), info)
+
+
+def plane(epochs=(0, 10, 200), layers=(1,), replicates=2, hidden=8):
+    """Margin with a circle as boundary, whose radius grows with epoch and seed; fields in closed form."""
+    shape = {"epoch": list(epochs), "layer": list(layers), "replicate": 3 + np.arange(replicates), "y": AXIS, "x": AXIS}
+    epoch, layer, seed, y, x = (
+        xr.DataArray(np.asarray(values, dtype=float), dims=name, coords={name: values})
+        for name, values in shape.items()
+    )
+    radius = 0.5 + 0.2 * np.log10(1 + epoch) + 0.02 * (seed - 3)
+    r = np.hypot(x, y)
+    volume = (-((r - radius) ** 2) * (1 + epoch / 50) + layer).transpose(*DIMS)
+    curvature = ((x + 0.3) * 10 ** (2 * y) * layer * xr.ones_like(radius)).transpose(*DIMS)
+    points = np.array([[-1.0, -1], [-1, 1], [1, -1], [1, 1]])
+    return xr.Dataset(
+        {
+            "margin": (radius - r).transpose("epoch", "replicate", "y", "x"),
+            "log_volume_element": volume,
+            "ricci_scalar": curvature,
+            "ricci_scalar_error": 1e-12 * abs(curvature),
+            "input": (("point", "feature"), points),
+            "label": ("point", np.array([0, 1, 1, 0])),
+        },
+        attrs={"kind": "grid", "task": "made", "activation": "sigmoid", "widths": np.array([2, hidden, hidden, 1])},
+    )
+
+
+def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64):
+    """Curves with a peak where the prediction changes, at step 20 + 5 * (seed - 3) of each pair."""
+    seeds, step = 3 + np.arange(replicates), np.arange(steps + 1)
+    change = 20 + 5 * (np.arange(replicates) % 8)
+    first, second = np.arange(pairs) % 10, (np.arange(pairs) + 7) % 10
+    late = step >= change[:, None]  # (replicate, step)
+    predicted = np.where(late, second[:, None, None], first[:, None, None])
+    trained = -20 - 0.004 * (step - change[:, None]) ** 2 - 0.1 * seeds[:, None]
+    untrained = -19 + 0.2 * np.sin(step / 9 + seeds[:, None])
+    curves = np.stack([trained if epoch else untrained for epoch in epochs])
+    attrs = {
+        "kind": "path",
+        "task": "made",
+        "activation": "sigmoid",
+        "widths": [64, 30, 10],
+        "steps": steps,
+        "top_k": 6,
+    }
+    ends = np.random.default_rng(0).integers(0, 17, (pairs, 2, 64 if image else 2)).astype(float)
+    return xr.Dataset(
+        {
+            "log_effective_volume_element": (
+                ("epoch", "layer", "pair", "replicate", "step"),
+                np.broadcast_to(curves[:, None, None], (len(epochs), 1, pairs, replicates, steps + 1)).copy(),
+            ),
+            "predicted_class": (
+                ("epoch", "pair", "replicate", "step"),
+                np.broadcast_to(predicted, (len(epochs), *predicted.shape)).copy(),
+            ),
+            "endpoint": (("pair", "end", "feature"), ends),
+            "endpoint_class": (("pair", "end"), np.stack([first, second], axis=1)),
+            "endpoint_index": (("pair", "end"), 100 + np.arange(2 * pairs).reshape(pairs, 2)),
+        },
+        coords={"epoch": list(epochs), "layer": [1], "replicate": seeds, "step": step},
+        attrs=attrs | ({"image_shape": [8, 8]} if image else {}),
+    )
+
+
+def texts(figure):
+    return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text)).replace("\n", " ")

@@ -1,0 +1,205 @@
+"""What is on a heatmap is what was measured: each drawn figure is asked for its artists."""
+
+import io
+
+import numpy as np
+import pytest
+from made_runs import AXIS, made_run, plane, texts
+from matplotlib.collections import LineCollection
+from matplotlib.colors import SymLogNorm, to_hex
+from matplotlib.patches import PathPatch
+
+from nngeom_cli.boundary import distance_to_boundary
+from nngeom_cli.figures.panel import Field
+from nngeom_cli.figures.plane import across_replicates, through_training
+
+
+def heatmap_axes(figure):
+    return [axes for axes in figure.axes if axes.images]
+
+
+def boundary_of(axes):
+    return [lines for lines in axes.collections if lines.get_label() == "decision boundary"]
+
+
+def patches_of(axes, label):
+    return [patch for patch in axes.patches if isinstance(patch, PathPatch) and patch.get_label() == label]
+
+
+def test_red_line_lies_on_the_zero_of_the_margin(tmp_path):
+    run = made_run(tmp_path, plane())
+    figure = through_training(run, 1).figure
+    panels = heatmap_axes(figure)
+    assert len(panels) == 6
+    for axes, epoch in zip(panels, [0, 10, 200] * 2, strict=True):
+        (red,) = boundary_of(axes)
+        assert to_hex(red.get_color()[0]) == "#e3001b"
+        radius = 0.5 + 0.2 * np.log10(1 + epoch) + 0.02  # of seed 4, the first that solved the task
+        vertices = np.concatenate(red.get_segments())
+        assert np.hypot(*vertices.T) == pytest.approx(radius, abs=0.01)
+        assert distance_to_boundary([radius, 0], red.get_segments()) < 0.01
+
+
+def test_heatmap_shows_the_field_the_right_way_up(tmp_path):
+    geometry = plane()
+    image = heatmap_axes(through_training(made_run(tmp_path, geometry), 1).figure)[0].images[0]
+    values = geometry.log_volume_element.sel(epoch=0, layer=1, replicate=4).values
+    assert np.array_equal(image.get_array(), values)
+    assert image.origin == "lower"
+    half = 0.5 * 3 / 24
+    assert image.get_extent() == pytest.approx([-1.5 - half, 1.5 + half, -1.5 - half, 1.5 + half])
+
+
+def test_colour_limits_are_common_to_a_row_and_hold_all_its_values(tmp_path):
+    geometry = plane()
+    panels = heatmap_axes(through_training(made_run(tmp_path, geometry), 1).figure)
+    rows = panels[:3], panels[3:]
+    for row in rows:
+        assert len({axes.images[0].get_clim() for axes in row}) == 1
+    low, high = rows[0][0].images[0].get_clim()
+    values = geometry.log_volume_element.sel(replicate=4)
+    assert (low, high) == (values.min(), values.max())
+
+
+def test_hatched_cells_lie_where_the_digits_are_lost(tmp_path):
+    geometry = plane(epochs=(0,), replicates=1)
+    geometry["ricci_scalar_error"][0, 0, 0, 20, 3:5] = 1e9
+    (hatched,) = patches_of(heatmap_axes(through_training(made_run(tmp_path, geometry), 1).figure)[1], "unreliable")
+    box = hatched.get_path().get_extents()
+    assert (box.x0, box.x1) == pytest.approx((AXIS[3] - 0.0625, AXIS[4] + 0.0625))
+    assert (box.y0, box.y1) == pytest.approx((AXIS[20] - 0.0625, AXIS[20] + 0.0625))
+
+
+def test_curvature_is_on_a_symmetric_logarithmic_scale(tmp_path):
+    norm = heatmap_axes(through_training(made_run(tmp_path, plane()), 1).figure)[-1].images[0].norm
+    assert isinstance(norm, SymLogNorm)
+    assert norm.vmin == -norm.vmax
+    assert norm(0) == 0.5
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (2, 2), (6, 6), (200, 6)])
+def test_at_most_six_checkpoints_first_and_last_always(tmp_path, count, shown):
+    epochs = np.arange(count) * 5
+    figure = through_training(made_run(tmp_path, plane(epochs=epochs)), 1).figure
+    titles = [axes.get_title().split("\n")[0] for axes in heatmap_axes(figure)[:shown]]
+    assert len(heatmap_axes(figure)) == 2 * shown
+    assert titles[0] == "epoch 0"
+    assert titles[-1] == f"epoch {epochs[-1]}"
+    assert "loss" in heatmap_axes(figure)[0].get_title()
+
+
+def test_flat_row_is_words_once_without_colour_bar(tmp_path):
+    geometry = plane(hidden=2)
+    geometry["ricci_scalar"] *= 0.0
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert texts(figure).count("flat: the feature map is a local diffeomorphism of R^2 (R = 0)") == 1
+    assert len(heatmap_axes(figure)) == 3
+    assert "R = +2" not in texts(figure)
+
+
+def test_flat_panel_among_curved_ones_says_so(tmp_path):
+    geometry = plane(hidden=2)
+    geometry["ricci_scalar"].loc[{"epoch": 10}] = 0.0
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert texts(figure).count("flat: the feature map is a local diffeomorphism of R^2 (R = 0)") == 1
+    assert len(heatmap_axes(figure)) == 5
+    (flat,) = [axes for axes in figure.axes if axes.texts]
+    assert len(flat.get_xticks()) == len(flat.get_yticks()) == len(flat.collections) == 0
+
+
+def test_flat_without_as_many_features_as_inputs_claims_no_diffeomorphism(tmp_path):
+    geometry = plane(hidden=8)
+    geometry["ricci_scalar"] *= 0.0
+    words = texts(through_training(made_run(tmp_path, geometry), 1).figure)
+    assert "flat: R = 0 at every point" in words
+    assert "diffeomorphism" not in words
+
+
+def test_a_volume_element_of_1_all_over_is_not_called_flat(tmp_path):
+    geometry = plane()
+    geometry["log_volume_element"] *= 0.0
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert "flat" not in texts(figure)
+    assert len(heatmap_axes(figure)) == 6
+
+
+def test_nan_points_are_grey_and_counted(tmp_path):
+    geometry = plane(epochs=(0,), replicates=1)
+    for name in ("log_volume_element", "ricci_scalar", "ricci_scalar_error"):
+        geometry[name][0, 0, 0, 4, 7:10] = np.nan
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    for axes in heatmap_axes(figure):
+        mask = np.ma.getmaskarray(axes.images[0].get_array())
+        assert np.argwhere(mask).tolist() == [[4, 7], [4, 8], [4, 9]]
+        (grey,) = patches_of(axes, "missing")
+        box = grey.get_path().get_extents()
+        assert (box.x0, box.x1) == pytest.approx((AXIS[7] - 0.0625, AXIS[9] + 0.0625))
+        assert (box.y0, box.y1) == pytest.approx((AXIS[4] - 0.0625, AXIS[4] + 0.0625))
+    assert texts(figure).count("(3 grey, of 625 points)") == 2
+    assert "no value (rank-deficient Jacobian)" in texts(figure)
+
+
+def test_points_without_a_reliable_digit_are_hatched_and_counted(tmp_path):
+    geometry = plane(epochs=(0,), replicates=1)
+    R = geometry.ricci_scalar.values[0, 0, 0]
+    geometry["ricci_scalar_error"][0, 0, 0, 2, 3] = 0.11 * abs(R[2, 3])
+    geometry["ricci_scalar_error"][0, 0, 0, 2, 4] = 0.09 * abs(R[2, 4])
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    volume, curvature = heatmap_axes(figure)
+    (hatched,) = patches_of(curvature, "unreliable")
+    assert hatched.get_hatch()
+    assert patches_of(volume, "unreliable") == []
+    assert np.argwhere(np.ma.getmaskarray(curvature.images[0].get_array())).tolist() == [[2, 3]]
+    assert "(1 hatched, of 625 points)" in texts(figure)
+
+
+def test_a_value_whose_error_is_unknown_is_unreliable_but_an_exact_zero_is_not():
+    shown = Field(np.array([[1.0, 0.0, np.inf]]), np.array([[np.nan, 0.0, 0.0]]))
+    assert shown.unreliable.tolist() == [[True, False, False]]
+    assert shown.missing.tolist() == [[False, False, True]]
+
+
+def test_network_without_boundary_in_the_window_gets_no_line(tmp_path):
+    geometry = plane()
+    geometry["margin"] = abs(geometry.margin) + 1
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert not any(boundary_of(axes) for axes in figure.axes)
+    assert "decision boundary" not in texts(figure)
+
+
+def test_training_points_are_drawn_by_class(tmp_path):
+    axes = heatmap_axes(through_training(made_run(tmp_path, plane()), 1).figure)[0]
+    dots = [dots for dots in axes.collections if not isinstance(dots, LineCollection)]
+    drawn = {to_hex(d.get_facecolor()[0]): sorted(map(tuple, d.get_offsets().tolist())) for d in dots}
+    assert drawn == {"#ffffff": [(-1, -1), (1, 1)], "#000000": [(-1, 1), (1, -1)]}
+
+
+def test_every_replicate_is_shown_with_its_own_accuracy_and_boundary(tmp_path):
+    run = made_run(tmp_path, plane(replicates=8))
+    figure = across_replicates(run, 1).figure
+    panels = heatmap_axes(figure)
+    assert len(panels) == 16
+    for replicate, axes in enumerate(panels[:8]):
+        seed = 3 + replicate
+        assert axes.get_title() == f"seed {seed}: {50 + 10 * (seed % 5)}%"
+        radius = 0.5 + 0.2 * np.log10(201) + 0.02 * replicate
+        assert np.hypot(*boundary_of(axes)[0].get_segments()[0].T) == pytest.approx(radius, abs=0.01)
+
+
+@pytest.mark.parametrize(("count", "shown"), [(1, 1), (13, 13), (53, 50)])
+def test_panels_do_not_overlap_and_those_left_out_are_counted(tmp_path, count, shown):
+    figure = across_replicates(made_run(tmp_path, plane(epochs=(0,), replicates=count)), 1).figure
+    assert len(heatmap_axes(figure)) == 2 * shown
+    assert ("(the first of 53)" in texts(figure)) == (count == 53)
+    boxes = [axes.get_position() for axes in figure.axes]
+    assert all(box.x0 >= 0 and box.x1 <= 1 and box.y0 >= 0 and box.y1 <= 1 for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[i + 1 :])
+
+
+@pytest.mark.parametrize("name", ["log_volume_element", "ricci_scalar", "margin"])
+def test_a_run_whose_measurements_are_all_nan_is_drawn(tmp_path, name):
+    geometry = plane(epochs=(0,), replicates=1)
+    geometry[name][...] = np.nan
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    figure.savefig(io.BytesIO(), dpi=50)
+    assert ("(625 grey, of 625 points)" in texts(figure)) == (name != "margin")
