@@ -30,6 +30,11 @@ def doubles(numbers: object) -> Tensor:
     return torch.tensor(float(numbers), dtype=DOUBLE)
 
 
+def points(*shape: int, seed: int = 1, dtype: torch.dtype = DOUBLE) -> Tensor:
+    """Gaussian points."""
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+
+
 def random_network(
     widths: list[int], seed: int, replicates: tuple[int, ...] = (), scale: float = 1.0
 ) -> tuple[list[Tensor], list[Tensor]]:

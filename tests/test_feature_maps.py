@@ -2,16 +2,12 @@
 
 import pytest
 import torch
-from reference import DOUBLE, monkey_saddle, network_function, paraboloid, random_network
+from reference import DOUBLE, monkey_saddle, network_function, paraboloid, points, random_network
 from torch.func import jacrev, vmap
 
 from nngeom_cli.geometry import MLPFeatureMap, TorchFeatureMap, get_activation, measure, pullback_metric, ricci_scalar
 
 WIDTHS = [[2, 5], [3, 4, 6], [2, 3, 4, 5], [1, 3], [4, 2, 5]]
-
-
-def points(*shape, seed=1, dtype=DOUBLE):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=dtype)
 
 
 def full_hessian(jet):

@@ -14,6 +14,7 @@ from nngeom_cli.geometry import (
     metric_spectrum,
     pullback_metric,
     ricci_scalar,
+    ricci_tensor,
 )
 
 TOLERANCE = {"golden.json": 1e-10, "golden_hard.json": 1e-6}
@@ -29,13 +30,16 @@ def entry_of(name, index):
 
 
 @pytest.mark.parametrize(("name", "index"), NETWORKS)
-def test_metric_volume_and_ricci_scalar_meet_the_golden_files(name, index):
+def test_metric_volume_and_curvature_meet_the_golden_files(name, index):
     feature_map, points, expected = entry_of(name, index)
     tolerance = TOLERANCE[name]
     metric = doubles([point["metric"] for point in expected])
     scale = metric.diagonal(dim1=-2, dim2=-1).sqrt()
     error = (pullback_metric(feature_map, points) - metric).abs() / (scale.unsqueeze(-1) * scale.unsqueeze(-2))
     assert error.max() < tolerance
+    ricci = doubles([point["ricci_tensor"] for point in expected])
+    error = (ricci_tensor(feature_map, points) - ricci).abs().amax(dim=(-2, -1))
+    assert (error <= tolerance * ricci.abs().amax(dim=(-2, -1))).all()
     for field, compute in (("log_volume_element", log_volume_element), ("ricci_scalar", ricci_scalar)):
         truth = doubles([point[field] for point in expected])
         torch.testing.assert_close(compute(feature_map, points), truth, rtol=tolerance, atol=0)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from reference import DOUBLE, random_network
+from reference import DOUBLE, points, random_network
 
 from nngeom_cli.geometry import (
     MLPFeatureMap,
@@ -13,10 +13,6 @@ from nngeom_cli.geometry import (
     metric_spectrum,
     pullback_metric,
 )
-
-
-def points(*shape, seed=1):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=DOUBLE)
 
 
 @pytest.mark.parametrize("widths", [[3, 5], [6, 4], [5, 3, 6], [2, 4, 4]])

@@ -8,7 +8,7 @@ from nngeom_cli.geometry.curvature import (
     ricci_scalar,
     ricci_scalar_error,
 )
-from nngeom_cli.geometry.feature_maps import MLPFeatureMap, TorchFeatureMap
+from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.measure import measure
 from nngeom_cli.geometry.spectrum import (
     log_effective_volume_element,
@@ -24,6 +24,7 @@ from nngeom_cli.geometry.tensors import (
     second_fundamental_form,
     sectional_curvature,
 )
+from nngeom_cli.geometry.torch_feature_map import TorchFeatureMap
 
 __all__ = [
     "Activation",

@@ -1,64 +1,30 @@
-"""Feature maps and their 2-jets (J, H): a layered network, or any torch callable."""
+"""Feature maps of fully connected networks, with derivatives that keep their digits."""
+
+from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_plane, packed_pairs
 
-__all__ = ["FeatureMap", "Jet", "MLPFeatureMap", "TorchFeatureMap", "as_feature_map"]
+__all__ = ["MLPFeatureMap"]
 
-
-@dataclass(frozen=True)
-class Jet:
-    """First and second derivatives of a feature map at points, feature-major.
-
-    The derivatives are with respect to inputs measured in units of `unit`, a power of two for each input:
-    d Phi_i / d x_a = jacobian[:, i, a] / unit[:, a], so that tiny or huge weights neither underflow nor overflow when
-    squared.
-
-    Args:
-        jacobian: J, (replicates, n, d, points).
-        hessian: H_ab for a <= b in the order (0,0), (0,1), ..., (1,1), ..., (replicates, n, d(d+1)/2, points); None
-            where it was not asked for.
-        unit: (replicates, d, 1).
-    """
-
-    jacobian: Tensor
-    hessian: Tensor | None
-    unit: Tensor
+_ACTIVATION_OF_MODULE: dict[type[torch.nn.Module], str] = {
+    torch.nn.Sigmoid: "sigmoid",
+    torch.nn.Tanh: "tanh",
+    torch.nn.Softplus: "softplus",
+    torch.nn.GELU: "gelu",
+    torch.nn.SiLU: "silu",
+    torch.nn.ReLU: "relu",
+}
+_ANY_CALLABLE = "For any other model pass a callable of one point."
 
 
-class Dimensions(NamedTuple):
-    """Sizes of a feature map: inputs d, features n, the largest rank of its Jacobian, widest layer."""
-
-    inputs: int
-    features: int
-    rank_bound: int
-    widest: int
-
-
-class FeatureMap(Protocol):
-    """What the geometry needs of a feature map R^d -> R^n."""
-
-    replicates: tuple[int, ...]
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Features of points."""
-
-    def dimensions(self, x: Tensor) -> Dimensions:
-        """The map's sizes at inputs `x` (*batch, d). Raises where `x` cannot be its input."""
-
-    def jet(self, points: Tensor, *, second: bool) -> Jet:
-        """The derivatives at `points` (points, d)."""
-
-
-class MLPFeatureMap:
+class MLPFeatureMap(FeatureMap):
     """Feature map of a layer of a fully connected network.
 
     Phi(x) = phi(W_L phi(... phi(W_1 x + b_1) ...) + b_L) / sqrt(n), n the width of layer L: eq. (1), whose 1/sqrt(n) is
@@ -105,6 +71,48 @@ class MLPFeatureMap:
         largest = self.weights[0].abs().amax(dim=1).clamp_min(torch.finfo(weights[0].dtype).tiny)
         self._unit = torch.exp2(-torch.floor(torch.log2(largest))).unsqueeze(-1)  # (replicates, d, 1)
 
+    @classmethod
+    def from_module(cls, module: torch.nn.Sequential, layer: int) -> MLPFeatureMap:
+        """Feature map of a layer of a user's own model, a stack of `Linear` layers and activations.
+
+        The features are the activation after the `layer`-th `Linear`, or its output where none follows, / sqrt(width).
+        The parameters are read now; call again after training. `Dropout` is left out, as in evaluation.
+
+        Args:
+            module: `Linear`, `Sigmoid`, `Tanh`, `Softplus`, `GELU`, `SiLU`, `ReLU`, `Identity` and `Dropout` modules.
+            layer: 1 = the first `Linear`.
+
+        Returns:
+            A feature map of the model's dtype; float64 (`module.double()`) keeps the digits that curvature needs.
+
+        Raises:
+            TypeError: `module` is no `Sequential`, or holds something else.
+            ValueError: a `layer` that is not there.
+
+        Example:
+            >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).double()
+            >>> MLPFeatureMap.from_module(model, layer=1)(torch.zeros(5, 2, dtype=torch.float64)).shape
+            torch.Size([5, 8])
+        """
+        if not isinstance(module, torch.nn.Sequential):
+            raise TypeError(f"`module` must be a torch.nn.Sequential. Got {type(module).__name__}. {_ANY_CALLABLE}")
+        weights: list[Tensor] = []
+        biases: list[Tensor] = []
+        activations: list[str] = []
+        for index, part in enumerate(module):
+            if isinstance(part, torch.nn.Linear):
+                weights.append(part.weight)
+                biases.append(part.weight.new_zeros(part.out_features) if part.bias is None else part.bias)
+                activations.append("identity")
+            elif (name := _activation_of(part)) is not None and activations and activations[-1] == "identity":
+                activations[-1] = name
+            elif not isinstance(part, (torch.nn.Identity, torch.nn.Dropout)):
+                raise TypeError(
+                    "`module` must hold Linear layers, each with at most one of the activations that the documentation "
+                    f"lists. Got {part} at {index}. {_ANY_CALLABLE}"
+                )
+        return cls(weights, biases, activations, layer)
+
     def dimensions(self, x: Tensor) -> Dimensions:
         """The map's sizes. Raises where `x` cannot be its input."""
         if x.ndim == 0 or x.shape[-1] != self.widths[0]:
@@ -118,6 +126,37 @@ class MLPFeatureMap:
                 "Convert one with `.to(dtype)`."
             )
         return Dimensions(self.widths[0], self.widths[-1], min(self.widths), max(self.widths[1:]))
+
+    def restricted_to(self, origin: Tensor, directions: Tensor) -> MLPFeatureMap:
+        """The same map on a plane of input space, or on a flat subspace of any dimension.
+
+        u -> Phi(origin + sum_k u_k directions_k): with two directions it has curvature even where d > n.
+
+        Args:
+            origin: the point where u = 0, `(d,)`.
+            directions: one vector a row, `(m, d)`.
+
+        Returns:
+            A feature map of m inputs.
+
+        Raises:
+            ValueError: `origin` or `directions` has another shape.
+
+        Example:
+            >>> images = MLPFeatureMap([torch.eye(4)], [torch.zeros(4)], "tanh")
+            >>> images.restricted_to(torch.zeros(4), torch.eye(4)[:2])(torch.zeros(2)).shape
+            torch.Size([4])
+        """
+        check_plane(origin, directions, self.widths[0])
+        weights, biases = [w.clone() for w in self.weights], [b.squeeze(-1) for b in self.biases]
+        biases[0] = biases[0] + weights[0] @ origin
+        weights[0] = weights[0] @ directions.T
+        shape = self.replicates
+        return MLPFeatureMap(
+            [w.reshape(shape + w.shape[1:]) for w in weights],
+            [b.reshape(shape + b.shape[1:]) for b in biases],
+            self.activations,
+        )
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features Phi(x).
@@ -149,7 +188,7 @@ class MLPFeatureMap:
             The jet, one entry a replicate.
         """
         replicates, d, count = len(self.weights[0]), self.widths[0], len(points)
-        rows, columns = _pairs(d, points.device) if second else (torch.empty(0, dtype=torch.long),) * 2
+        rows, columns = packed_pairs(d, points.device) if second else (torch.empty(0, dtype=torch.long),) * 2
         size = 1 + d + len(rows)
         stack = points.new_empty(0)
         for index, (weight, bias, activation) in enumerate(
@@ -181,82 +220,6 @@ class MLPFeatureMap:
         return Jet(stack[:, :, 1 : d + 1], stack[:, :, d + 1 :] if second else None, self._unit)
 
 
-class TorchFeatureMap:
-    """Feature map given as a torch callable, differentiated automatically.
-
-    J and H come from `torch.func.jacfwd`, twice, under `torch.func.vmap`. Automatic differentiation loses digits where
-    activations saturate (y (1 - y) of a sigmoid has none left at z = 38), so the geometry of a network is better taken
-    from `MLPFeatureMap`.
-
-    Args:
-        function: one point `(d,)` to its features `(n,)`, twice differentiable, with no 1/sqrt(n) added to it.
-
-    Example:
-        >>> paraboloid = TorchFeatureMap(lambda p: torch.stack([p[0], p[1], p @ p]))
-        >>> paraboloid(torch.ones(2))
-        tensor([1., 1., 2.])
-    """
-
-    replicates: tuple[int, ...] = ()
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        if not callable(function):
-            raise TypeError(
-                f"`feature_map` must be a feature map or a callable of one point. Got {type(function).__name__}."
-            )
-        self.function = function
-
-    def dimensions(self, x: Tensor) -> Dimensions:
-        """The map's sizes, from its value at the origin. Raises where `x` cannot be its input."""
-        if x.ndim == 0:
-            raise ValueError("`x` must have shape (*batch, d). Got a scalar tensor.")
-        if not x.is_floating_point():
-            raise TypeError(f"`x` must be floating point. Got {x.dtype}. Convert it with `.to(torch.float64)`.")
-        features = self.function(x.new_zeros(x.shape[-1]))
-        if features.ndim != 1:
-            raise ValueError(
-                "`feature_map` must take one point (d,) to features (n,). "
-                f"Got features of shape {tuple(features.shape)}."
-            )
-        d, n = x.shape[-1], len(features)
-        return Dimensions(d, n, min(d, n), n)
-
-    def __call__(self, x: Tensor) -> Tensor:
-        """Features of the points `x` (*batch, d): (*batch, n)."""
-        _, n, *_ = self.dimensions(x)
-        points = x.reshape(-1, x.shape[-1])
-        features = torch.func.vmap(self.function)(points) if len(points) else x.new_empty(0, n)
-        return features.reshape(*x.shape[:-1], n)
-
-    def jet(self, points: Tensor, *, second: bool) -> Jet:
-        """First and, if asked for, second derivatives at `points` (points, d)."""
-        count, d = points.shape
-        some = points if count else points.new_zeros(1, d)  # vmap takes no empty batch
-        first = torch.func.jacfwd(self.function)
-        hessian = None
-        with warnings.catch_warnings():
-            # torch's own, when it first loads forward differentiation
-            warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
-            jacobian = torch.func.vmap(first)(some)[:count].detach()  # (points, n, d)
-            if second:
-                rows, columns = _pairs(d, points.device)
-                full = torch.func.vmap(torch.func.jacfwd(first))(some)[:count].detach()  # (points, n, d, d)
-                hessian = full[:, :, rows, columns].permute(1, 2, 0).unsqueeze(0).contiguous()
-        return Jet(jacobian.permute(1, 2, 0).unsqueeze(0).contiguous(), hessian, points.new_ones(1, d, 1))
-
-
-def as_feature_map(feature_map: Callable[[Tensor], Tensor]) -> FeatureMap:
-    """The feature map itself, or a `TorchFeatureMap` of a bare callable."""
-    if isinstance(feature_map, (MLPFeatureMap, TorchFeatureMap)):
-        return feature_map
-    return TorchFeatureMap(feature_map)
-
-
-def _pairs(d: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    rows, columns = torch.triu_indices(d, d, device=device)
-    return rows, columns
-
-
 def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: int) -> None:
     if len(weights) != len(biases) or not weights:
         raise ValueError(
@@ -279,3 +242,11 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: in
         if bias.shape != weight.shape[:-1]:
             raise ValueError(f"`biases[{index}]` must have shape {tuple(weight.shape[:-1])}. Got {tuple(bias.shape)}.")
         inputs = weight.shape[-2]
+
+
+def _activation_of(module: torch.nn.Module) -> str | None:
+    if isinstance(module, torch.nn.Softplus) and module.beta != 1:
+        return None
+    if isinstance(module, torch.nn.GELU) and module.approximate != "none":
+        return None
+    return _ACTIVATION_OF_MODULE.get(type(module))

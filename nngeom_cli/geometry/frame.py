@@ -6,7 +6,7 @@ from itertools import combinations_with_replacement
 import torch
 from torch import Tensor
 
-from nngeom_cli.geometry.feature_maps import Jet
+from nngeom_cli.geometry.jets import Jet, packed_pairs
 
 __all__ = ["Frame"]
 
@@ -24,12 +24,11 @@ class Frame:
 
     Rounding errors are counted by rows: row i of J and of H is right up to a few eps |J_i| and eps |H_i|, whatever the
     other rows are. Units that saturate have small rows, and rows of any size may stand beside each other without harm,
-    so that the condition number of J says little. To first order they move row a, column b of T T^-1 by
-    `gain`_b `mix`_a eps,
-    where mix_a = sum_i |Q_ia| |J_i| and gain_b is the largest entry in column b of |T^-1|.
+    so that the condition number of J says little. To first order such errors dJ give (Q^T dJ T^-1)_ab of at most
+    mix_a gain_b eps, where mix_a = sum_i |Q_ia| |J_i| and gain_b is the largest entry in column b of |T^-1|.
 
-    A point is rank deficient where gain_b mix_b eps reaches 1/8 (T_bb has no digit left), where a column of J is zero or
-    below the normal numbers of its dtype, and, everywhere, where n < d or a layer is narrower than d.
+    A point is rank deficient where mix_b gain_b eps reaches 1/8 (T_bb has no digit left), where a column of J is zero
+    or below the normal numbers of its dtype, and, everywhere, where n < d or a layer is narrower than d.
 
     Args:
         jet: the derivatives; its Hessian may be missing where no curvature is asked for.
@@ -40,9 +39,8 @@ class Frame:
         self.jet = jet
         self.unit = jet.unit
         _, self.n, self.d, _ = jet.jacobian.shape
-        self.flat = jet.hessian is None  # not asked for: n = d or d = 1, where nothing can bend, or no full rank
-        rows, columns = torch.triu_indices(self.d, self.d, device=jet.jacobian.device)
-        self.pairs = rows, columns
+        self.unbent = jet.hessian is None  # not asked for: n = d, where nothing can bend, or no full rank
+        self.pairs = packed_pairs(self.d, jet.jacobian.device)
         self.pair_index = [[0] * self.d for _ in range(self.d)]  # where the pair (a, b) is packed
         for position, (a, b) in enumerate(combinations_with_replacement(range(self.d), 2)):
             self.pair_index[a][b] = self.pair_index[b][a] = position

@@ -5,9 +5,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from nngeom_cli.geometry.feature_maps import FeatureMap, as_feature_map
 from nngeom_cli.geometry.frame import Frame
+from nngeom_cli.geometry.jets import FeatureMap
 from nngeom_cli.geometry.quantities import FIRST_ORDER, QUANTITIES
+from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
 __all__ = ["AnyFeatureMap", "measure", "over_points"]
 
@@ -71,7 +72,7 @@ def over_points(
         x: points, `(*batch, d)`.
         quantities: what to evaluate, by name.
         chunk_size: points handled at once; by default what fits the cache.
-        second: whether second derivatives are needed. They are left out where they cannot matter: n = d, d = 1, n < d.
+        second: whether second derivatives are needed. They are left out where they cannot matter: n = d, n < d.
 
     Returns:
         `(*replicates, *batch, ...)` by name; NaN where `x` is not finite.
@@ -82,7 +83,7 @@ def over_points(
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"`chunk_size` must be at least 1. Got {chunk_size}.")
     d, n, rank_bound, widest = feature_map.dimensions(x)
-    second = second and rank_bound >= d and n > d >= 2
+    second = second and rank_bound >= d and n > d
     derivatives = d + d * (d + 1) // 2 if second else d
     in_cache = max(1, 6 * _ELEMENTS_IN_CACHE // (widest * (1 + derivatives)))
     points = x.detach().reshape(-1, d)

@@ -55,7 +55,7 @@ def second_fundamental_form(frame: Frame) -> Tensor:
         form = frame.form[:, :, frame.square]  # (replicates, n, d, d, points)
         return torch.einsum("rcap,rncep,rebp->rpnab", frame.to_frame, form, frame.to_frame)
 
-    return _curvature(frame, (frame.n, frame.d, frame.d), compute)
+    return _where_full_rank(frame, (frame.n, frame.d, frame.d), None if frame.unbent else compute)
 
 
 def frame_riemann(frame: Frame) -> Tensor:
@@ -90,7 +90,7 @@ def ricci_tensor(frame: Frame) -> Tensor:
 
 def _principal(frame: Frame) -> tuple[Tensor, Tensor]:
     """Eigenvalues, descending, and eigenvectors in the frame, as rows."""
-    if frame.flat:
+    if frame.unbent or frame.d == 1:
         ricci = torch.zeros_like(frame.triangle)
     else:
         ricci = torch.where(frame.deficient[:, None, None], 0.0, _frame_ricci(frame)).nan_to_num(posinf=0, neginf=0)
@@ -111,9 +111,13 @@ def principal_ricci_directions(frame: Frame) -> Tensor:
 
 
 def _curvature(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tensor]) -> Tensor:
-    """Zero where the map is flat by its dimensions, else what `compute` gives; NaN where J is rank deficient."""
+    """What `compute` gives, 0 where dimensions leave no intrinsic curvature; NaN where J is rank deficient."""
+    return _where_full_rank(frame, shape, None if frame.unbent or frame.d == 1 else compute)
+
+
+def _where_full_rank(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tensor] | None) -> Tensor:
     points = frame.deficient.shape
-    values = frame.size.new_zeros(*points, *shape) if frame.flat else compute()
+    values = compute() if compute else frame.size.new_zeros(*points, *shape)
     return torch.where(frame.deficient.reshape(*points, *[1] * len(shape)), torch.nan, values)
 
 

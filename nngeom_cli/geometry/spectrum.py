@@ -5,9 +5,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from nngeom_cli.geometry.feature_maps import as_feature_map
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import AnyFeatureMap, over_points
+from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
 __all__ = ["log_effective_volume_element", "log_spectral_gap", "metric_spectrum", "principal_directions"]
 

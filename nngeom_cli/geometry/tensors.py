@@ -5,10 +5,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from nngeom_cli.geometry.feature_maps import as_feature_map
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import AnyFeatureMap, measure, over_points
 from nngeom_cli.geometry.quantities import frame_riemann
+from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
 __all__ = [
     "PrincipalRicci",
@@ -169,7 +169,7 @@ def sectional_curvature(
     vectors = plane.to(x)
 
     def compute(frame: Frame) -> Tensor:
-        if frame.flat:
+        if frame.unbent:
             return torch.where(frame.deficient, torch.nan, 0.0).to(frame.size)
         spanned = torch.einsum("rabp,kb->rkap", frame.to_frame, vectors)
         first = spanned[:, 0] / torch.linalg.vector_norm(spanned[:, 0], dim=1, keepdim=True)

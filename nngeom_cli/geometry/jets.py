@@ -1,0 +1,77 @@
+"""What the geometry asks of a feature map: its first and second derivatives at points."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+__all__ = ["Dimensions", "FeatureMap", "Jet", "check_plane", "packed_pairs"]
+
+
+@dataclass(frozen=True)
+class Jet:
+    """First and second derivatives of a feature map at points, feature-major.
+
+    The derivatives are with respect to inputs measured in units of `unit`, a power of two for each input:
+    d Phi_i / d x_a = jacobian[:, i, a] / unit[:, a], so that tiny or huge weights neither underflow nor overflow when
+    squared.
+
+    Args:
+        jacobian: J, (replicates, n, d, points).
+        hessian: H_ab for a <= b in the order (0,0), (0,1), ..., (1,1), ..., (replicates, n, d(d+1)/2, points); None
+            where it was not asked for.
+        unit: (replicates, d, 1).
+    """
+
+    jacobian: Tensor
+    hessian: Tensor | None
+    unit: Tensor
+
+
+class Dimensions(NamedTuple):
+    """Sizes of a feature map: inputs d, features n, the largest rank of its Jacobian, widest layer."""
+
+    inputs: int
+    features: int
+    rank_bound: int
+    widest: int
+
+
+class FeatureMap(ABC):
+    """A map R^d -> R^n, or one for each replicate, with its derivatives."""
+
+    replicates: tuple[int, ...] = ()
+
+    @abstractmethod
+    def __call__(self, x: Tensor) -> Tensor:
+        """Features of the points `x` (*batch, d): (*replicates, *batch, n)."""
+
+    @abstractmethod
+    def dimensions(self, x: Tensor) -> Dimensions:
+        """The map's sizes at inputs `x` (*batch, d). Raises where `x` cannot be its input."""
+
+    @abstractmethod
+    def jet(self, points: Tensor, *, second: bool) -> Jet:
+        """The derivatives at `points` (points, d), the second ones if asked for."""
+
+    @abstractmethod
+    def restricted_to(self, origin: Tensor, directions: Tensor) -> FeatureMap:
+        """The same map on a plane of input space: u -> Phi(origin + u directions)."""
+
+
+def packed_pairs(d: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Rows and columns of the upper triangle, in the order in which Hessians are packed."""
+    rows, columns = torch.triu_indices(d, d, device=device)
+    return rows, columns
+
+
+def check_plane(origin: Tensor, directions: Tensor, d: int) -> None:
+    """Raises where `origin` and `directions` are not a point of R^d and rows of vectors there."""
+    if origin.shape != (d,):
+        raise ValueError(f"`origin` must have shape ({d},), a point of input space. Got {tuple(origin.shape)}.")
+    if directions.ndim != 2 or directions.shape[1] != d or len(directions) == 0:
+        raise ValueError(f"`directions` must have shape (m, {d}), a vector a row. Got {tuple(directions.shape)}.")
