@@ -136,7 +136,7 @@ def test_nan_points_are_grey_and_counted(tmp_path):
         assert (box.x0, box.x1) == pytest.approx((AXIS[7] - 0.0625, AXIS[9] + 0.0625))
         assert (box.y0, box.y1) == pytest.approx((AXIS[4] - 0.0625, AXIS[4] + 0.0625))
     assert texts(figure).count("(3 grey, of 625 points)") == 2
-    assert "no value (rank-deficient Jacobian)" in texts(figure)
+    assert "no value (Jacobian rank deficient or not finite)" in texts(figure)
 
 
 def test_points_without_a_reliable_digit_are_hatched_and_counted(tmp_path):

@@ -204,7 +204,7 @@ def point_keys(labels: NDArray[Any]) -> list[Line2D]:
 
 def missing_key() -> Patch:
     """Legend entry of points without a value."""
-    return Patch(label="no value (rank-deficient Jacobian)", **MISSING)
+    return Patch(label="no value (Jacobian rank deficient or not finite)", **MISSING)
 
 
 def unreliable_key() -> Patch:
