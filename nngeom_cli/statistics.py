@@ -1,0 +1,313 @@
+"""The numbers under the pictures: how the geometry lies to the decision boundary, at each checkpoint of each replicate.
+
+A statistic that cannot be formed is NaN, and the variable `<name>_undefined` beside it says why (`REASONS`, CF flags);
+values that were left out are counted. `boundary` is `final`, the last checkpoint's at every epoch (so trained minus
+initial is a paired difference, and the untrained control has a boundary too), or `own`, the checkpoint's own.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+from numpy.typing import NDArray
+from scipy.stats import norm, rankdata, t
+
+from nngeom_cli.boundary import decision_boundary, distance_to_boundary
+
+__all__ = ["REASONS", "grid_statistics", "over_replicates", "path_statistics", "summarize"]
+
+Array: TypeAlias = NDArray[Any]
+Reason: TypeAlias = tuple[Any, int]  # a mask and the flag where it holds
+Result: TypeAlias = tuple[Array, Array]  # values, and the flags that say where they are undefined
+Counts: TypeAlias = dict[str, tuple[Array, str]]  # masks whose last axis is counted, and labels
+Centre: TypeAlias = Literal["mean", "median"]
+
+BAND = 0.15  # units of input space
+RELIABLE = 0.1  # a curvature whose error is a larger part of it has no reliable digit
+CONSTANT = 1e-9  # nats: a log volume that varies by less is constant but for rounding
+LEVEL, RESAMPLES = 0.95, 5000
+
+# no_boundary: one sign of the margin in the window; no_change: one prediction on the path; flat: R = 0 everywhere;
+# no_point: none is usable; constant: but for rounding; one_side: no usable point within the band, or none outside
+REASONS = ("defined", "no_boundary", "no_change", "flat", "no_point", "constant", "one_side")
+DEFINED, NO_BOUNDARY, NO_CHANGE, FLAT, NO_POINT, IS_CONSTANT, ONE_SIDE = range(len(REASONS))
+
+GRID = ("epoch", "layer", "replicate")
+PATH = ("epoch", "layer", "pair", "replicate")
+REPLICATION = ("replicate", "pair")
+
+
+def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
+    """How log volume and log |R| lie to the decision boundary, over the grid points inside the data's box.
+
+    `*_rank_correlation`: Spearman's, with minus the distance to the boundary.
+    `*_band_contrast`: mean over the points at most `band` from the boundary, minus the mean over the others.
+    A point is left out, and counted, where the quantity is not finite; of log |R| also where R = 0 or where R has no
+    reliable digit (error > 0.1 |R|).
+
+    Args:
+        geometry: `run.geometry` of a grid probe; its last epoch is the final network.
+        band: half width of the band around the boundary, in units of input space.
+
+    Returns:
+        `volume_rank_correlation`, `volume_band_contrast`, `curvature_rank_correlation`, `curvature_band_contrast`, each
+        (boundary, epoch, layer, replicate) and with its `_undefined`. Counts of points, (epoch, layer, replicate):
+        `volume_missing`, `curvature_missing`, `curvature_zero`, `curvature_unreliable`. Attributes `band` and `points`,
+        the number of grid points in the box.
+
+    Raises:
+        ValueError: `geometry` is of another kind, or `band` is not positive.
+
+    Example:
+        >>> x = np.linspace(-1, 1, 21)
+        >>> V = xr.DataArray(-abs(x), {"x": x}, "x").expand_dims(epoch=[0], layer=[1], replicate=[0], y=x)
+        >>> arrays = {"margin": (V * 0 + V.x).isel(layer=0), "log_volume_element": V, "ricci_scalar": V * 0 + 3}
+        >>> geometry = xr.Dataset(arrays, attrs={"kind": "grid", "box": [-1, 1, -1, 1]})
+        >>> numbers = grid_statistics(geometry.assign(ricci_scalar_error=V * 0)).sel(boundary="final")
+        >>> numbers.volume_rank_correlation.item(), round(numbers.volume_band_contrast.item(), 6)
+        (1.0, 0.533333)
+    """
+    _require_kind(geometry, "grid")
+    if not band > 0:
+        raise ValueError(f"`band` must be positive. Got {band}. The default is {BAND}.")
+    (log_volume, R, error), own = _inside_box(geometry, ["log_volume_element", "ricci_scalar", "ricci_scalar_error"])
+    finite, missing, zero = np.isfinite(log_volume), ~np.isfinite(R), R == 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_curvature, relative_error = np.log(np.abs(R)), error / np.abs(R)
+    unreliable = ~missing & ~zero & ~(relative_error <= RELIABLE)
+    flat = (missing | zero).all(axis=-1) & zero.any(axis=-1)
+    fields: list[tuple[str, str, Array, Array, Any, Any]] = [
+        ("volume", "log volume element", log_volume, finite, 0.0, False),
+        ("curvature", "log |R|", log_curvature, ~(missing | zero | unreliable), relative_error, flat),
+    ]
+    variables: dict[str, Any] = {}
+    for name, words, field, usable, field_error, is_flat in fields:
+        correlations, contrasts = [], []
+        for distance in (own[-1:], own):
+            no_boundary = np.isinf(distance).any(axis=-1)
+            reasons = [(no_boundary, NO_BOUNDARY), (is_flat, FLAT), (~usable.any(axis=-1), NO_POINT)]
+            correlations.append(_rank_correlation(distance, field, usable, field_error, reasons))
+            near, far = usable & (distance <= band), usable & (distance > band)
+            one_side = ~near.any(axis=-1) | ~far.any(axis=-1)
+            contrasts.append((_mean(field, near) - _mean(field, far), _first([*reasons, (one_side, ONE_SIDE)])))
+        label = f"rank correlation of {words} with minus the distance to the boundary"
+        variables |= _statistic(f"{name}_rank_correlation", correlations, GRID, label, "")
+        label = f"mean {words} within {band:g} of the boundary minus outside"
+        variables |= _statistic(f"{name}_band_contrast", contrasts, GRID, label, "nats")
+    counts = {
+        "volume_missing": (~finite, "points left out of log volume: it is not finite"),
+        "curvature_missing": (missing, "points left out of log |R|: R is not finite"),
+        "curvature_zero": (zero, "points left out of log |R|: R = 0"),
+        "curvature_unreliable": (unreliable, "points left out of log |R|: error > 0.1 |R|"),
+    }
+    return _labelled(variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": own.shape[-1]}))
+
+
+def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
+    """How far the maximum of the effective volume lies from a change of prediction, along each path.
+
+    `peak_distance`: steps from the maximum to the nearest change; the mean over the steps that share the maximum.
+    `change_excess`: mean log effective volume at the changes minus the path's mean.
+    A change lies at the first step with the new prediction. Steps whose volume is not finite are left out, and counted.
+
+    Args:
+        geometry: `run.geometry` of a path probe; its last epoch is the final network.
+
+    Returns:
+        `peak_distance` and `change_excess`, each (boundary, epoch, layer, pair, replicate) and with its `_undefined`.
+        Counts of steps, (epoch, layer, pair, replicate): `steps_missing`; `peak_steps`, which share the maximum.
+
+    Raises:
+        ValueError: `geometry` is of another kind.
+
+    Example:
+        >>> dims = ("epoch", "layer", "pair", "replicate", "step")
+        >>> V = xr.DataArray(np.reshape([0.0, 3.0, 0.0, 1.0], (1, 1, 1, 1, 4)), dims=dims)
+        >>> arrays = {"log_effective_volume_element": V, "predicted_class": xr.zeros_like(V[:, 0]) + [2, 2, 2, 7]}
+        >>> numbers = path_statistics(xr.Dataset(arrays, attrs={"kind": "path"})).sel(boundary="final")
+        >>> numbers.peak_distance.item(), numbers.change_excess.item()
+        (2.0, 0.0)
+    """
+    _require_kind(geometry, "path")
+    log_volume = geometry.log_effective_volume_element.transpose(*PATH, "step").values
+    predicted = geometry.predicted_class.transpose("epoch", "pair", "replicate", "step").values[:, None]
+    changes = np.zeros(predicted.shape, dtype=bool)  # (epoch, 1, pair, replicate, step)
+    changes[..., 1:] = predicted[..., 1:] != predicted[..., :-1]
+    usable = np.isfinite(log_volume)
+    highest = np.max(log_volume, axis=-1, keepdims=True, where=usable, initial=-np.inf)
+    peaks = usable & (log_volume >= highest - CONSTANT)
+    distances, excesses = [], []
+    for which in (changes[-1:], changes):
+        at_change = usable & which
+        reasons: list[Reason] = [(~which.any(axis=-1), NO_CHANGE), (~usable.any(axis=-1), NO_POINT)]
+        constant = (peaks == usable).all(axis=-1)
+        distances.append((_mean(_steps_to_nearest(which), peaks), _first([*reasons, (constant, IS_CONSTANT)])))
+        excess = _mean(log_volume, at_change) - _mean(log_volume, usable)
+        excesses.append((excess, _first([*reasons, (~at_change.any(axis=-1), NO_POINT)])))
+    label = "distance from the maximum of the effective volume to the nearest change of prediction"
+    variables = _statistic("peak_distance", distances, PATH, label, "steps")
+    label = "log effective volume element at the changes of prediction minus the path's mean"
+    variables |= _statistic("change_excess", excesses, PATH, label, "nats")
+    counts = {
+        "steps_missing": (~usable, "steps left out: the effective volume is not finite"),
+        "peak_steps": (peaks, "steps that share the maximum of the effective volume"),
+    }
+    return _labelled(variables, counts, PATH, geometry)
+
+
+def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "mean") -> xr.Dataset:
+    """Mean or median over replicates (and pairs), with a bootstrap interval of level 95 %.
+
+    Replicates are resampled, each with all its pairs; NaN is left out. Plain percentiles of n resampled values are too
+    narrow (they cover 89 % at n = 8): they are taken at Phi(-sqrt(n/(n - 1)) q), q the quantile of Student's t (the
+    expanded percentile interval: Hesterberg, The American Statistician 69, 2015). No resample leaves the range of the
+    values, so that fewer than 6 replicates cannot give 95 % (3 give 75 %).
+
+    Args:
+        values: dims replicate, perhaps pair, and any others, which stay.
+        rng: drawn from once: all cells share their resamples.
+        centre: what is estimated.
+
+    Returns:
+        `estimate`, `low`, `high` (NaN for fewer than two replicates) and `n`, the number of replicates with a value.
+
+    Example:
+        >>> values = xr.DataArray([1.0, 2.0, 3.0, 4.0, float("nan")], dims="replicate")
+        >>> summary = over_replicates(values, np.random.default_rng(0))
+        >>> [round(summary[name].item(), 1) for name in ("estimate", "low", "high", "n")]
+        [2.5, 1.0, 4.0, 4]
+    """
+    reduce: Any = {"mean": np.nanmean, "median": np.nanmedian}[centre]
+    uniform = rng.random((RESAMPLES, values.sizes["replicate"]))
+
+    def estimate(cells: Array) -> tuple[float, float, float, int]:
+        cells = cells.reshape(len(cells), -1)  # (replicates, pairs)
+        cells = cells[~np.isnan(cells).all(axis=1)]
+        n = len(cells)
+        if n < 2:
+            return (float(reduce(cells)) if n else math.nan), math.nan, math.nan, n
+        resampled = cells[(uniform[:, :n] * n).astype(int)].reshape(RESAMPLES, -1)
+        tail = norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + LEVEL) / 2, n - 1))
+        low, high = np.quantile(reduce(resampled, axis=1), [tail, 1 - tail])
+        return float(reduce(cells)), float(low), float(high), n
+
+    pooled = [[dim for dim in REPLICATION if dim in values.dims]]
+    results = xr.apply_ufunc(estimate, values, input_core_dims=pooled, output_core_dims=[[]] * 4, vectorize=True)
+    return xr.Dataset(dict(zip(("estimate", "low", "high", "n"), results, strict=True)))
+
+
+def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre = "mean") -> pd.DataFrame:
+    """Each statistic over replicates (`over_replicates`): before training, after it, and their paired difference.
+
+    Args:
+        statistics: what `grid_statistics` or `path_statistics` returns.
+        rng: for the bootstrap.
+        centre: what is estimated; of the differences too.
+
+    Returns:
+        A row for each statistic, boundary, layer and stage (initial, trained, difference; initial alone if there is one
+        epoch): epoch, estimate, low, high, n (replicates with a value), undefined (networks, or paths of networks,
+        without one), reasons (how many of them for each) and units.
+
+    Example:
+        >>> summarize(grid_statistics(run.geometry), np.random.default_rng(0))    # doctest: +SKIP
+    """
+    names = [str(name) for name in statistics if f"{name}_undefined" in statistics]
+    values = statistics[names].to_array("statistic")
+    flags = statistics[[f"{name}_undefined" for name in names]].to_array("statistic").assign_coords(statistic=names)
+    stage = pd.Index(["initial", "trained", "difference"][: 3 if statistics.sizes["epoch"] > 1 else 1], name="stage")
+    (first, last), (flag, last_flag) = ([array.isel(epoch=i, drop=True) for i in (0, -1)] for array in (values, flags))
+    staged = xr.concat([first, last, last - first][: len(stage)], stage)
+    flags = xr.concat([flag, last_flag, flag.where(flag != DEFINED, last_flag)][: len(stage)], stage)
+    pooled = [dim for dim in REPLICATION if dim in values.dims]
+    words = xr.apply_ufunc(_in_words, flags, input_core_dims=[pooled], vectorize=True, output_dtypes=[object])
+    result = over_replicates(staged, rng, centre).assign(undefined=(flags != DEFINED).sum(pooled), reasons=words)
+    table = pd.DataFrame(result.to_dataframe(dim_order=["statistic", "boundary", "layer", "stage"]).reset_index())
+    table.insert(4, "epoch", statistics.epoch.values[np.where(table.stage == "initial", 0, -1)])
+    return table.assign(units=[statistics[name].attrs["units"] for name in table.statistic])
+
+
+def _rank_correlation(distance: Array, field: Array, usable: Array, error: Any, reasons: list[Reason]) -> Result:
+    """Spearman's correlation of a field with minus the distance, and why there is none."""
+    middle = (usable.sum(axis=-1, keepdims=True) + 1) / 2
+    pair = (field, np.broadcast_to(-distance, field.shape))
+    ranks = (rankdata(np.where(usable, values, np.inf), axis=-1) for values in pair)  # unusable ones come last
+    a, b = (np.where(usable, rank - middle, 0.0) for rank in ranks)
+    covariance, variances = (a * b).sum(axis=-1), (a * a).sum(axis=-1) * (b * b).sum(axis=-1)
+    margin = np.maximum(error, CONSTANT / 2)
+    lowest = np.min(field + margin, axis=-1, where=usable, initial=np.inf)
+    constant = np.max(field - margin, axis=-1, where=usable, initial=-np.inf) <= lowest
+    with np.errstate(invalid="ignore"):
+        return covariance / np.sqrt(variances), _first([*reasons, (constant | (variances == 0), IS_CONSTANT)])
+
+
+def _first(reasons: list[Reason]) -> Array:
+    """The flag of the first mask that holds."""
+    masks, flags = zip(*reasons, strict=True)
+    return np.asarray(np.select(np.broadcast_arrays(*masks), flags, DEFINED), dtype=np.int8)
+
+
+def _mean(values: Array, mask: Array) -> Array:
+    """Mean along the last axis where `mask` holds; NaN where it does nowhere."""
+    with np.errstate(invalid="ignore"):
+        mean: Array = np.where(mask, values, 0.0).sum(axis=-1) / mask.sum(axis=-1)
+    return mean
+
+
+def _steps_to_nearest(marked: Array) -> Array:
+    """Distance of each place on the last axis to the nearest marked one; infinite where there is none."""
+    place = np.arange(marked.shape[-1], dtype=np.float64)
+    before = np.maximum.accumulate(np.where(marked, place, -np.inf), axis=-1)
+    after = np.minimum.accumulate(np.where(marked, place, np.inf)[..., ::-1], axis=-1)[..., ::-1]
+    nearest: Array = np.minimum(place - before, after - place)
+    return nearest
+
+
+def _inside_box(geometry: xr.Dataset, names: list[str]) -> tuple[list[Array], Array]:
+    """Inside the data's box: variables, and distances to each network's boundary (epoch, 1, replicate, place)."""
+    left, right, bottom, top = geometry.attrs["box"]
+    slack = 1e-9 * max(right - left, top - bottom)  # a place on the edge is inside, whatever its rounding
+    boxed = geometry[names].sel(x=slice(left - slack, right + slack), y=slice(bottom - slack, top + slack))
+    boxed = boxed.stack(place=("y", "x"), create_index=False)
+    places = np.stack([boxed.x.values, boxed.y.values], axis=-1)
+    x, y = geometry.x.values, geometry.y.values
+    margins = geometry.margin.transpose("epoch", "replicate", "y", "x").values
+    distances = [[distance_to_boundary(places, decision_boundary(m, x, y)) for m in epoch] for epoch in margins]
+    return [boxed[name].transpose(*GRID, "place").values for name in names], np.array(distances)[:, None]
+
+
+def _statistic(name: str, results: list[Result], dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
+    """A statistic for each boundary, NaN where it is flagged, and its flags."""
+    values, flags = (np.stack(arrays) for arrays in zip(*results, strict=True))
+    convention = "boundary=final: of the last checkpoint, at every epoch; boundary=own: of the checkpoint itself"
+    about = {"long_name": label, "units": units, "convention": convention}
+    meanings = {"flag_values": np.arange(len(REASONS), dtype=np.int8), "flag_meanings": " ".join(REASONS)}
+    return {
+        name: (("boundary", *dims), np.where(flags == DEFINED, values, np.nan), about),
+        f"{name}_undefined": (("boundary", *dims), flags, {"long_name": f"why {name} is NaN", "units": "", **meanings}),
+    }
+
+
+def _labelled(variables: dict[str, Any], counts: Counts, dims: tuple[str, ...], geometry: xr.Dataset) -> xr.Dataset:
+    """Statistics and counts, with the coordinates and attributes of their geometry."""
+    for name, (mask, label) in counts.items():
+        variables[name] = (dims, mask.sum(axis=-1), {"long_name": label, "units": ""})
+    coordinates = {name: geometry[name] for name in dims if name in geometry.coords}
+    return xr.Dataset(variables, {"boundary": ["final", "own"], **coordinates}, geometry.attrs)
+
+
+def _require_kind(geometry: xr.Dataset, kind: str) -> None:
+    got = geometry.attrs.get("kind")
+    if got != kind:
+        raise ValueError(f"`kind` of the geometry must be {kind}. Got {got}. Use the statistics of its own kind.")
+
+
+def _in_words(flags: Array) -> str:
+    """How many for each reason, the most frequent first."""
+    counts = Counter(REASONS[flag] for flag in flags.ravel().tolist() if flag != DEFINED)
+    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
