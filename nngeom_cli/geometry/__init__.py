@@ -2,6 +2,7 @@
 
 from nngeom_cli.geometry.activations import Activation, get_activation
 from nngeom_cli.geometry.curvature import (
+    PAPER_CURVATURE_FACTOR,
     condition_number,
     log_volume_element,
     pullback_metric,
@@ -9,6 +10,7 @@ from nngeom_cli.geometry.curvature import (
     ricci_scalar_error,
 )
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
+from nngeom_cli.geometry.infinite import InfiniteWidth
 from nngeom_cli.geometry.measure import measure
 from nngeom_cli.geometry.spectrum import (
     log_effective_volume_element,
@@ -27,7 +29,9 @@ from nngeom_cli.geometry.tensors import (
 from nngeom_cli.geometry.torch_feature_map import TorchFeatureMap
 
 __all__ = [
+    "PAPER_CURVATURE_FACTOR",
     "Activation",
+    "InfiniteWidth",
     "MLPFeatureMap",
     "PrincipalRicci",
     "TorchFeatureMap",

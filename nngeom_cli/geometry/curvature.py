@@ -4,7 +4,18 @@ import torch
 
 from nngeom_cli.geometry.measure import AnyFeatureMap, measure
 
-__all__ = ["condition_number", "log_volume_element", "pullback_metric", "ricci_scalar", "ricci_scalar_error"]
+__all__ = [
+    "PAPER_CURVATURE_FACTOR",
+    "condition_number",
+    "log_volume_element",
+    "pullback_metric",
+    "ricci_scalar",
+    "ricci_scalar_error",
+]
+
+# Eqs. (4), (9), (A.8), (A.11), (A.12), (A.18), (A.19), (B.16), (B.20), (B.23), (B.28), (B.32), (B.33) of the paper
+# print this times the true curvature: the sign in (A.5) turns 1/4 into 3/4 for metrics with symmetric derivatives.
+PAPER_CURVATURE_FACTOR = 3
 
 
 def pullback_metric(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int | None = None) -> torch.Tensor:
