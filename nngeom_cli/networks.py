@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from itertools import pairwise
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -55,6 +56,19 @@ class Network:
         """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer."""
         sizes = [math.prod(shape) for shape in self.shapes]
         return [part.view(shape) for part, shape in zip(flat[: sum(sizes)].split(sizes), self.shapes, strict=True)]
+
+    def block(self, replicates: slice) -> Network:
+        """Some of the replicates, as a network of their own."""
+        count = len(range(*replicates.indices(self.replicates)))
+        block = Network(self.widths, self.activation, count, dtype=self.parameters.dtype, device=self.parameters.device)
+        for mine, other in zip(block.weights, self.weights, strict=True):
+            mine.copy_(other[replicates])
+        return block
+
+    def load(self, weights: Sequence[np.ndarray]) -> None:
+        """Takes on the weights of each layer."""
+        for mine, other in zip(self.weights, weights, strict=True):
+            mine.copy_(torch.from_numpy(other))
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs at points `(points, d)`, as `(replicates, outputs, points)`."""

@@ -13,24 +13,22 @@ __all__ = ["Adam", "Sgd", "make_optimizer"]
 
 
 class Sgd:
-    """v <- momentum v + (gradient + weight_decay p);  p <- p - lr v."""
+    """v <- momentum v + (gradient + weight_decay p);  p <- p - lr v. `state` holds v, `steps` is their number."""
 
     def __init__(self, parameters: Tensor, *, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
         self.parameters = parameters
         self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.velocity = torch.zeros_like(parameters)
+        self.state = {"velocity": torch.zeros_like(parameters)}
+        self.steps = 0
 
     def step(self, gradient: Tensor) -> None:
         """One step along the gradient, which is overwritten."""
+        self.steps += 1
         if self.weight_decay:
             gradient.add_(self.parameters, alpha=self.weight_decay)
         if self.momentum:
-            gradient = self.velocity.mul_(self.momentum).add_(gradient)
+            gradient = self.state["velocity"].mul_(self.momentum).add_(gradient)
         self.parameters.add_(gradient, alpha=-self.lr)
-
-    def state(self) -> dict[str, Tensor]:
-        """What the next step depends on, besides the parameters."""
-        return {"velocity": self.velocity}
 
 
 class Adam:
@@ -38,6 +36,7 @@ class Adam:
     p <- p - lr m / (sqrt(v) + eps).
 
     Weight decay is added to the gradient (Adam), or, `decoupled`, shrinks the parameters by lr weight_decay (AdamW).
+    `state` holds m and v, `steps` is t.
     """
 
     def __init__(
@@ -52,8 +51,7 @@ class Adam:
     ) -> None:
         self.parameters = parameters
         self.lr, self.betas, self.eps, self.weight_decay, self.decoupled = lr, betas, eps, weight_decay, decoupled
-        self.mean = torch.zeros_like(parameters)
-        self.square = torch.zeros_like(parameters)
+        self.state = {"mean": torch.zeros_like(parameters), "square": torch.zeros_like(parameters)}
         self.root = torch.empty_like(parameters)
         self.steps = 0
 
@@ -65,15 +63,11 @@ class Adam:
             self.parameters.mul_(1 - self.lr * self.weight_decay)
         elif self.weight_decay:
             gradient.add_(self.parameters, alpha=self.weight_decay)
-        self.mean.lerp_(gradient, 1 - beta1)
-        self.square.mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        torch.sqrt(self.square, out=self.root)
+        mean = self.state["mean"].lerp_(gradient, 1 - beta1)
+        square = self.state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
+        torch.sqrt(square, out=self.root)
         self.root.div_(math.sqrt(1 - beta2**self.steps)).add_(self.eps)
-        self.parameters.addcdiv_(self.mean, self.root, value=-self.lr / (1 - beta1**self.steps))
-
-    def state(self) -> dict[str, Tensor]:
-        """What the next step depends on, besides the parameters."""
-        return {"mean": self.mean, "square": self.square, "steps": torch.tensor(self.steps)}
+        self.parameters.addcdiv_(mean, self.root, value=-self.lr / (1 - beta1**self.steps))
 
 
 def make_optimizer(config: SgdConfig | AdamConfig | AdamWConfig, parameters: Tensor) -> Sgd | Adam:

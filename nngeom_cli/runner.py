@@ -22,12 +22,13 @@ import xarray as xr
 from tqdm import tqdm
 
 from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, config_hash
+from nngeom_cli.cores import available_cores, train_on_cores
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.networks import initial_network
 from nngeom_cli.probes import make_probe
 from nngeom_cli.store import RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
-from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train
+from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators
 
 __all__ = ["RunError", "resolve_device", "run"]
 
@@ -112,7 +113,8 @@ def train_and_probe(config: Config, task: Task, device: torch.device, store: Run
     generators = batch_generators(config.seed, config.replicates)
     final: list[dict[str, Any]] = []
     with tqdm(total=epochs, unit="epoch", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-        for checkpoint in train(network, task, config.optimizer, generators, record):
+        checkpoints = train_on_cores(network, task, config.optimizer, generators, record, cores=available_cores())
+        for checkpoint in checkpoints:
             store.add_history(checkpoint, seeds)
             bar.update(checkpoint.epoch - bar.n)
             bar.set_postfix(loss=f"{np.mean(checkpoint.loss):.4g}", accuracy=f"{np.mean(checkpoint.accuracy):.3f}")

@@ -3,7 +3,7 @@
 run.json       status, command, config, versions, times, device, final metrics of each replicate
 history.csv    epoch, replicate, loss, accuracy
 geometry/      epoch-000200.nc, one labelled dataset a checkpoint
-checkpoints/   epoch-000200.pt: weights, optimizer and generator states
+checkpoints/   epoch-000200.npz: weights, optimizer and generator states
 figures/       pictures, drawn from the files above
 """
 
@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import xarray as xr
 
@@ -96,16 +97,12 @@ class RunDirectory:
 
     def write_checkpoint(self, checkpoint: Checkpoint) -> None:
         """Writes parameters, optimizer and generator states."""
-        import torch
-
-        state = {
-            "epoch": checkpoint.epoch,
-            "weights": [weights.cpu() for weights in checkpoint.weights],
-            "optimizer": {name: value.cpu() for name, value in checkpoint.optimizer.items()},
-            "generators": checkpoint.generators,
-        }
-        with written_whole(self.directory / CHECKPOINTS / f"{epoch_name(checkpoint.epoch)}.pt") as path:
-            torch.save(state, path)
+        arrays = {"generators": checkpoint.generators}
+        arrays |= {f"weights.{layer}": values for layer, values in enumerate(checkpoint.weights)}
+        for name, layers in checkpoint.optimizer.items():
+            arrays |= {f"optimizer.{name}.{layer}": values for layer, values in enumerate(layers)}
+        with written_whole(self.directory / CHECKPOINTS / f"{epoch_name(checkpoint.epoch)}.npz") as path:
+            np.savez(path, allow_pickle=False, **arrays)
 
 
 @dataclass(frozen=True)
@@ -147,19 +144,20 @@ class Run:
             [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
         )
         constant = parts[0].drop_vars([*measured, "epoch"])
-        merged: xr.Dataset = xr.merge([joined, constant])
-        return merged.assign_attrs(parts[0].attrs)
+        geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+        return geometry
 
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column."""
         import torch
 
-        path = self.directory / CHECKPOINTS / f"{epoch_name(epoch)}.pt"
+        path = self.directory / CHECKPOINTS / f"{epoch_name(epoch)}.npz"
         if not path.exists():
-            saved = ", ".join(str(int(p.stem.split("-")[1])) for p in sorted(path.parent.glob("epoch-*.pt")))
+            saved = ", ".join(str(int(p.stem.split("-")[1])) for p in sorted(path.parent.glob("epoch-*.npz")))
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
-        weights: list[Tensor] = torch.load(path, weights_only=True)["weights"]
-        return weights
+        with np.load(path, allow_pickle=False) as arrays:
+            layers = sum(name.startswith("weights.") for name in arrays.files)
+            return [torch.from_numpy(arrays[f"weights.{layer}"]) for layer in range(layers)]
 
 
 def load_run(directory: Path | str) -> Run:

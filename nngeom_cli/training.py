@@ -8,8 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from nngeom_cli.backpropagation import Backpropagation
+from nngeom_cli.batches import Batches
 from nngeom_cli.config import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.networks import Network, padded
 from nngeom_cli.optimizers import make_optimizer
@@ -22,23 +24,53 @@ HISTORY_ROWS = 200
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of training after `epoch` epochs; a snapshot, untouched by what follows.
+    """The state of training after `epoch` epochs: arrays in main memory, untouched by what follows.
 
     Attributes:
         epoch: number of epochs done; 0 is the initial network.
         loss: mean over the training set, `(replicates,)`, float64 on the CPU.
         accuracy: fraction of the training set, `(replicates,)`.
         weights: per layer, `(replicates, out, in + 1)`, the bias as last column.
-        optimizer: what the next step depends on.
+        optimizer: what else the next step depends on, by its name, per layer like `weights`.
         generators: states of the replicates' batch generators, `(replicates, bytes)`.
     """
 
     epoch: int
     loss: np.ndarray
     accuracy: np.ndarray
-    weights: list[Tensor]
-    optimizer: dict[str, Tensor]
-    generators: Tensor
+    weights: list[np.ndarray]
+    optimizer: dict[str, list[np.ndarray]]
+    generators: np.ndarray
+
+    def block(self, replicates: slice) -> Checkpoint:
+        """Some of the replicates."""
+        return Checkpoint(
+            self.epoch,
+            self.loss[replicates],
+            self.accuracy[replicates],
+            [weights[replicates] for weights in self.weights],
+            {name: [values[replicates] for values in layers] for name, layers in self.optimizer.items()},
+            self.generators[replicates],
+        )
+
+    @staticmethod
+    def join(blocks: Sequence[Checkpoint]) -> Checkpoint:
+        """One checkpoint of the replicates of several, all after the same epoch."""
+
+        def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            return np.concatenate(arrays)
+
+        return Checkpoint(
+            blocks[0].epoch,
+            join([block.loss for block in blocks]),
+            join([block.accuracy for block in blocks]),
+            [join(layer) for layer in zip(*(block.weights for block in blocks), strict=True)],
+            {
+                name: [join(layer) for layer in zip(*(block.optimizer[name] for block in blocks), strict=True)]
+                for name in blocks[0].optimizer
+            },
+            join([block.generators for block in blocks]),
+        )
 
 
 def initial_generators(seed: int, replicates: int) -> list[torch.Generator]:
@@ -70,86 +102,64 @@ def train(
     optimizer: SgdConfig | AdamConfig | AdamWConfig,
     generators: Sequence[torch.Generator],
     record: Sequence[int],
+    start: Checkpoint | None = None,
 ) -> Iterator[Checkpoint]:
     """Trains every replicate side by side and yields a checkpoint at each epoch of `record`.
 
     Args:
         network: trained in place.
         task: training set and loss.
-        optimizer: update rule, number of epochs, batch size (None: the whole training set).
+        optimizer: update rule and batch size (None: the whole training set).
         generators: order of the batches, one a replicate.
         record: epochs, sorted; 0 is before the first step.
+        start: goes on from there, with the same bits as if training had never stopped; `network` and `generators` take
+            on its state.
 
     Returns:
-        Checkpoints in order of their epochs.
+        Checkpoints in order of their epochs, those after `start` only.
     """
-    like = network.parameters
-    inputs = torch.cat([task.inputs, torch.ones(len(task.inputs), 1)], dim=1).to(like)  # (points, d + 1)
-    targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device)  # (outputs, points)
-    size = optimizer.batch_size or len(inputs)
-    batches = Batches(inputs, targets, network.replicates, size)
+    batches = Batches(task, network.replicates, optimizer.batch_size, network.parameters)
     backpropagation = Backpropagation(network, task.loss, batches.length)
     stepper = make_optimizer(optimizer, network.parameters)
-    evaluation = Batches(inputs, targets, 1, len(inputs)).whole()
-    due = set(record)
-    for epoch in range(max(record) + 1):
+    state = {name: network.views(flat) for name, flat in stepper.state.items()}
+    first = 0
+    if start is not None:
+        first = start.epoch + 1
+        stepper.steps = start.epoch * batches.count
+        network.load(start.weights)
+        for name, layers in start.optimizer.items():
+            for mine, saved in zip(state[name], layers, strict=True):
+                mine.copy_(torch.from_numpy(saved))
+        for generator, value in zip(generators, start.generators, strict=True):
+            generator.set_state(torch.from_numpy(value).clone())  # of a view, it would read another row
+    due = {epoch for epoch in record if epoch >= first}
+    for epoch in range(first, max(due, default=-1) + 1):
+        if epoch:
+            for batch in batches.epoch(generators):
+                stepper.step(backpropagation(*batch))
         if epoch in due:
-            loss, accuracy = evaluate(network, task, evaluation[0][0, :-1].mT, targets)
+            loss, accuracy = evaluate(network, task)
             yield Checkpoint(
                 epoch,
                 loss,
                 accuracy,
-                [weights.clone() for weights in network.weights],
-                {name: value.clone() for name, value in stepper.state().items()},
-                torch.stack([generator.get_state() for generator in generators]),
+                [snapshot(weights) for weights in network.weights],
+                {name: [snapshot(values) for values in layers] for name, layers in state.items()},
+                np.stack([generator.get_state().numpy() for generator in generators]),
             )
-        if epoch < max(record):
-            for batch in batches.epoch(generators):
-                stepper.step(backpropagation(*batch))
 
 
-def evaluate(network: Network, task: Task, x: Tensor, targets: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss and accuracy of each replicate on the training set; `x` may carry padding behind its points."""
-    outputs = network.outputs(x)[:, :, : len(task.inputs)]
-    accuracy = (task.loss.predict(outputs) == task.labels.to(outputs.device)).double().mean(dim=1)
+def snapshot(tensor: Tensor) -> np.ndarray:
+    """A copy in main memory."""
+    values: np.ndarray = tensor.cpu().clone().numpy()
+    return values
+
+
+def evaluate(network: Network, task: Task) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss and accuracy of each replicate on the training set."""
+    points, like = len(task.inputs), network.parameters
+    x = pad(task.inputs, (0, 0, 0, padded(points, like.dtype) - points)).to(like)
+    outputs = network.outputs(x)[:, :, :points]
+    targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device)
+    accuracy = (task.loss.predict(outputs) == task.labels.to(like.device)).double().mean(dim=1)
     return task.loss.value(outputs, targets).double().cpu().numpy(), accuracy.cpu().numpy()
-
-
-class Batches:
-    """Batches of the training set for each replicate, padded to whole vector registers by points of weight 0.
-
-    A batch is (inputs `(replicates, d + 1, length)`, targets `(..., outputs, length)`, weights `(length,)`).
-    """
-
-    def __init__(self, inputs: Tensor, targets: Tensor, replicates: int, size: int) -> None:
-        self.inputs, self.targets, self.replicates, self.size = inputs, targets.mT.contiguous(), replicates, size
-        self.points = len(inputs)
-        self.length = padded(size, inputs.dtype)
-        self.full = self.whole() if size == self.points else None
-
-    def weights(self, count: int) -> Tensor:
-        """1/count for the first `count` points of a batch, 0 for its padding."""
-        weights = self.inputs.new_zeros(self.length)
-        weights[:count] = 1 / count
-        return weights
-
-    def whole(self) -> tuple[Tensor, Tensor, Tensor]:
-        """The whole training set as one batch."""
-        padding = self.length - self.points
-        inputs = torch.nn.functional.pad(self.inputs.mT, (0, padding)).expand(self.replicates, -1, -1).contiguous()
-        return inputs, torch.nn.functional.pad(self.targets.mT, (0, padding)), self.weights(self.points)
-
-    def epoch(self, generators: Sequence[torch.Generator]) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """The batches of one epoch; mini-batches in each replicate's own random order."""
-        if self.full is not None:
-            yield self.full
-            return
-        order = torch.stack([torch.randperm(self.points, generator=generator) for generator in generators])
-        for start in range(0, self.points, self.size):
-            rows = order[:, start : start + self.size]
-            count = rows.shape[1]
-            rows = torch.nn.functional.pad(rows, (0, self.length - count)).flatten().to(self.inputs.device)
-            shape = (self.replicates, self.length)
-            inputs = self.inputs.index_select(0, rows).unflatten(0, shape).mT
-            targets = self.targets.index_select(0, rows).unflatten(0, shape).mT
-            yield inputs, targets, self.weights(count)

@@ -1,0 +1,145 @@
+"""Blocks of replicates in processes: the bits of one process, and no process left behind."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from nngeom_cli import cores
+from nngeom_cli.config import AdamConfig, SinusoidConfig
+from nngeom_cli.cores import available_cores, split, train_on_cores
+from nngeom_cli.networks import initial_network
+from nngeom_cli.tasks import make_task
+from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train
+
+TASK = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
+OPTIMIZER = AdamConfig("adam", lr=0.01, weight_decay=0.1, epochs=6, batch_size=12, betas=[0.9, 0.999], eps=1e-8)
+needs_fork = pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+
+
+def network(replicates):
+    return initial_network([2, 5, 2], "sigmoid", initial_generators(0, replicates))
+
+
+def trained(replicates, start=None, **options):
+    return list(
+        train_on_cores(
+            network(replicates), TASK, OPTIMIZER, batch_generators(0, replicates), [0, 2, 6], start, **options
+        )
+    )
+
+
+def assert_same(one, other):
+    assert one.epoch == other.epoch
+    arrays = [[c.loss, c.accuracy, *c.weights, *chain(*c.optimizer.values()), c.generators] for c in (one, other)]
+    for left, right in zip(*arrays, strict=True):
+        np.testing.assert_array_equal(left, right)
+
+
+@pytest.mark.parametrize("replicates", [1, 3, 23])
+@pytest.mark.parametrize("count", [1, 2, 5])
+def test_blocks_have_the_bits_of_one_block(replicates, count):
+    whole = list(train(network(replicates), TASK, OPTIMIZER, batch_generators(0, replicates), [0, 2, 6]))
+    for one, other in zip(whole, trained(replicates, cores=count), strict=True):
+        assert_same(one, other)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_blocks_go_on_from_a_checkpoint(count):
+    _, middle, last = trained(3)
+    (again,) = trained(3, start=middle, cores=count)
+    assert_same(again, last)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_network_has_the_weights_of_the_checkpoint_at_each_yield(count):
+    mine = network(4)
+    for checkpoint in train_on_cores(mine, TASK, OPTIMIZER, batch_generators(0, 4), [0, 2, 6], cores=count):
+        for live, saved in zip(mine.weights, checkpoint.weights, strict=True):
+            np.testing.assert_array_equal(live.numpy(), saved)
+
+
+def test_a_block_fits_the_cache(monkeypatch):
+    sizes = []
+    monkeypatch.setattr(cores, "train", lambda block, *rest: sizes.append(block.replicates) or train(block, *rest))
+    trained(23)
+    assert sizes == [7, 8, 8]
+
+
+@needs_fork
+def test_an_error_in_a_process_is_raised_here(monkeypatch):
+    def broken(block, *_):
+        yield from ()
+        raise ArithmeticError(f"block of {block.replicates}")
+
+    monkeypatch.setattr(cores, "train", broken)
+    with pytest.raises(ArithmeticError, match="block of 2"):
+        trained(4, cores=2)
+    assert multiprocessing.active_children() == []
+
+
+@needs_fork
+def test_a_killed_process_is_noticed():
+    training = train_on_cores(network(4), TASK, OPTIMIZER, batch_generators(0, 4), history_epochs(10**6), cores=2)
+    next(training)
+    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
+    with pytest.raises(ChildProcessError, match="ended without a word"):
+        list(training)
+    assert multiprocessing.active_children() == []
+
+
+@needs_fork
+def test_processes_end_when_nobody_listens_any_more():
+    training = train_on_cores(network(4), TASK, OPTIMIZER, batch_generators(0, 4), history_epochs(10**6), cores=2)
+    next(training)
+    assert len(multiprocessing.active_children()) == 2
+    training.close()
+    assert multiprocessing.active_children() == []
+
+
+@needs_fork
+def test_processes_end_with_a_parent_that_is_killed():
+    code = """
+import multiprocessing, sys
+sys.path.insert(0, sys.argv[1])
+from test_cores import *
+training = train_on_cores(network(4), TASK, OPTIMIZER, batch_generators(0, 4), history_epochs(10**7), cores=2)
+next(training)
+print(*[child.pid for child in multiprocessing.active_children()], flush=True)
+list(training)
+"""
+    parent = subprocess.Popen(
+        [sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
+    )
+    children = [int(word) for word in parent.stdout.readline().split()]
+    parent.kill()
+    parent.wait()
+    parent.stdout.close()
+    assert len(children) == 2
+    deadline = time.monotonic() + 20
+    while any(alive(child) for child in children) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not any(alive(child) for child in children)
+
+
+def alive(pid):
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+
+
+def test_cores_can_be_set_from_outside(monkeypatch):
+    monkeypatch.setenv("NNGEOM_CORES", "3")
+    assert available_cores() == 3
+    monkeypatch.delenv("NNGEOM_CORES")
+    assert available_cores() >= 1
+
+
+def test_split_loses_nothing():
+    assert [len(range(23)[part]) for part in split(23, 4)] == [5, 6, 6, 6]
