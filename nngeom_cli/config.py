@@ -256,7 +256,7 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
 
     Args:
         spec: a list of epochs, or `{spacing: log | linear, count: N}`. linear divides 0 to `epochs` evenly; log is 0
-            and then geometric from 1 to `epochs`. Epochs are rounded and repeats dropped: at most N of them.
+            and then geometric from `epochs`/100, before which little moves, to `epochs`. Epochs are rounded and repeats dropped: at most N of them.
         epochs: the last epoch, at least 1.
 
     Returns:
@@ -264,7 +264,7 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
 
     Example:
         >>> checkpoint_epochs({"spacing": "log", "count": 5}, 1000)
-        [0, 1, 10, 100, 1000]
+        [0, 10, 46, 215, 1000]
         >>> checkpoint_epochs([200], 1000)
         [0, 200, 1000]
     """
@@ -274,7 +274,8 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
     if spec["spacing"] == "linear":
         between = [epochs * step / (count - 1) for step in range(1, count - 1)]
     else:
-        between = [epochs ** (step / (count - 2)) for step in range(count - 2)]
+        first = max(1.0, epochs / 100)
+        between = [first * (epochs / first) ** (step / (count - 2)) for step in range(count - 2)]
     return sorted({0, *map(round, between), epochs})
 
 

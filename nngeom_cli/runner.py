@@ -76,6 +76,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
     try:
         task = make_task(config.task)
         final = train_and_probe(config, task, device, store)
+        store.update(replicates=[row | {"loss": finite_or_none(row["loss"])} for row in final])
         figures = draw_figures(load_run(directory))
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -86,7 +87,6 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         status="diverged" if diverged else "complete",
         finished=timestamp(),
         wall_seconds=round(time.time() - started, 3),
-        replicates=[row | {"loss": row["loss"] if math.isfinite(row["loss"]) else None} for row in final],
     )
     report(config, task, final, figures, device, time.time() - started)
     if diverged:
@@ -148,6 +148,11 @@ def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[di
         }
         for seed, loss, accuracy in zip(seeds, checkpoint.loss, checkpoint.accuracy, strict=True)
     ]
+
+
+def finite_or_none(value: float) -> float | None:
+    """JSON has no NaN."""
+    return value if math.isfinite(value) else None
 
 
 def remarks(measured: xr.Dataset) -> list[str]:
