@@ -256,7 +256,8 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
 
     Args:
         spec: a list of epochs, or `{spacing: log | linear, count: N}`. linear divides 0 to `epochs` evenly; log is 0
-            and then geometric from `epochs`/100, before which little moves, to `epochs`. Epochs are rounded and repeats dropped: at most N of them.
+            and then geometric from `epochs`/100, before which little moves, to `epochs`. Epochs are rounded and
+            repeats dropped: at most N of them.
         epochs: the last epoch, at least 1.
 
     Returns:
