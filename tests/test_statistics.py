@@ -389,18 +389,18 @@ def test_summary_has_the_paired_difference_of_trained_and_initial():
     assert (rows.units == "nats").all()
 
 
-def test_summary_counts_what_is_undefined_and_says_why():
-    margin = np.stack([np.stack([np.ones_like(X), CURVE, CURVE]), np.stack([CURVE, CURVE, CURVE])])
-    field = np.stack([-DISTANCE, np.full_like(X, 2.0), -DISTANCE])
-    table = summarize(
-        grid_statistics(grid(np.stack([field, np.stack([-DISTANCE] * 3)])[:, None], margin=margin)),
-        np.random.default_rng(0),
-    ).set_index(["statistic", "boundary", "stage"])
+def test_summary_counts_what_is_undefined_at_either_end_and_says_why():
+    none = np.ones_like(X)
+    margin = np.stack([np.stack([none, CURVE, CURVE, CURVE]), np.stack([CURVE, CURVE, CURVE, none])])
+    first = np.stack([-DISTANCE, np.full_like(X, 2.0), -DISTANCE, -DISTANCE])
+    field = np.stack([first, np.stack([-DISTANCE] * 4)])[:, None]
+    table = summarize(grid_statistics(grid(field, margin=margin)), np.random.default_rng(0))
+    table = table.set_index(["statistic", "boundary", "stage"])
     row = table.loc["volume_rank_correlation", "own", "difference"]
-    assert (row.n, row.undefined) == (1, 2)
-    assert sorted(row.reasons.split(", ")) == ["1 constant", "1 no_boundary"]
-    assert table.loc["volume_rank_correlation", "own", "trained"].reasons == ""
-    assert table.loc["curvature_rank_correlation", "final", "trained"].reasons == "3 constant"
+    assert (row.n, row.undefined, row.reasons) == (1, 3, "2 no_boundary, 1 constant")
+    assert table.loc["volume_band_contrast", "final", "initial"].reasons == "1 no_boundary"
+    assert table.loc["curvature_rank_correlation", "final", "trained"].reasons == "3 constant, 1 no_boundary"
+    assert (table.reasons == "").sum() == (table.undefined == 0).sum()
 
 
 def test_summary_of_one_checkpoint_has_no_difference():
