@@ -122,7 +122,7 @@ def layers(widths, **changes):
         (layers([2, 3], layer=0), ValueError, r"`layer` must be between 1 and 1, .* Got 0"),
         (layers([2, 3], weights=[]), ValueError, r"`weights` and `biases` must have one tensor a layer"),
         (layers([2, 3], biases=[torch.zeros(2, dtype=DOUBLE)]), ValueError, r"`biases\[0\]` must have shape \(3,\)"),
-        (layers([2, 3], biases=[torch.zeros(3)]), TypeError, r"`weights` and `biases` must share one floating dtype"),
+        (layers([2, 3], biases=[torch.zeros(3)]), TypeError, r"`weights` and `biases` must share one dtype"),
         (layers([2, 3, 4], weights=random_network([2, 3], 0)[0] * 2), ValueError, r"`weights\[1\]` must have shape"),
         (layers([2, 3], activation="tahn"), ValueError, r"`activation` must be one of"),
         (layers([2, 3, 4], activation=["tanh"]), ValueError, r"`activation` must be one for all layers or one a layer"),
@@ -141,9 +141,9 @@ def test_wrong_points_are_refused_in_a_sentence(compute):
         compute(feature_map, points(4, 3))
     with pytest.raises(TypeError, match=r"`x` must have the feature map's dtype, torch.float64\. Got torch.float32"):
         compute(feature_map, points(4, 2, dtype=torch.float32))
-    with pytest.raises(ValueError, match="scalar"):
+    with pytest.raises(ValueError, match=r"`x` must have shape \(\*batch, d\), d >= 1"):
         compute(TorchFeatureMap(paraboloid), torch.tensor(1.0))
-    with pytest.raises(TypeError, match="floating point"):
+    with pytest.raises(TypeError, match="`x` must be float32 or float64"):
         compute(TorchFeatureMap(paraboloid), torch.tensor([1, 2]))
 
 
@@ -157,3 +157,91 @@ def test_wrong_callables_and_quantities_are_refused_in_a_sentence():
         measure(paraboloid, x, ("ricci",))
     with pytest.raises(ValueError, match=r"`chunk_size` must be at least 1\. Got 0"):
         measure(paraboloid, x, chunk_size=0)
+
+
+def test_module_of_linear_layers_and_activations_becomes_a_feature_map():
+    torch.manual_seed(0)
+    linear = torch.nn.Linear
+    model = torch.nn.Sequential(
+        linear(2, 6), torch.nn.Tanh(), torch.nn.Dropout(), linear(6, 5, bias=False), torch.nn.GELU(), linear(5, 1)
+    )
+    model = model.double().eval()
+    x = points(4, 2)
+    for layer, stop, width in ((1, 2, 6), (2, 5, 5), (3, 6, 1)):
+        feature_map = MLPFeatureMap.from_module(model, layer=layer)
+        torch.testing.assert_close(feature_map(x), model[:stop](x).detach() / width**0.5, rtol=1e-13, atol=1e-15)
+    first = MLPFeatureMap.from_module(model, layer=1)
+    with pytest.warns(UserWarning, match="uses tanh"):
+        torch.testing.assert_close(
+            ricci_scalar(first, x), ricci_scalar(lambda p: model[:2](p) / 6**0.5, x), rtol=1e-9, atol=1e-9
+        )
+
+
+@pytest.mark.parametrize(
+    ("module", "layer", "error", "sentence"),
+    [
+        (torch.nn.Linear(2, 3), 1, TypeError, r"`module` must be a torch.nn.Sequential\. Got Linear"),
+        (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.LayerNorm(3)), 1, TypeError, "Got LayerNorm.* at 1"),
+        (torch.nn.Sequential(torch.nn.Tanh(), torch.nn.Linear(2, 3)), 1, TypeError, r"Got Tanh\(\) at 0"),
+        (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Softplus(beta=2)), 1, TypeError, "Got Softplus"),
+        (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.GELU("tanh")), 1, TypeError, "Got GELU"),
+        (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh(), torch.nn.ReLU()), 1, TypeError, "Got ReLU.* at 2"),
+        (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.Tanh()), 2, ValueError, "`layer` must be between 1 and 1"),
+        (torch.nn.Sequential(), 1, ValueError, "at least one"),
+    ],
+)
+def test_modules_that_are_no_such_stack_are_refused_in_a_sentence(module, layer, error, sentence):
+    with pytest.raises(error, match=sentence):
+        MLPFeatureMap.from_module(module, layer=layer)
+
+
+@pytest.mark.parametrize("widths", [[6, 5], [6, 4, 5], [3, 8]])
+def test_restriction_to_a_plane_is_the_map_along_it_and_has_curvature_where_d_exceeds_n(widths):
+    weights, biases = random_network(widths, seed=2, replicates=(2,))
+    feature_map = MLPFeatureMap(weights, biases, "tanh")
+    origin, directions = points(widths[0], seed=5), points(2, widths[0], seed=6)
+    u = points(4, 2)
+    plane = feature_map.restricted_to(origin, directions)
+    torch.testing.assert_close(plane(u), feature_map(origin + u @ directions), rtol=1e-13, atol=1e-14)
+    full = pullback_metric(feature_map, origin + u @ directions)
+    torch.testing.assert_close(pullback_metric(plane, u), directions @ full @ directions.T, rtol=1e-11, atol=1e-14)
+    one = MLPFeatureMap([w[0] for w in weights], [b[0] for b in biases], "tanh")
+    along = TorchFeatureMap(lambda p: one(origin + p @ directions))
+    with pytest.warns(UserWarning, match="uses tanh"):
+        expected = ricci_scalar(along, u)
+    torch.testing.assert_close(ricci_scalar(plane, u)[0], expected, rtol=1e-7, atol=1e-7)
+    assert ricci_scalar(plane, u).isfinite().all()
+
+
+def test_restriction_of_a_callable_is_the_callable_along_the_plane():
+    plane = TorchFeatureMap(paraboloid).restricted_to(torch.zeros(2, dtype=DOUBLE), torch.eye(2, dtype=DOUBLE))
+    x = points(4, 2)
+    assert torch.equal(ricci_scalar(plane, x), ricci_scalar(paraboloid, x))
+
+
+@pytest.mark.parametrize("feature_map", [MLPFeatureMap(*random_network([3, 5], seed=2), "tanh")])
+def test_planes_of_wrong_shape_are_refused_in_a_sentence(feature_map):
+    with pytest.raises(ValueError, match=r"`origin` must have shape \(3,\)"):
+        feature_map.restricted_to(points(2), points(2, 3))
+    with pytest.raises(ValueError, match=r"`directions` must have shape \(m, 3\)"):
+        feature_map.restricted_to(points(3), points(2, 2))
+    with pytest.raises(ValueError, match=r"`directions` must have shape \(m, 2\)"):
+        TorchFeatureMap(paraboloid).restricted_to(points(2), points(3))
+
+
+@pytest.mark.parametrize("function", [torch.sigmoid, torch.tanh, torch.nn.Softplus(), torch.nn.GELU(), torch.nn.SiLU()])
+def test_callables_that_saturate_are_warned_of_and_others_are_not(function):
+    x = points(2, 2)
+    with pytest.warns(UserWarning, match=r"automatic derivatives lose their digits .* `MLPFeatureMap\.from_module`"):
+        ricci_scalar(lambda p: torch.cat([function(p), p]), x)
+    ricci_scalar(lambda p: torch.cat([torch.sin(p), p]), x)
+
+
+def test_warning_of_saturation_is_justified_and_a_layered_map_needs_none():
+    weights, biases = random_network([2, 6], seed=2)
+    biases[0] += 36
+    x = points(20, 2)
+    sound = ricci_scalar(MLPFeatureMap(weights, biases, "sigmoid"), x)
+    with pytest.warns(UserWarning, match="uses sigmoid"):
+        automatic = ricci_scalar(network_function(weights, biases, torch.sigmoid), x)
+    assert ((automatic - sound).abs() > sound.abs() / 2).any()

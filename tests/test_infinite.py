@@ -1,4 +1,4 @@
-"""The infinite-width layer: golden values, the paper's closed forms, quadrature, and finite networks that approach it."""
+"""The infinite-width layer: golden values, the paper's closed forms, quadrature, and finite networks near it."""
 
 import math
 

@@ -9,8 +9,10 @@ from reference import DOUBLE, points, random_network
 from nngeom_cli.geometry import (
     MLPFeatureMap,
     log_effective_volume_element,
+    log_spectral_gap,
     log_volume_element,
     metric_spectrum,
+    principal_directions,
     pullback_metric,
 )
 
@@ -71,3 +73,38 @@ def test_empty_batch_gives_empty_spectrum():
     feature_map = MLPFeatureMap(*random_network([5, 3], seed=2, replicates=(2,)), "tanh")
     assert metric_spectrum(feature_map, points(0, 5), 2).shape == (2, 0, 2)
     assert log_effective_volume_element(feature_map, points(0, 5), 2).shape == (2, 0)
+
+
+@pytest.mark.parametrize("widths", [[3, 5], [6, 4]])
+def test_principal_directions_are_orthonormal_eigenvectors_of_the_metric(widths):
+    feature_map = MLPFeatureMap(*random_network(widths, seed=2, replicates=(2,)), "tanh")
+    x = points(4, widths[0])
+    rows = principal_directions(feature_map, x, 2)
+    assert rows.shape == (2, 4, 2, widths[0])
+    identity = torch.eye(2, dtype=DOUBLE).expand(2, 4, -1, -1)
+    torch.testing.assert_close(rows @ rows.mT, identity, rtol=0, atol=1e-12)
+    stretched = rows @ pullback_metric(feature_map, x)
+    torch.testing.assert_close(stretched, metric_spectrum(feature_map, x, 2)[..., None] * rows, rtol=0, atol=1e-10)
+    assert (rows.gather(-1, rows.abs().argmax(-1, keepdim=True)) > 0).all()
+
+
+def test_greatest_stretch_is_along_the_first_principal_direction():
+    feature_map = MLPFeatureMap(*random_network([5, 8], seed=2), "gelu")
+    x = points(5)
+    leading = principal_directions(feature_map, x, 1)[0]
+    others = torch.nn.functional.normalize(points(500, 5), dim=-1)
+    metric = pullback_metric(feature_map, x)
+    assert (torch.einsum("za,ab,zb->z", others, metric, others) <= leading @ metric @ leading).all()
+
+
+def test_spectral_gap_is_the_log_ratio_of_eigenvalues_and_closes_where_they_cross():
+    feature_map = MLPFeatureMap(*random_network([6, 4], seed=2), "sigmoid")
+    x = points(5, 6)
+    logs = metric_spectrum(feature_map, x, 3).log()
+    torch.testing.assert_close(log_spectral_gap(feature_map, x, 2), logs[:, 1] - logs[:, 2])
+    crossing = log_spectral_gap(lambda p: torch.stack([p[0] * (1 + p[1]), p[1]]), torch.zeros(2, dtype=DOUBLE), 1)
+    assert abs(crossing) < 1e-12
+    flat = log_spectral_gap(lambda p: torch.stack([p[0], 0 * p[1]]), torch.zeros(2, dtype=DOUBLE), 1)
+    assert flat == math.inf
+    with pytest.raises(ValueError, match=r"`top_k` must be at least 1 and less than 4, .* Got 4"):
+        log_spectral_gap(feature_map, x, 4)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
-from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_plane, packed_pairs
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, check_plane, packed_pairs
 
 __all__ = ["MLPFeatureMap"]
 
@@ -229,11 +229,12 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: in
         raise ValueError(f"`layer` must be between 1 and {len(weights)}, the number of layers. Got {depth}.")
     if weights[0].ndim < 2:
         raise ValueError(f"`weights[0]` must have shape (*replicates, out, in). Got {tuple(weights[0].shape)}.")
+    check_dtype("weights", weights[0].dtype)
     replicates, dtype, inputs = weights[0].shape[:-2], weights[0].dtype, weights[0].shape[-1]
     for index, (weight, bias) in enumerate(zip(weights, biases, strict=True)):
-        if weight.dtype != dtype or bias.dtype != dtype or not dtype.is_floating_point:
+        if weight.dtype != dtype or bias.dtype != dtype:
             raise TypeError(
-                "`weights` and `biases` must share one floating dtype. "
+                "`weights` and `biases` must share one dtype. "
                 f"Got {weight.dtype} and {bias.dtype} in layer {index + 1}."
             )
         if weight.shape[:-2] != replicates or weight.ndim < 2 or weight.shape[-1] != inputs or 0 in weight.shape[-2:]:

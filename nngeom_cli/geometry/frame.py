@@ -53,6 +53,7 @@ class Frame:
         self.columns = jet.jacobian * (1 / self.size).unsqueeze(1)  # (replicates, n, d, points)
         self.full_rank = rank_bound >= self.d
         self._usable = usable.all(dim=1)  # (replicates, points)
+        self.finite = largest.isfinite().all(dim=1)  # where J has neither NaN nor infinity, (replicates, points)
 
     @cached_property
     def _gram_schmidt(self) -> tuple[list[Tensor], list[list[Tensor]]]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Dimensions", "FeatureMap", "Jet", "check_plane", "packed_pairs"]
+__all__ = ["Dimensions", "FeatureMap", "Jet", "check_dtype", "check_plane", "packed_pairs"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,12 @@ def packed_pairs(d: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows and columns of the upper triangle, in the order in which Hessians are packed."""
     rows, columns = torch.triu_indices(d, d, device=device)
     return rows, columns
+
+
+def check_dtype(name: str, dtype: torch.dtype) -> None:
+    """Raises where tensors of that dtype carry too few digits, or none, for derivatives."""
+    if dtype not in (torch.float32, torch.float64):
+        raise TypeError(f"`{name}` must be float32 or float64. Got {dtype}. Convert with `.to(torch.float64)`.")
 
 
 def check_plane(origin: Tensor, directions: Tensor, d: int) -> None:

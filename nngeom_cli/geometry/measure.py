@@ -26,7 +26,8 @@ def measure(
     """Several quantities of the induced geometry from one evaluation of the feature map's derivatives.
 
     Nothing is regularised. Where the Jacobian is rank deficient, log_volume_element is -inf, condition_number inf, and
-    curvatures are NaN; where x is NaN or infinite, all is NaN.
+    curvatures are NaN; where x or the Jacobian is NaN or infinite, all is NaN. A curvature beyond the range of the
+    dtype is infinite or NaN.
 
     Args:
         feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
@@ -75,7 +76,7 @@ def over_points(
         second: whether second derivatives are needed. They are left out where they cannot matter: n = d, n < d.
 
     Returns:
-        `(*replicates, *batch, ...)` by name; NaN where `x` is not finite.
+        `(*replicates, *batch, ...)` by name; NaN where `x` or J is not finite.
 
     Raises:
         ValueError: `chunk_size` is less than 1.
@@ -90,12 +91,11 @@ def over_points(
     parts: dict[str, list[Tensor]] = {name: [] for name in quantities}
     for chunk in torch.split(points, chunk_size or in_cache):
         frame = Frame(feature_map.jet(chunk, second=second), rank_bound)
+        finite = frame.finite & chunk.isfinite().all(dim=1)
         for name, compute in quantities.items():
-            parts[name].append(compute(frame))
-    finite = points.isfinite().all(dim=1)
-    results = {}
-    for name, chunks in parts.items():
-        values = torch.cat(chunks, dim=1)
-        values = torch.where(finite.reshape(1, -1, *[1] * (values.ndim - 2)), values, torch.nan)
-        results[name] = values.reshape(feature_map.replicates + x.shape[:-1] + values.shape[2:])
-    return results
+            values = compute(frame)  # (replicates, points, ...)
+            mask = finite.reshape(*finite.shape, *[1] * (values.ndim - 2))
+            parts[name].append(torch.where(mask, values, torch.nan))
+    joined = {name: torch.cat(chunks, dim=1) for name, chunks in parts.items()}
+    outer = feature_map.replicates + x.shape[:-1]
+    return {name: values.reshape(outer + values.shape[2:]) for name, values in joined.items()}

@@ -121,13 +121,18 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk
         Nats, `(*replicates, *batch)`, at least 0; inf where lambda_(k+1) is exactly zero, NaN where lambda_k is too.
 
     Raises:
-        ValueError: `top_k` + 1 is less than 2 or larger than the largest rank.
+        ValueError: `top_k` is less than 1 or not less than the largest rank.
 
     Example:
         >>> stretch = lambda p: torch.stack([3 * p[0], 2 * p[1]])
         >>> log_spectral_gap(stretch, torch.zeros(2, dtype=torch.float64), 1)
         tensor(0.8109, dtype=torch.float64)
     """
+    bound = as_feature_map(feature_map).dimensions(x).rank_bound
+    if not 1 <= top_k < bound:
+        raise ValueError(
+            f"`top_k` must be at least 1 and less than {bound}, the largest rank of the metric. Got {top_k}."
+        )
     logs = 2 * _singular_values(feature_map, x, top_k + 1, chunk_size)[..., -2:].log()
     return logs[..., 0] - logs[..., 1]
 

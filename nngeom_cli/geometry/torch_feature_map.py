@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_plane, packed_pairs
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, check_plane, packed_pairs
 
 __all__ = ["TorchFeatureMap", "as_feature_map"]
 
@@ -45,16 +45,16 @@ class TorchFeatureMap(FeatureMap):
         self.function = function
 
     def dimensions(self, x: Tensor) -> Dimensions:
-        """The map's sizes, from its value at the origin. Raises where `x` cannot be its input."""
-        if x.ndim == 0:
-            raise ValueError("`x` must have shape (*batch, d). Got a scalar tensor.")
-        if not x.is_floating_point():
-            raise TypeError(f"`x` must be floating point. Got {x.dtype}. Convert it with `.to(torch.float64)`.")
-        with _SaturatingCalls() as calls:
-            features = self.function(x.new_zeros(x.shape[-1]))
+        """The map's sizes, from its value at the first point. Raises where `x` cannot be its input."""
+        if x.ndim == 0 or x.shape[-1] == 0:
+            raise ValueError(f"`x` must have shape (*batch, d), d >= 1. Got {tuple(x.shape)}.")
+        check_dtype("x", x.dtype)
+        points = x.reshape(-1, x.shape[-1])
+        with _SaturatingCalls() as calls, torch.no_grad():
+            features = self.function(points[0] if len(points) else x.new_zeros(x.shape[-1]))
         if calls.names:
             warnings.warn(_SATURATES.format(", ".join(sorted(calls.names))), stacklevel=2)
-        if features.ndim != 1:
+        if features.ndim != 1 or len(features) == 0:
             raise ValueError(
                 "`feature_map` must take one point (d,) to features (n,). "
                 f"Got features of shape {tuple(features.shape)}."
