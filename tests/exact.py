@@ -1,4 +1,4 @@
-"""The geometry of a fully connected network in many digits: the plain Christoffel route in mpmath, for regimes in which float64 has no say."""
+"""The geometry of a fully connected network in many digits, where float64 has no say: the Christoffel route in mpmath."""
 
 import mpmath
 from mpmath import mpf
@@ -59,7 +59,8 @@ def jet(weights: list[Tensor], biases: list[Tensor], activation: str, point: Ten
 def geometry(weights: list[Tensor], biases: list[Tensor], activation: str, point: Tensor):
     """Log volume element and Ricci scalar.
 
-    g = J^T J, Gamma_ab,c = H_ab . J_c, and R from (4, 0) Riemann tensor H_ac . H_bd - H_ad . H_bc - g^-1 (Gamma Gamma - Gamma Gamma).
+    g = J^T J, Gamma_ab,c = H_ab . J_c, and R from the (4, 0) Riemann tensor
+    H_ac . H_bd - H_ad . H_bc - g^-1 (Gamma_ac Gamma_bd - Gamma_ad Gamma_bc).
     """
     with mpmath.workdps(DIGITS):
         first, second = jet(weights, biases, activation, point)
@@ -70,7 +71,10 @@ def geometry(weights: list[Tensor], biases: list[Tensor], activation: str, point
                 metric[a, b] = mpmath.fdot((u[a], u[b]) for u in first) / n
         inverse = metric**-1
         lowered = [
-            [[mpmath.fdot((h[a][b], u[c]) for h, u in zip(second, first, strict=True)) / n for c in range(d)] for b in range(d)]
+            [
+                [mpmath.fdot((h[a][b], u[c]) for h, u in zip(second, first, strict=True)) / n for c in range(d)]
+                for b in range(d)
+            ]
             for a in range(d)
         ]
 
