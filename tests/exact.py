@@ -1,4 +1,4 @@
-"""The geometry of a fully connected network in many digits, where float64 has no say: the Christoffel route in mpmath."""
+"""The geometry of a fully connected network where float64 has no say: the Christoffel route in mpmath, many digits."""
 
 import mpmath
 from mpmath import mpf
