@@ -10,7 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["decision_boundary", "distance_to_boundary"]
 
-PAIRS_AT_ONCE = 1_000_000  # (point, segment) pairs held in memory
+PAIRS_AT_ONCE = 20_000  # (point, segment) pairs whose arrays fit the cache together
 
 
 def decision_boundary(margin: ArrayLike, x: ArrayLike, y: ArrayLike) -> list[NDArray[np.float64]]:
@@ -78,9 +78,12 @@ def distance_to_segments(
     points: NDArray[np.float64], start: NDArray[np.float64], step: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Distance of each point `(points, 2)` to the nearest of the segments from `start` to `start + step`."""
-    offset = points[:, None] - start  # (points, segments, 2)
-    squared_length = (step**2).sum(axis=-1)
-    along = (offset * step).sum(axis=-1) / np.where(squared_length > 0, squared_length, 1.0)
-    foot = offset - np.clip(along, 0.0, 1.0)[..., None] * step
-    distances: NDArray[np.float64] = np.hypot(foot[..., 0], foot[..., 1]).min(axis=1)
+    (x, y), (start_x, start_y), (step_x, step_y) = (np.ascontiguousarray(array.T) for array in (points, start, step))
+    squared_length = step_x**2 + step_y**2
+    squared_length[squared_length == 0] = 1.0
+    across, up = x[:, None] - start_x, y[:, None] - start_y  # (points, segments)
+    along = np.clip(across * (step_x / squared_length) + up * (step_y / squared_length), 0.0, 1.0)
+    across -= along * step_x
+    up -= along * step_y
+    distances: NDArray[np.float64] = np.sqrt((across**2 + up**2).min(axis=1))
     return distances
