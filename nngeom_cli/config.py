@@ -176,8 +176,9 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
     """Check a composed config, or one read back from a run, and give it types.
 
     Args:
-        mapping: the sections task, architecture, optimizer, probe, figures, and seed, replicates, device, dtype. A `DictConfig`
-            is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads nothing.
+        mapping: the sections task, architecture, optimizer, probe, figures, and seed, replicates, device, dtype. A
+            `DictConfig` is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads
+            nothing.
 
     Returns:
         The config, with nothing left that can be found wrong without torch.
