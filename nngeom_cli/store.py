@@ -42,6 +42,11 @@ def epoch_name(epoch: int) -> str:
     return f"epoch-{epoch:06d}"
 
 
+def saved_epochs(folder: Path, suffix: str) -> dict[int, Path]:
+    """The files of a folder that `epoch_name` named, by their epoch, in order."""
+    return dict(sorted((int(path.stem.removeprefix("epoch-")), path) for path in folder.glob(f"epoch-*{suffix}")))
+
+
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there takes its place at the end, or vanishes on an error."""
@@ -135,7 +140,7 @@ class Run:
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
         """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
-        paths = sorted((self.directory / GEOMETRY).glob("epoch-*.nc"))
+        paths = saved_epochs(self.directory / GEOMETRY, ".nc").values()
         if not paths:
             raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
         parts = [xr.load_dataset(path, engine=ENGINE) for path in paths]
@@ -153,7 +158,7 @@ class Run:
 
         path = self.directory / CHECKPOINTS / f"{epoch_name(epoch)}.npz"
         if not path.exists():
-            saved = ", ".join(str(int(p.stem.split("-")[1])) for p in sorted(path.parent.glob("epoch-*.npz")))
+            saved = ", ".join(map(str, saved_epochs(path.parent, ".npz")))
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
         with np.load(path, allow_pickle=False) as arrays:
             layers = sum(name.startswith("weights.") for name in arrays.files)

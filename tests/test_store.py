@@ -94,6 +94,18 @@ def test_update_keeps_what_was_said_before(run):
     assert json.loads((run.directory / "run.json").read_text())["config"] == {"seed": 5}
 
 
+def test_epochs_of_seven_digits_come_after_those_of_six(tmp_path):
+    store = RunDirectory(tmp_path)
+    store.update(status="running")
+    for epoch in (0, 999_999, 1_000_000):
+        store.write_geometry(epoch, dataset(epoch))
+        store.write_checkpoint(checkpoint(epoch))
+    run = load_run(tmp_path)
+    assert run.geometry.epoch.values.tolist() == [0, 999_999, 1_000_000]
+    with pytest.raises(FileNotFoundError, match=r"Choose from 0, 999999, 1000000\."):
+        run.parameters(7)
+
+
 def test_one_checkpoint_has_an_epoch_axis_too(tmp_path):
     store = RunDirectory(tmp_path)
     store.update(status="running")
