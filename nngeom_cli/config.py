@@ -21,7 +21,6 @@ from nngeom_cli.schemas import (
     AdamWConfig,
     ArchitectureConfig,
     DigitsConfig,
-    FiguresConfig,
     GridConfig,
     NumbersConfig,
     OptimizerConfig,
@@ -40,7 +39,6 @@ __all__ = [
     "Config",
     "ConfigError",
     "DigitsConfig",
-    "FiguresConfig",
     "GridConfig",
     "OptimizerConfig",
     "PathConfig",
@@ -107,7 +105,6 @@ class Config(NumbersConfig):
     architecture: ArchitectureConfig
     optimizer: OptimizerConfig
     probe: ProbeConfig
-    figures: FiguresConfig
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -176,9 +173,8 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
     """Check a composed config, or one read back from a run, and give it types.
 
     Args:
-        mapping: the sections task, architecture, optimizer, probe, figures, and seed, replicates, device, dtype. A
-            `DictConfig` is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads
-            nothing.
+        mapping: the sections task, architecture, optimizer, probe, and seed, replicates, device, dtype. A `DictConfig`
+            is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads nothing.
 
     Returns:
         The config, with nothing left that can be found wrong without torch.
@@ -285,7 +281,6 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
 
 
 def config_hash(config: Config) -> str:
-    """SHA-256 of what a run measures, as canonical JSON, 64 hexadecimal digits: `figures` is not part of it."""
-    measured = {key: value for key, value in asdict(config).items() if key != "figures"}
-    text = json.dumps(measured, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """SHA-256 of the config as canonical JSON, 64 hexadecimal digits: equal configs have equal hashes."""
+    text = json.dumps(asdict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

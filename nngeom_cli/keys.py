@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from nngeom_cli.errors import ConfigError, nearest, one_of, shown
-from nngeom_cli.schemas import OPTIMIZERS, PROBES, TASKS, ArchitectureConfig, FiguresConfig, NumbersConfig
+from nngeom_cli.schemas import OPTIMIZERS, PROBES, TASKS, ArchitectureConfig, NumbersConfig
 
 __all__ = ["SECTIONS", "unknown_key"]
 
@@ -17,7 +17,6 @@ SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
     "architecture": (None, {"": ArchitectureConfig}),
     "optimizer": ("name", OPTIMIZERS),
     "probe": ("kind", PROBES),
-    "figures": (None, {"": FiguresConfig}),
 }
 
 

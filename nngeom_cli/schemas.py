@@ -22,7 +22,6 @@ __all__ = [
     "AdamWConfig",
     "ArchitectureConfig",
     "DigitsConfig",
-    "FiguresConfig",
     "GridConfig",
     "NumbersConfig",
     "OptimizerConfig",
@@ -38,7 +37,6 @@ ACTIVATIONS = ("identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu",
 LARGEST_DEGREE = 150  # of a monomial
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
-CURVATURE_CONVENTIONS = ("standard", "paper")
 LARGEST_SEED = 2**32 - 1  # what every random generator takes
 
 
@@ -236,30 +234,6 @@ class PathConfig(_WatchConfig):
         )
         require(self.steps >= 1, "probe.steps", "at least 1", self.steps, "The paper uses 64.")
         require(self.top_k >= 1, "probe.top_k", "at least 1", self.top_k, "The paper uses 6.")
-
-
-@dataclass(frozen=True)
-class FiguresConfig:
-    """How a run is drawn and summed up; nothing that is measured depends on it."""
-
-    curvature_convention: str
-    band: float
-
-    def __post_init__(self) -> None:
-        require(
-            self.curvature_convention in CURVATURE_CONVENTIONS,
-            "figures.curvature_convention",
-            one_of(CURVATURE_CONVENTIONS),
-            self.curvature_convention,
-            "standard draws R (unit 2-sphere: +2), paper draws the 3 R that the paper prints.",
-        )
-        require(
-            0 < self.band < math.inf,
-            "figures.band",
-            "a positive number",
-            self.band,
-            "It is a distance in input space; 0.15 is a tenth of the default window's half width.",
-        )
 
 
 @dataclass(frozen=True)

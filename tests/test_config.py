@@ -45,14 +45,12 @@ PATH = {
     "top_k": 6,
     "checkpoints": [0, 10],
 }
-FIGURES = {"curvature_convention": "standard", "band": 0.15}
 NUMBERS = {"seed": 0, "replicates": 8, "device": "auto", "dtype": "float64"}
 XOR = {
     "task": {"name": "xor"},
     "architecture": {"hidden": [8], "activation": "sigmoid"},
     "optimizer": SGD,
     "probe": GRID,
-    "figures": FIGURES,
     **NUMBERS,
 }
 DIGITS = {
@@ -60,7 +58,6 @@ DIGITS = {
     "architecture": {"hidden": [30], "activation": "sigmoid"},
     "optimizer": ADAM,
     "probe": PATH,
-    "figures": FIGURES,
     **NUMBERS,
 }
 
@@ -193,9 +190,6 @@ WRONG_XOR = [
     ({"replicates": 0}, "`replicates` must be at least 1. Got 0."),
     ({"device": "gpu"}, "`device` must be auto, cpu, cuda or mps. Got gpu."),
     ({"device": "mps"}, "`dtype` must be float32 for device=mps, which has no float64. Got float64."),
-    ({"figures__curvature_convention": "true"}, "`figures.curvature_convention` must be standard or paper. Got true."),
-    ({"figures__band": 0}, "`figures.band` must be a positive number. Got 0."),
-    ({"figures__colour": 1}, "`figures.colour` must be a key of the config. Got 1."),
     ({"dtype": "float16"}, "`dtype` must be float64 or float32. Got float16."),
 ]
 WRONG_DIGITS = [
@@ -326,7 +320,6 @@ def test_the_hash_knows_the_values_and_not_their_order_or_spelling():
     )
     assert config_hash(load_config(respelt)) == config_hash(config)
     assert config_hash(replace(config, seed=1)) != config_hash(config)
-    assert config_hash(load_config(changed(XOR, figures__band=0.3))) == config_hash(config)  # measured all the same
     assert re.fullmatch("[0-9a-f]{64}", config_hash(config))
 
 
@@ -338,11 +331,7 @@ def test_the_hash_knows_the_values_and_not_their_order_or_spelling():
         max_leaves=6,
     ),
     st.sampled_from(
-        [
-            f"{section}__{key}"
-            for section in ("task", "architecture", "optimizer", "probe", "figures")
-            for key in XOR[section]
-        ]
+        [f"{section}__{key}" for section in ("task", "architecture", "optimizer", "probe") for key in XOR[section]]
     ),
 )
 def test_any_value_is_taken_or_refused_in_one_line(value, key):

@@ -31,7 +31,6 @@ def config(**changes):
             "window": [-1.5, 1.5],
             "checkpoints": [0, 5],
         },
-        "figures": {"curvature_convention": "standard", "band": 0.15},
         "seed": 3,
         "replicates": 2,
         "device": "cpu",
