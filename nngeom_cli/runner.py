@@ -26,6 +26,7 @@ from nngeom_cli.cores import available_cores, train_on_cores
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.networks import initial_network
 from nngeom_cli.probes import make_probe
+from nngeom_cli.reading import flat_words, unreliable
 from nngeom_cli.store import RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators
@@ -163,12 +164,11 @@ def remarks(measured: xr.Dataset) -> list[str]:
     for layer in measured.layer.values:
         R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
         if bool((R == 0).all()):
-            dimension = measured.attrs["widths"][0]
-            notes.append(f"layer {layer} is flat: the feature map is a local diffeomorphism of R^{dimension} (R = 0)")
+            notes.append(f"layer {layer} is {flat_words(measured.attrs['widths'], layer)}")
         if missing := int(np.isnan(R).sum()):
             notes.append(f"layer {layer}: no curvature at {missing} of {R.size} points, J is rank deficient there")
-        if unreliable := int((error > 0.1 * abs(R)).sum()):
-            notes.append(f"layer {layer}: no reliable digit of R at {unreliable} of {R.size} points")
+        if doubtful := int(unreliable(R, error).sum()):
+            notes.append(f"layer {layer}: no reliable digit of R at {doubtful} of {R.size} points")
     return notes
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import norm, rankdata, t
 
 from nngeom_cli.boundary import decision_boundary, distance_to_boundary
+from nngeom_cli.reading import RELIABLE, unreliable
 
 __all__ = ["REASONS", "grid_statistics", "over_replicates", "path_statistics", "summarize"]
 
@@ -28,7 +29,6 @@ Counts: TypeAlias = dict[str, tuple[Array, str]]  # masks whose last axis is cou
 Centre: TypeAlias = Literal["mean", "median"]
 
 BAND = 0.15  # units of input space
-RELIABLE = 0.1  # a curvature whose error is a larger part of it has no reliable digit
 CONSTANT = 1e-9  # nats: a log volume that varies by less is constant but for rounding
 LEVEL, RESAMPLES = 0.95, 5000
 
@@ -79,11 +79,11 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
     finite, missing, zero = np.isfinite(log_volume), ~np.isfinite(R), R == 0
     with np.errstate(divide="ignore", invalid="ignore"):
         log_curvature, relative_error = np.log(np.abs(R)), error / np.abs(R)
-    unreliable = ~missing & ~zero & ~(relative_error <= RELIABLE)
+    doubtful = ~zero & unreliable(R, error)
     flat = (missing | zero).all(axis=-1) & zero.any(axis=-1)
     fields: list[tuple[str, str, Array, Array, Any, Any]] = [
         ("volume", "log volume element", log_volume, finite, 0.0, False),
-        ("curvature", "log |R|", log_curvature, ~(missing | zero | unreliable), relative_error, flat),
+        ("curvature", "log |R|", log_curvature, ~(missing | zero | doubtful), relative_error, flat),
     ]
     variables: dict[str, Any] = {}
     for name, words, field, usable, field_error, is_flat in fields:
@@ -103,7 +103,7 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
         "volume_missing": (~finite, "points left out of log volume: it is not finite"),
         "curvature_missing": (missing, "points left out of log |R|: R is not finite"),
         "curvature_zero": (zero, "points left out of log |R|: R = 0"),
-        "curvature_unreliable": (unreliable, "points left out of log |R|: error > 0.1 |R|"),
+        "curvature_unreliable": (doubtful, f"points left out of log |R|: error > {RELIABLE:g} |R|"),
     }
     return _labelled(variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": own.shape[-1]}))
 

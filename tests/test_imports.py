@@ -19,7 +19,7 @@ LEVELS = [
     {"training", "probes"},
     {"cores"},
     {"store"},
-    {"boundary", "statistics", "figures", "summary"},
+    {"reading", "boundary", "statistics", "figures", "summary"},
     {"runner"},
     {"job", "cli"},
 ]

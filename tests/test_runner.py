@@ -90,6 +90,12 @@ def test_curvature_of_two_hidden_units_is_exactly_zero_and_said_to_be(tmp_path, 
     assert "layer 1 is flat: the feature map is a local diffeomorphism of R^2 (R = 0)" in caplog.text
 
 
+def test_a_wide_linear_layer_is_flat_but_not_called_a_diffeomorphism(tmp_path, caplog, no_figures):
+    linear = config(architecture__hidden=[8], architecture__activation="identity")
+    runner.run(linear, tmp_path, command="")
+    assert "layer 1 is flat: R = 0 at every point" in caplog.text
+
+
 def test_points_without_curvature_are_counted(tmp_path, caplog, no_figures):
     runner.run(config(architecture__hidden=[1]), tmp_path, command="")
     assert "no curvature at 72 of 72 points" in caplog.text

@@ -28,6 +28,7 @@ from nngeom_cli.figures.style import (
     Quantity,
     wrapped,
 )
+from nngeom_cli.reading import flat_words
 
 __all__ = ["heatmaps"]
 
@@ -104,7 +105,7 @@ def heatmaps(
         sheet.text(LEFT, top, part.title, fontsize=FONT_SIZE, fontweight="bold")
         top += LINE + 0.04
         if part.flat:
-            panel.say_flat(sheet.axes(LEFT, top, span, FLAT_HEIGHT), flat_words(panels[0]), span, FONT_SIZE)
+            panel.say_flat(sheet.axes(LEFT, top, span, FLAT_HEIGHT), why_flat(panels[0]), span, FONT_SIZE)
         else:
             for place, data in enumerate(panels):
                 row, column = divmod(place, columns)
@@ -113,7 +114,7 @@ def heatmaps(
                 if head[position]:
                     axes.set_title(headings[place], fontsize=heading_size)
                 if part.in_words(place):
-                    panel.say_flat(axes, flat_words(data), across, TINY_FONT_SIZE)
+                    panel.say_flat(axes, why_flat(data), across, TINY_FONT_SIZE)
                 else:
                     draw_panel(axes, part, place, data, boundaries[place], across)
                     tick(axes, left=column == 0, bottom=position == last_drawn and place + columns >= len(panels))
@@ -143,12 +144,9 @@ def draw_panel(axes: Axes, part: Block, place: int, data: xr.Dataset, boundary: 
         panel.draw_points(axes, data.input.values, data.label.values, inches)
 
 
-def flat_words(data: xr.Dataset) -> str:
-    """Why the curvature is 0: as many features as inputs, or pieces on which the features are linear."""
-    widths, layer = np.atleast_1d(data.attrs["widths"]), int(data.layer)
-    if min(widths[1 : layer + 1]) == widths[0] == widths[layer]:
-        return f"flat: the feature map is a local diffeomorphism of R^{widths[0]} (R = 0)"
-    return "flat: R = 0 at every point"
+def why_flat(data: xr.Dataset) -> str:
+    """Why the curvature of a dataset's layer is 0."""
+    return flat_words(np.atleast_1d(data.attrs["widths"]).tolist(), int(data.layer))
 
 
 def tick(axes: Axes, *, left: bool, bottom: bool) -> None:

@@ -27,6 +27,7 @@ from nngeom_cli.figures.style import (
     UNRELIABLE_COLOUR,
     wrapped,
 )
+from nngeom_cli.reading import RELIABLE, unreliable
 
 __all__ = [
     "SMALL_PANEL",
@@ -43,7 +44,6 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-RELIABLE = 0.1  # a curvature whose error is a larger part of it has no reliable digit
 MISSING: dict[str, Any] = {"facecolor": MISSING_COLOUR, "edgecolor": "none", "linewidth": 0.0}
 UNRELIABLE: dict[str, Any] = {
     "facecolor": UNRELIABLE_COLOUR,
@@ -73,7 +73,8 @@ class Field:
         """Where there is a value without a reliable digit."""
         if self.errors is None:
             return np.zeros(self.values.shape, dtype=bool)
-        return ~self.missing & ~(self.errors <= RELIABLE * np.abs(self.values))
+        mask: NDArray[np.bool_] = unreliable(self.values, self.errors)
+        return mask
 
     @property
     def shown(self) -> Array:
