@@ -21,7 +21,7 @@ from multiprocessing.connection import Connection
 
 import torch
 
-from nngeom_cli.config import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config import OptimizerConfig
 from nngeom_cli.networks import Network
 from nngeom_cli.tasks import Task
 from nngeom_cli.training import Checkpoint, train
@@ -41,7 +41,7 @@ def available_cores() -> int:
 def train_on_cores(
     network: Network,
     task: Task,
-    optimizer: SgdConfig | AdamConfig | AdamWConfig,
+    optimizer: OptimizerConfig,
     generators: Sequence[torch.Generator],
     record: Sequence[int],
     start: Checkpoint | None = None,

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from nngeom_cli.config import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config import AdamWConfig, OptimizerConfig, SgdConfig
 
 __all__ = ["Adam", "Sgd", "make_optimizer"]
 
@@ -70,7 +70,7 @@ class Adam:
         self.parameters.addcdiv_(mean, self.root, value=-self.lr / (1 - beta1**self.steps))
 
 
-def make_optimizer(config: SgdConfig | AdamConfig | AdamWConfig, parameters: Tensor) -> Sgd | Adam:
+def make_optimizer(config: OptimizerConfig, parameters: Tensor) -> Sgd | Adam:
     """The optimizer that a configuration names, at its first step."""
     if isinstance(config, SgdConfig):
         return Sgd(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)

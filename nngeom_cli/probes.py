@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from nngeom_cli.config import ConfigError, GridConfig, PathConfig
+from nngeom_cli.config import ConfigError, GridConfig, PathConfig, ProbeConfig
 from nngeom_cli.geometry import measure, metric_spectrum
 from nngeom_cli.networks import Network
 from nngeom_cli.tasks import Task
@@ -30,7 +30,7 @@ GRID_QUANTITIES = {
 }
 
 
-def make_probe(config: GridConfig | PathConfig, task: Task, seed: int) -> Probe:
+def make_probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
     """The probe that a configuration names; replicate r is labelled by its own seed, `seed` + r."""
     return grid(config, task, seed) if isinstance(config, GridConfig) else path(config, task, seed)
 
@@ -122,7 +122,7 @@ def dataset(
     constant: dict[str, Any],
     network: Network,
     task: Task,
-    config: GridConfig | PathConfig,
+    config: ProbeConfig,
     seed: int,
     **attributes: Any,
 ) -> xr.Dataset:

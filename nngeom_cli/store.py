@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from nngeom_cli.training import Checkpoint
 
-__all__ = ["Run", "RunDirectory", "load_run", "written_whole"]
+__all__ = ["FIGURES", "Run", "RunDirectory", "load_run", "written_whole"]
 
 INFO = "run.json"
 HISTORY = "history.csv"

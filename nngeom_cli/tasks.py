@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-from nngeom_cli.config import DigitsConfig, SinusoidConfig, XorConfig
+from nngeom_cli.config import SinusoidConfig, TaskConfig, XorConfig
 from nngeom_cli.losses import CrossEntropy, Loss, MeanSquaredError
 
 __all__ = ["Task", "make_task"]
@@ -40,7 +40,7 @@ class Task:
         return self.inputs.shape[1]
 
 
-def make_task(config: XorConfig | SinusoidConfig | DigitsConfig) -> Task:
+def make_task(config: TaskConfig) -> Task:
     """The task that a configuration names."""
     if isinstance(config, XorConfig):
         return _xor()

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
-from nngeom_cli.config import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config import OptimizerConfig
 from nngeom_cli.networks import Network, padded
 from nngeom_cli.optimizers import make_optimizer
 from nngeom_cli.tasks import Task
@@ -99,7 +99,7 @@ def history_epochs(epochs: int) -> list[int]:
 def train(
     network: Network,
     task: Task,
-    optimizer: SgdConfig | AdamConfig | AdamWConfig,
+    optimizer: OptimizerConfig,
     generators: Sequence[torch.Generator],
     record: Sequence[int],
     start: Checkpoint | None = None,

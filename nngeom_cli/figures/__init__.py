@@ -10,7 +10,7 @@ from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.plane import across_replicates, through_training
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
-from nngeom_cli.store import Run
+from nngeom_cli.store import FIGURES, Run
 
 __all__ = ["draw_figures"]
 
@@ -46,5 +46,5 @@ def draw_figures(run: Run) -> list[Path]:
     for layer in run.geometry.layer.values.tolist():
         for name, draw in sheets.items():
             with style():
-                drawn.append(save(draw(run, layer).figure, run.directory / "figures", name.format(layer), about))
+                drawn.append(save(draw(run, layer).figure, run.directory / FIGURES, name.format(layer), about))
     return drawn

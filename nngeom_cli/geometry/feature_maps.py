@@ -197,9 +197,8 @@ class MLPFeatureMap(FeatureMap):
             width = weight.shape[1]
             if index == 0:
                 z = torch.baddbmm(bias, weight, points.T.expand(replicates, -1, -1))  # (replicates, width, points)
-                jacobian = (weight * self._unit.transpose(1, 2)).unsqueeze(
-                    -1
-                )  # (replicates, width, d, 1): the same at each point
+                # (replicates, width, d, 1): the same at each point
+                jacobian = (weight * self._unit.transpose(1, 2)).unsqueeze(-1)
                 hessian = None
             else:
                 product = torch.bmm(weight, stack.flatten(2)).view(replicates, width, size, count)

@@ -10,9 +10,8 @@ from nngeom_cli.geometry.jets import Jet, packed_pairs
 
 __all__ = ["Frame"]
 
-_LEAST_ACCURACY = (
-    1 / 8
-)  # a column whose length in the frame is less certain than this has no digit: J is rank deficient
+# a column whose length in the frame is less certain than this has no digit: J is rank deficient
+_LEAST_ACCURACY = 1 / 8
 
 
 class Frame:
