@@ -1,0 +1,94 @@
+"""README and docs: their links lead somewhere, their commands and their code run.
+
+In a page, a path that ends in `/...` stands for the run or the sweep that the page's earlier commands made, and
+`nngeom run` is shortened here to few epochs where it does not say how many.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+OUTSIDE = {"source", "eval", "git", "pip"}  # what a shell or another program does is not ours to test
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page):
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def anchors(page):
+    titles = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(scope="module")
+def xor_run(tmp_path_factory):
+    """What `make run` makes."""
+    return nngeom(["run", "task=xor"], tmp_path_factory.mktemp("readme"))[-1]
+
+
+def nngeom(words, directory):
+    done = subprocess.run(
+        [sys.executable, "-m", "nngeom_cli.cli", *words], cwd=directory, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"nngeom {' '.join(words)}\n{done.stdout}{done.stderr}"
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), f"{name(page)} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_programs_of_shell_blocks_are_known(page):
+    for program, *words in commands(page):
+        assert program in {"nngeom", "make"} | OUTSIDE, f"{name(page)}: {program}"
+        if program == "make":
+            assert words[0] in TARGETS, f"{name(page)}: make {words[0]}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if any(w[0] == "nngeom" for w in commands(page))], ids=name)
+def test_shell_commands_run(page, tmp_path):
+    made = {}
+    for program, *words in commands(page):
+        if program != "nngeom":
+            continue
+        kind = "sweeps" if {"-m", "--multirun"} & set(words) else "runs"
+        words = [made[re.search("runs|sweeps", word)[0]] if word.endswith("/...") else word for word in words]
+        if words[0] == "run" and not any(word.startswith(("optimizer.epochs=", "--")) for word in words):
+            words.append("optimizer.epochs=20")
+        output = nngeom(words, tmp_path)
+        if words[0] == "run" and Path(output[-1]).is_dir():
+            made[kind] = output[-1] if kind == "runs" else str(Path(output[-1]).parent)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=name)
+def test_python_blocks_run_in_order(page, tmp_path, xor_run):
+    code = "\n".join(blocks(page, "python")).replace("outputs/runs/xor/...", xor_run)
+    code = "import matplotlib\nmatplotlib.use('Agg')\n" + code
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{name(page)}\n{done.stderr}"
