@@ -1,0 +1,58 @@
+"""What a user installs: the wheel is complete without the checkout, and the metadata agree with each other."""
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_citation_changelog_and_package_agree_on_the_version():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    latest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
+    assert citation["version"] == latest == version("nngeom")
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("wheel")
+    subprocess.run(
+        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(ROOT)],
+        check=True,
+    )
+    return next(directory.glob("*.whl"))
+
+
+@pytest.mark.slow
+def test_the_wheel_holds_every_module_and_config(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nngeom_cli").rglob("*.py")}
+    configs = {f"nngeom_cli/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
+    assert modules | configs | {"nngeom_cli/py.typed"} <= names
+    assert not any(name.startswith(("tests/", "conf/")) for name in names)
+
+
+@pytest.mark.slow
+def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
+    zipfile.ZipFile(wheel).extractall(tmp_path / "installed")
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor", "optimizer.epochs=20", "replicates=1"],
+        cwd=home,
+        env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    run = Path(done.stdout.splitlines()[-1])
+    assert run.is_relative_to(home)
+    assert str(tmp_path / "installed") in (run / ".hydra" / "hydra.yaml").read_text()
