@@ -80,9 +80,14 @@ class Network:
         return values
 
     def feature_map(self, layer: int) -> MLPFeatureMap:
-        """Activation of hidden layer `layer` (the first is 1), divided by the root of its width."""
+        """Features of a layer, divided by the root of its width.
+
+        Those of hidden layer `layer` (the first is 1) after its activation; the layer past the last hidden one is the
+        output, which is linear.
+        """
         weights = self.weights[:layer]
-        return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], self.activation)
+        activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
+        return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
 
 
 def padded(length: int, dtype: torch.dtype) -> int:

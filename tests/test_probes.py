@@ -120,3 +120,11 @@ def test_a_float32_network_is_probed_in_float32_and_stored_in_float64():
     measured = make_probe(GRID, task, 7)(network_for(task, [5, 4], dtype=torch.float32))
     assert measured.log_volume_element.dtype == np.float64
     assert np.isfinite(measured.log_volume_element).all()
+
+
+def test_the_layer_past_the_hidden_ones_is_the_linear_output():
+    task = make_task(DigitsConfig("digits"))
+    network = network_for(task, [7, 5])
+    x = task.inputs[:3]
+    outputs = network.outputs(x).mT / 10**0.5
+    torch.testing.assert_close(network.feature_map(3)(x), outputs)

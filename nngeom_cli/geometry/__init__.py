@@ -11,6 +11,7 @@ from nngeom_cli.geometry.curvature import (
 )
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.infinite import InfiniteWidth
+from nngeom_cli.geometry.layers import layer_spectra, measure_layers
 from nngeom_cli.geometry.measure import measure
 from nngeom_cli.geometry.spectrum import (
     log_effective_volume_element,
@@ -37,10 +38,12 @@ __all__ = [
     "TorchFeatureMap",
     "condition_number",
     "get_activation",
+    "layer_spectra",
     "log_effective_volume_element",
     "log_spectral_gap",
     "log_volume_element",
     "measure",
+    "measure_layers",
     "metric_spectrum",
     "principal_directions",
     "principal_ricci_curvatures",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -113,8 +113,8 @@ class MLPFeatureMap(FeatureMap):
                 )
         return cls(weights, biases, activations, layer)
 
-    def dimensions(self, x: Tensor) -> Dimensions:
-        """The map's sizes. Raises where `x` cannot be its input."""
+    def dimensions(self, x: Tensor, layer: int | None = None) -> Dimensions:
+        """The sizes of the map, or of its features after an earlier `layer`. Raises where `x` cannot be its input."""
         if x.ndim == 0 or x.shape[-1] != self.widths[0]:
             raise ValueError(
                 f"`x` must have shape (*batch, {self.widths[0]}), the feature map's input dimension last. "
@@ -125,7 +125,8 @@ class MLPFeatureMap(FeatureMap):
                 f"`x` must have the feature map's dtype, {self.weights[0].dtype}. Got {x.dtype}. "
                 "Convert one with `.to(dtype)`."
             )
-        return Dimensions(self.widths[0], self.widths[-1], min(self.widths), max(self.widths[1:]))
+        widths = self.widths if layer is None else self.widths[: layer + 1]
+        return Dimensions(widths[0], widths[-1], min(widths), max(widths[1:]))
 
     def restricted_to(self, origin: Tensor, directions: Tensor) -> MLPFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
@@ -175,7 +176,12 @@ class MLPFeatureMap(FeatureMap):
         return features.reshape(*self.replicates, *x.shape[:-1], self.widths[-1])
 
     def jet(self, points: Tensor, *, second: bool) -> Jet:
-        """First and, if asked for, second derivatives of the features.
+        """First and, if asked for, second derivatives of the features at `points` (points, d)."""
+        ((_, jet),) = self.jets(points, second=second, layers=[len(self.weights)])
+        return jet
+
+    def jets(self, points: Tensor, *, second: bool, layers: Collection[int]) -> Iterator[tuple[int, Jet]]:
+        """Derivatives of the features after each of several layers, from one pass through the network.
 
         z -> (W z + b, W J, W H) through an affine layer, (phi(z), phi'(z) J, phi''(z) J J + phi'(z) H) through an
         activation.
@@ -183,9 +189,11 @@ class MLPFeatureMap(FeatureMap):
         Args:
             points: (points, d).
             second: whether to compute H too.
+            layers: which; 1 = first.
 
-        Returns:
-            The jet, one entry a replicate.
+        Yields:
+            Layer and jet, one entry a replicate, in the order of the layers; each as soon as it is known, so that not
+            all of them need be in memory at once.
         """
         replicates, d, count = len(self.weights[0]), self.widths[0], len(points)
         rows, columns = packed_pairs(d, points.device) if second else (torch.empty(0, dtype=torch.long),) * 2
@@ -206,17 +214,22 @@ class MLPFeatureMap(FeatureMap):
                 jacobian, hessian = product[:, :, 1 : d + 1], product[:, :, d + 1 :]
             stack = points.new_empty(replicates, width, size, count)  # values, first and second derivatives
             is_last = index == len(self.weights) - 1
-            norm = 1 / math.sqrt(width) if is_last else 1.0
+            norm = 1 / math.sqrt(width)
+            within = norm if is_last else 1.0  # the layers above take these features undivided
             first, curved = activation.derivatives(z) if second else (activation.first(z), z)
-            torch.mul((norm * first).unsqueeze(2), jacobian, out=stack[:, :, 1 : d + 1])
+            torch.mul((within * first).unsqueeze(2), jacobian, out=stack[:, :, 1 : d + 1])
             if second:
                 squares = jacobian[:, :, rows] * jacobian[:, :, columns]
-                torch.mul((norm * curved).unsqueeze(2), squares, out=stack[:, :, d + 1 :])
+                torch.mul((within * curved).unsqueeze(2), squares, out=stack[:, :, d + 1 :])
                 if hessian is not None:
-                    stack[:, :, d + 1 :].addcmul_((norm * first).unsqueeze(2), hessian)
+                    stack[:, :, d + 1 :].addcmul_((within * first).unsqueeze(2), hessian)
             if not is_last:
                 stack[:, :, 0] = activation.value(z)
-        return Jet(stack[:, :, 1 : d + 1], stack[:, :, d + 1 :] if second else None, self._unit)
+            if index + 1 in layers:
+                jacobian, hessian = stack[:, :, 1 : d + 1], stack[:, :, d + 1 :]
+                if not is_last:
+                    jacobian, hessian = norm * jacobian, norm * hessian
+                yield index + 1, Jet(jacobian, hessian if second else None, self._unit)
 
 
 def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: int) -> None:

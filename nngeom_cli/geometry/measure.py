@@ -1,16 +1,17 @@
 """Several quantities at many points, from one evaluation of the feature map's derivatives."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.frame import Frame
-from nngeom_cli.geometry.jets import FeatureMap
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
 from nngeom_cli.geometry.quantities import FIRST_ORDER, QUANTITIES
 from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
-__all__ = ["AnyFeatureMap", "measure", "over_points"]
+__all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points"]
 
 _ELEMENTS_IN_CACHE = 30_000  # units x points handled at once, d = 2
 AnyFeatureMap = Callable[[Tensor], Tensor]  # one point to its features, or a FeatureMap
@@ -49,13 +50,16 @@ def measure(
         >>> measure(paraboloid, torch.zeros(2, dtype=torch.float64), ("ricci_scalar",))
         {'ricci_scalar': tensor(8., dtype=torch.float64)}
     """
+    second = not FIRST_ORDER.issuperset(quantities)
+    return over_points(as_feature_map(feature_map), x, named(quantities), chunk_size, second=second)
+
+
+def named(quantities: Sequence[str]) -> dict[str, Callable[[Frame], Tensor]]:
+    """The functions of the frame that these names mean. Raises where there is none."""
     for name in quantities:
         if name not in QUANTITIES:
             raise ValueError(f"`quantities` must be among {', '.join(QUANTITIES)}. Got {name!r}.")
-
-    second = not FIRST_ORDER.issuperset(quantities)
-    chosen = {name: QUANTITIES[name] for name in quantities}
-    return over_points(as_feature_map(feature_map), x, chosen, chunk_size, second=second)
+    return {name: QUANTITIES[name] for name in quantities}
 
 
 def over_points(
@@ -81,21 +85,54 @@ def over_points(
     Raises:
         ValueError: `chunk_size` is less than 1.
     """
+
+    def jets(points: Tensor, second: bool) -> list[tuple[int, Jet]]:
+        return [(0, feature_map.jet(points, second=second))]
+
+    sizes = {0: feature_map.dimensions(x)}
+    return in_chunks(jets, sizes, feature_map.replicates, x, quantities, chunk_size, second=second)[0]
+
+
+def in_chunks(
+    jets: Callable[[Tensor, bool], Iterable[tuple[int, Jet]]],
+    sizes: Mapping[int, Dimensions],
+    replicates: tuple[int, ...],
+    x: Tensor,
+    quantities: dict[str, Callable[[Frame], Tensor]],
+    chunk_size: int | None,
+    *,
+    second: bool,
+) -> dict[int, dict[str, Tensor]]:
+    """`over_points` for several maps that are differentiated together.
+
+    Args:
+        jets: the jet of each map at points, by the map's number; the second derivatives if asked for.
+        sizes: of the maps, by their numbers.
+        replicates: shape of the maps' replicates.
+    """
     if chunk_size is not None and chunk_size < 1:
         raise ValueError(f"`chunk_size` must be at least 1. Got {chunk_size}.")
-    d, n, rank_bound, widest = feature_map.dimensions(x)
-    second = second and rank_bound >= d and n > d
+    d = x.shape[-1]
+    bends = {key: second and rank_bound >= d and n > d for key, (_, n, rank_bound, _) in sizes.items()}
+    second = any(bends.values())
     derivatives = d + d * (d + 1) // 2 if second else d
-    in_cache = max(1, 6 * _ELEMENTS_IN_CACHE // (widest * (1 + derivatives)))
+    in_cache = max(1, 6 * _ELEMENTS_IN_CACHE // (max(size.widest for size in sizes.values()) * (1 + derivatives)))
     points = x.detach().reshape(-1, d)
-    parts: dict[str, list[Tensor]] = {name: [] for name in quantities}
+    parts: dict[int, dict[str, list[Tensor]]] = {key: {name: [] for name in quantities} for key in sizes}
     for chunk in torch.split(points, chunk_size or in_cache):
-        frame = Frame(feature_map.jet(chunk, second=second), rank_bound)
-        finite = frame.finite & chunk.isfinite().all(dim=1)
-        for name, compute in quantities.items():
-            values = compute(frame)  # (replicates, points, ...)
-            mask = finite.reshape(*finite.shape, *[1] * (values.ndim - 2))
-            parts[name].append(torch.where(mask, values, torch.nan))
-    joined = {name: torch.cat(chunks, dim=1) for name, chunks in parts.items()}
-    outer = feature_map.replicates + x.shape[:-1]
-    return {name: values.reshape(outer + values.shape[2:]) for name, values in joined.items()}
+        known = chunk.isfinite().all(dim=1)
+        for key, jet in jets(chunk, second):
+            frame = Frame(jet if bends[key] else replace(jet, hessian=None), sizes[key].rank_bound)
+            finite = frame.finite & known
+            for name, compute in quantities.items():
+                values = compute(frame)  # (replicates, points, ...)
+                mask = finite.reshape(*finite.shape, *[1] * (values.ndim - 2))
+                parts[key][name].append(torch.where(mask, values, torch.nan))
+    outer = replicates + x.shape[:-1]
+    return {key: {name: joined(chunks, outer) for name, chunks in found.items()} for key, found in parts.items()}
+
+
+def joined(chunks: list[Tensor], outer: tuple[int, ...]) -> Tensor:
+    """Values (replicates, points, ...) of all chunks, as (*outer, ...)."""
+    values = torch.cat(chunks, dim=1)
+    return values.reshape(outer + values.shape[2:])

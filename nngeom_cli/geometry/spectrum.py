@@ -9,7 +9,13 @@ from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import AnyFeatureMap, over_points
 from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
-__all__ = ["log_effective_volume_element", "log_spectral_gap", "metric_spectrum", "principal_directions"]
+__all__ = [
+    "log_effective_volume_element",
+    "log_spectral_gap",
+    "metric_spectrum",
+    "principal_directions",
+    "singular_values",
+]
 
 
 def metric_spectrum(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
@@ -138,11 +144,13 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk
 
 
 def _singular_values(feature_map: AnyFeatureMap, x: Tensor, top_k: int, chunk_size: int | None) -> Tensor:
-    def values(frame: Frame) -> Tensor:
-        jacobian, sound = _jacobian(frame)
-        return torch.where(sound, torch.linalg.svdvals(jacobian)[..., :top_k], torch.nan)
+    return _over_points(feature_map, x, top_k, lambda frame: singular_values(frame)[..., :top_k], chunk_size)
 
-    return _over_points(feature_map, x, top_k, values, chunk_size)
+
+def singular_values(frame: Frame) -> Tensor:
+    """Singular values of J, descending, (replicates, points, min(n, d)); NaN where J is not finite."""
+    jacobian, sound = _jacobian(frame)
+    return torch.where(sound, torch.linalg.svdvals(jacobian), torch.nan)
 
 
 def _over_points(
