@@ -1,11 +1,14 @@
 """The architecture, read from the imports: one direction, Hydra in one place, no torch where nothing is computed."""
 
 import ast
+import dataclasses
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from nngeom_cli import config, schemas
 
 PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 
@@ -73,3 +76,16 @@ def test_module_does_not_import(module, absent):
     code = f"import sys, {module}; print(*[name for name in {absent!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
+
+
+def config_keys():
+    classes = [
+        thing for module in (schemas, config) for thing in vars(module).values() if dataclasses.is_dataclass(thing)
+    ]
+    return sorted({field.name for schema in classes for field in dataclasses.fields(schema)})
+
+
+@pytest.mark.parametrize("key", config_keys())
+def test_config_key_is_read_beyond_its_check(key):
+    trees = [ast.parse(path.read_text()) for path, part in modules().items() if part not in {"schemas", "config"}]
+    assert any(isinstance(node, ast.Attribute) and node.attr == key for tree in trees for node in ast.walk(tree))
