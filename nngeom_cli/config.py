@@ -92,6 +92,7 @@ TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "str": (_name, "a name", "`nngeom run --help` lists the choices."),
     "list[int]": (_list_of(_integer), "a list of integers", "Lists have brackets and no spaces: [8,8]."),
     "list[float]": (_list_of(_number), "a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
+    "Layers": (_list_of(_integer), "all, or a list of layers", "The first two: probe.layers=[1,2]."),
     "list[list[int]]": (_list_of(_list_of(_integer)), "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
     "Any": (lambda value: value, "", ""),
 }
@@ -119,11 +120,11 @@ class Config(NumbersConfig):
         self._check_probe()
 
     def _check_probe(self) -> None:
-        task, probe, hidden = self.task, self.probe, self.architecture.hidden
+        task, probe, output = self.task, self.probe, len(self.architecture.hidden) + 1
         require(
-            all(1 <= layer <= len(hidden) for layer in probe.layers),
+            all(1 <= layer <= output for layer in probe.layers),
             "probe.layers",
-            "[1], the only hidden layer" if len(hidden) == 1 else f"a list of hidden layers, 1 to {len(hidden)}",
+            f"all, or layers from 1, the first hidden one, to {output}, the output",
             probe.layers,
             "The first hidden layer: probe.layers=[1].",
         )
@@ -147,7 +148,7 @@ class Config(NumbersConfig):
             )
 
     def _check_path(self, probe: PathConfig) -> None:
-        task, hidden = self.task, self.architecture.hidden
+        task = self.task
         count, noun = (task.classes, "classes") if probe.endpoints == "class" else (task.size, "rows")
         require(
             all(0 <= end < count for pair in probe.pairs for end in pair),
@@ -158,13 +159,17 @@ class Config(NumbersConfig):
             if task.inputs > 2
             else f"Choose probe={task.name}, or probe.pairs=[[0,1]].",
         )
-        widths = hidden[: max(probe.layers)]
-        rank = min(task.inputs, *widths)
+        self._check_top_k(probe.layers, probe.top_k)
+
+    def _check_top_k(self, layers: list[int], top_k: int) -> None:
+        """No measured layer could have an effective volume, if the first has not the rank for it."""
+        widths = [*self.architecture.hidden, self.task.outputs][: min(layers)]
+        rank = min(self.task.inputs, *widths)
         require(
-            probe.top_k <= rank,
+            top_k <= rank,
             "probe.top_k",
-            f"at most {rank}, the rank of the metric (input dimension {task.inputs}, widths {shown(widths)})",
-            probe.top_k,
+            f"at most {rank}, the rank of the metric (input dimension {self.task.inputs}, widths {shown(widths)})",
+            top_k,
             f"Ask for probe.top_k={rank}.",
         )
 
@@ -193,6 +198,8 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
             key = f"{section}.{chooser}"
             choices = [str(choice) for choice in schemas]
             require(name in choices, key, one_of(choices), name, did_you_mean(str(name), choices) or "Choose one.")
+        if section == "probe" and content.get("layers") == "all":
+            content = {**content, "layers": list(range(1, len(sections["architecture"].hidden) + 2))}
         typed = _typed(schemas[name], content, section, name)
         if section == "probe":
             typed["checkpoints"] = _schedule(typed["checkpoints"])

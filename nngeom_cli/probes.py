@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from nngeom_cli.config import ConfigError, GridConfig, PathConfig, ProbeConfig
-from nngeom_cli.geometry import measure, metric_spectrum
+from nngeom_cli.geometry import MLPFeatureMap, layer_spectra, measure_layers
 from nngeom_cli.networks import Network
 from nngeom_cli.tasks import Task
 
@@ -48,10 +48,10 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
     def probe(network: Network) -> xr.Dataset:
         x = points.to(network.parameters)
         margin = task.loss.margin(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
-        layers = [measure(network.feature_map(layer), x, tuple(GRID_QUANTITIES)) for layer in config.layers]
+        measured = measure_layers(network.feature_map(max(config.layers)), x, config.layers, tuple(GRID_QUANTITIES))
         arrays: dict[str, Any] = {"margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"})}
         for name, attributes in GRID_QUANTITIES.items():
-            stacked = np.stack([array(layer[name]) for layer in layers])
+            stacked = np.stack([array(measured[layer][name]) for layer in config.layers])
             arrays[name] = (("layer", "replicate", "y", "x"), stacked, attributes)
         box = [float(value) for value in (low[0], high[0], low[1], high[1])]
         return dataset(arrays, constant, network, task, config, seed, box=box)
@@ -60,7 +60,7 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
 
 
 def path(config: PathConfig, task: Task, seed: int) -> Probe:
-    """Leading spectrum of the metric and predicted class along straight lines between two training inputs."""
+    """Leading spectrum, speed and predicted class along straight lines between two training inputs."""
     rows = torch.tensor([[endpoint_row(task, end, config.endpoints) for end in pair] for pair in config.pairs])
     start, end = task.inputs[rows].unbind(dim=1)  # (pairs, d)
     fractions = torch.arange(config.steps + 1, dtype=torch.float64)[:, None] / config.steps
@@ -74,7 +74,10 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
     def probe(network: Network) -> xr.Dataset:
         x = points.to(network.parameters)
         predicted = task.loss.predict(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
-        spectra = np.stack([array(spectrum(network, layer, x, config.top_k + 1)) for layer in config.layers])
+        feature_map = network.feature_map(max(config.layers))
+        found = layer_spectra(feature_map, x, config.layers, min(config.top_k + 1, task.dimension))
+        spectra = np.stack([array(found[layer]) for layer in config.layers])
+        speeds = [speed(feature_map, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
         with np.errstate(divide="ignore"):
             log_volume = 0.5 * np.log(spectra[..., : config.top_k]).sum(axis=-1)
         order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
@@ -88,6 +91,11 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
                 ("layer", "pair", "replicate", "step", "k"),
                 spectra.transpose(*order, 4),
                 {"long_name": "leading eigenvalues of the metric", "units": ""},
+            ),
+            "speed": (
+                ("layer", "pair", "replicate", "step"),
+                np.stack(speeds, axis=1),
+                {"long_name": "speed |J v|, v from the first input to the second", "units": "feature length per path"},
             ),
             "predicted_class": (("pair", "replicate", "step"), predicted.cpu().numpy().transpose(1, 0, 2)),
         }
@@ -110,11 +118,17 @@ def endpoint_row(task: Task, end: int, endpoints: str) -> int:
     return int(rows[0])
 
 
-def spectrum(network: Network, layer: int, x: Tensor, count: int) -> Tensor:
-    """The `count` leading eigenvalues of a layer's metric, at most as many as input dimensions; zero past its rank."""
-    count, rank = min(count, network.widths[0]), min(network.widths[: layer + 1])
-    leading = metric_spectrum(network.feature_map(layer), x, min(count, rank))
-    return torch.nn.functional.pad(leading, (0, max(count - rank, 0)))
+def speed(
+    feature_map: MLPFeatureMap, start: Tensor, end: Tensor, fractions: Tensor, layers: Sequence[int]
+) -> np.ndarray:
+    """Speed |J v|, v = end - start, at fractions (steps, 1) of a straight path, as (layer, replicate, step).
+
+    It is the volume element of the map restricted to the path.
+    """
+    start, end, fractions = (values.to(feature_map.weights[0]) for values in (start, end, fractions))
+    on_path = feature_map.restricted_to(start, (end - start)[None])
+    measured = measure_layers(on_path, fractions, layers, ("log_volume_element",))
+    return np.stack([array(measured[layer]["log_volume_element"].exp()) for layer in layers])
 
 
 def dataset(

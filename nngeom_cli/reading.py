@@ -1,13 +1,13 @@
-"""How a measured Ricci scalar is to be read: where it has no reliable digit, and why it is 0 all over."""
+"""How measured geometry is to be read: where R has no reliable digit, why it is 0 all over, why there is no volume."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-__all__ = ["RELIABLE", "flat_words", "unreliable"]
+__all__ = ["RELIABLE", "bottleneck_words", "flat_words", "layer_words", "unreliable", "volume_rank"]
 
 RELIABLE = 0.1  # a curvature whose error is a larger part of it has no reliable digit
 
@@ -27,6 +27,50 @@ def unreliable(R: Any, error: Any) -> Any:
         array([False,  True, False])
     """
     return np.isfinite(R) & ~(error <= RELIABLE * abs(R))
+
+
+def layer_words(widths: Sequence[int], layer: int) -> str:
+    """A layer's name: the one past the last hidden layer is the output.
+
+    Example:
+        >>> layer_words([2, 8, 1], 1), layer_words([2, 8, 1], 2)
+        ('layer 1', 'layer 2 (output)')
+    """
+    return f"layer {layer} (output)" if layer == len(widths) - 1 else f"layer {layer}"
+
+
+def volume_rank(attributes: Mapping[str, Any]) -> int:
+    """Number of dimensions whose volume a probe measured: a layer of a lower rank has none.
+
+    Args:
+        attributes: of the geometry.
+    """
+    return int(attributes["top_k"]) if attributes["kind"] == "path" else 2
+
+
+def bottleneck_words(widths: Sequence[int], layer: int, rank: int) -> str:
+    """Why a layer's metric cannot have the rank that a volume or a curvature needs; empty where it can.
+
+    Args:
+        widths: input dimension, hidden widths, outputs.
+        layer: the measured layer, 1 = first hidden.
+        rank: what is needed, `volume_rank`.
+
+    Example:
+        >>> bottleneck_words([2, 8, 1, 8, 1], 3, rank=2)
+        'past a bottleneck: layer 2 has width 1, so the metric has rank 1 < 2 and volume 0'
+        >>> bottleneck_words([2, 8, 1, 8, 1], 2, rank=2)
+        'a bottleneck: width 1, so the metric has rank 1 < 2 and volume 0'
+        >>> bottleneck_words([2, 8, 1], 1, rank=2)
+        ''
+    """
+    above = list(widths[1 : layer + 1])
+    narrowest = min(above)
+    if narrowest >= rank:
+        return ""
+    where = above.index(narrowest) + 1
+    place = "a bottleneck:" if where == layer else f"past a bottleneck: {layer_words(widths, where)} has"
+    return f"{place} width {narrowest}, so the metric has rank {narrowest} < {rank} and volume 0"
 
 
 def flat_words(widths: Sequence[int], layer: int) -> str:

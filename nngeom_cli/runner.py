@@ -26,7 +26,7 @@ from nngeom_cli.cores import available_cores, train_on_cores
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.networks import initial_network
 from nngeom_cli.probes import make_probe
-from nngeom_cli.reading import flat_words, unreliable
+from nngeom_cli.reading import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
 from nngeom_cli.store import RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators
@@ -157,18 +157,20 @@ def finite_or_none(value: float) -> float | None:
 
 
 def remarks(measured: xr.Dataset) -> list[str]:
-    """What a reader of the final curvature must know: flat layers, points without a metric, points without a digit."""
-    if "ricci_scalar" not in measured:
-        return []
-    notes = []
-    for layer in measured.layer.values:
-        R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
-        if bool((R == 0).all()):
-            notes.append(f"layer {layer} is {flat_words(measured.attrs['widths'], layer)}")
-        if missing := int(np.isnan(R).sum()):
-            notes.append(f"layer {layer}: no curvature at {missing} of {R.size} points, J is rank deficient there")
-        if doubtful := int(unreliable(R, error).sum()):
-            notes.append(f"layer {layer}: no reliable digit of R at {doubtful} of {R.size} points")
+    """What a reader of the final geometry must know: bottlenecks, flat layers, points without a metric or a digit."""
+    notes, widths = [], measured.attrs["widths"]
+    for layer in measured.layer.values.tolist():
+        name = layer_words(widths, layer)
+        if bottleneck := bottleneck_words(widths, layer, volume_rank(measured.attrs)):
+            notes.append(f"{name} is {bottleneck}")
+        elif "ricci_scalar" in measured:
+            R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
+            if bool((R == 0).all()):
+                notes.append(f"{name} is {flat_words(widths, layer)}")
+            if missing := int(np.isnan(R).sum()):
+                notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
+            if doubtful := int(unreliable(R, error).sum()):
+                notes.append(f"{name}: no reliable digit of R at {doubtful} of {R.size} points")
     return notes
 
 

@@ -39,6 +39,8 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
 LARGEST_SEED = 2**32 - 1  # what every random generator takes
 
+Layers: TypeAlias = list[int]  # in a config also `all`, which is written out when it is loaded
+
 
 @dataclass(frozen=True)
 class XorConfig:
@@ -175,10 +177,13 @@ class AdamWConfig(AdamConfig):
 
 @dataclass(frozen=True)
 class _WatchConfig:
-    """What all probes share: the layers (1 is the first hidden one) and the epochs at which they are measured."""
+    """What all probes share: the layers and the epochs at which they are measured.
+
+    Layer 1 is the first hidden one; the one past the last hidden layer is the output.
+    """
 
     kind: str
-    layers: list[int]
+    layers: Layers
     checkpoints: Any  # list[int] or {spacing: log | linear, count: N}: a union that OmegaConf has no schema for
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ Counts: TypeAlias = dict[str, tuple[Array, str]]  # masks whose last axis is cou
 Centre: TypeAlias = Literal["mean", "median"]
 
 BAND = 0.15  # units of input space
+NEAR = 1 / 16  # of a path: what lies no farther from a change of prediction is near it
 CONSTANT = 1e-9  # nats: a log volume that varies by less is constant but for rounding
 LEVEL, RESAMPLES = 0.95, 5000
 
@@ -109,17 +110,21 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
 
 
 def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
-    """How far the maximum of the effective volume lies from a change of prediction, along each path.
+    """How effective volume and length lie to the changes of prediction, along each path.
 
     `peak_distance`: steps from the maximum to the nearest change; the mean over the steps that share the maximum.
     `change_excess`: mean log effective volume at the changes minus the path's mean.
+    `length`: Riemannian length of the path, the integral of its speed by the trapezoid rule. `length_near_change`: the
+    share of it that is spent within a sixteenth of the path of a change. `length_excess`: that share minus the one of a
+    path of constant speed.
     A change lies at the first step with the new prediction. Steps whose volume is not finite are left out, and counted.
 
     Args:
         geometry: `run.geometry` of a path probe; its last epoch is the final network.
 
     Returns:
-        `peak_distance` and `change_excess`, each (boundary, epoch, layer, pair, replicate) and with its `_undefined`.
+        `peak_distance` and `change_excess`, and where the speed was measured `length`, `length_near_change` and
+        `length_excess`, each (boundary, epoch, layer, pair, replicate) and with its `_undefined`.
         Counts of steps, (epoch, layer, pair, replicate): `steps_missing`; `peak_steps`, which share the maximum.
 
     Raises:
@@ -149,15 +154,39 @@ def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
         distances.append((_mean(_steps_to_nearest(which), peaks), _first([*reasons, (constant, IS_CONSTANT)])))
         excess = _mean(log_volume, at_change) - _mean(log_volume, usable)
         excesses.append((excess, _first([*reasons, (~at_change.any(axis=-1), NO_POINT)])))
+    near = [_steps_to_nearest(which) <= NEAR * (changes.shape[-1] - 1) for which in (changes[-1:], changes)]
     label = "distance from the maximum of the effective volume to the nearest change of prediction"
     variables = _statistic("peak_distance", distances, PATH, label, "steps")
     label = "log effective volume element at the changes of prediction minus the path's mean"
     variables |= _statistic("change_excess", excesses, PATH, label, "nats")
+    if "speed" in geometry:
+        variables |= _length_statistics(geometry.speed.transpose(*PATH, "step").values, near)
     counts = {
         "steps_missing": (~usable, "steps left out: the effective volume is not finite"),
         "peak_steps": (peaks, "steps that share the maximum of the effective volume"),
     }
     return _labelled(variables, counts, PATH, geometry)
+
+
+def _length_statistics(speed: Array, near: list[Array]) -> dict[str, Any]:
+    """Length of paths, and where it is spent: near the changes of prediction of the final or of the own network."""
+    part = np.full(speed.shape[-1], 1 / (speed.shape[-1] - 1))  # of the path that each step stands for
+    part[[0, -1]] /= 2
+    length = (part * speed).sum(axis=-1)
+    lengths, shares, excesses = [], [], []
+    for which in near:
+        no_length: Reason = (~(np.isfinite(length) & (length > 0)), NO_POINT)
+        flags = _first([(~which.any(axis=-1), NO_CHANGE), no_length])
+        with np.errstate(invalid="ignore"):
+            share = np.where(which, part * speed, 0.0).sum(axis=-1) / length
+        lengths.append((length, _first([(~np.isfinite(length), NO_POINT)])))
+        shares.append((share, flags))
+        excesses.append((share - np.where(which, part, 0.0).sum(axis=-1), flags))
+    variables = _statistic("length", lengths, PATH, "Riemannian length of the path", "feature length")
+    label = f"share of the length within {NEAR:g} of the path of a change of prediction"
+    variables |= _statistic("length_near_change", shares, PATH, label, "")
+    label = f"{label}, minus the share at constant speed"
+    return variables | _statistic("length_excess", excesses, PATH, label, "")
 
 
 def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "mean") -> xr.Dataset:

@@ -171,8 +171,9 @@ WRONG_XOR = [
     ({"probe__window": [1.5, -1.5]}, "`probe.window` must be two finite numbers, the lower one first."),
     ({"probe__window": [0, 1, 2]}, "`probe.window` must be two finite numbers, the lower one first."),
     ({"probe__layers": []}, "`probe.layers` must be a list of at least one layer."),
-    ({"probe__layers": [2]}, "`probe.layers` must be [1], the only hidden layer. Got [2]."),
-    ({"probe__layers": [0]}, "`probe.layers` must be [1], the only hidden layer. Got [0]."),
+    ({"probe__layers": [3]}, "`probe.layers` must be all, or layers from 1, the first hidden one, to 2, the output."),
+    ({"probe__layers": [0]}, "`probe.layers` must be all, or layers from 1, the first hidden one, to 2, the output."),
+    ({"probe__layers": "every"}, "`probe.layers` must be all, or a list of layers. Got every. The first two: "),
     ({"probe__layers": [1, 1]}, "`probe.layers` must be without repeats. Got [1,1]."),
     ({"probe__checkpoints": [0, 2001]}, "`probe.checkpoints` must be at most 2000, the last epoch. Got [0,2001]."),
     ({"probe__checkpoints": [-1]}, "`probe.checkpoints` must be a list of epochs, 0 or later. Got [-1]."),
@@ -238,6 +239,8 @@ def test_a_wrong_digits_config_is_refused(changes, sentence):
         (XOR, {"probe": PATH, "probe__pairs": [[0, 3]], "probe__endpoints": "index", "probe__top_k": 2}),
         (XOR, {"device": "mps", "dtype": "float32"}),
         (XOR, {"architecture__hidden": [8, 4], "probe__layers": [2, 1]}),
+        (XOR, {"architecture__hidden": [8, 1, 8], "probe__layers": "all"}),
+        (DIGITS, {"architecture__hidden": [30, 4], "probe__layers": "all"}),
         (DIGITS, {"probe__endpoints": "index", "probe__pairs": [[0, 1796]]}),
         (DIGITS, {"probe__top_k": 30}),
         (DIGITS, {"architecture__hidden": [30, 2]}),
@@ -253,6 +256,12 @@ def test_a_config_on_the_edge_of_what_is_allowed_is_taken(mapping, changes):
 def test_the_rank_counts_the_narrowest_layer_up_to_the_probed_one():
     message = refusal(DIGITS, architecture__hidden=[30, 4, 20], probe__layers=[3])
     assert message.startswith("`probe.top_k` must be at most 4, ")
+
+
+def test_all_layers_are_written_out_up_to_the_output():
+    everything = load_config(changed(XOR, architecture__hidden=[8, 8], probe__layers="all"))
+    assert everything.probe.layers == [1, 2, 3]
+    assert everything == load_config(changed(XOR, architecture__hidden=[8, 8], probe__layers=[1, 2, 3]))
 
 
 def test_sinusoid_takes_no_batch_larger_than_its_points():

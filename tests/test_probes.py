@@ -1,13 +1,17 @@
 """Probes against the geometry library and the network, asked point by point."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
+import xarray as xr
 
 from nngeom_cli.config import ConfigError, DigitsConfig, GridConfig, PathConfig, SinusoidConfig, XorConfig
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
 from nngeom_cli.networks import initial_network
 from nngeom_cli.probes import make_probe
+from nngeom_cli.statistics import path_statistics
 from nngeom_cli.tasks import make_task
 from nngeom_cli.training import initial_generators
 
@@ -98,6 +102,38 @@ def test_eigenvalues_past_the_rank_are_zero_and_past_the_dimension_absent():
     assert (narrow.spectrum.isel(k=1) == 0).all()
     wide = PathConfig(kind="path", layers=[1], checkpoints=[0], pairs=[[0, 1]], endpoints="class", steps=4, top_k=2)
     assert make_probe(wide, task, 0)(network_for(task, [8])).spectrum.sizes["k"] == 2
+
+
+def test_squared_speed_is_the_metric_in_the_direction_of_the_path(path):
+    _, network, measured = path
+    assert measured.speed.dims == ("layer", "pair", "replicate", "step")
+    for pair, step in ((0, 0), (1, 17), (1, 64)):
+        start, end = torch.tensor(measured.endpoint.sel(pair=pair).values)
+        v = end - start
+        metric = pullback_metric(network.feature_map(1), start + step / 64 * v)
+        speed = measured.speed.sel(layer=1, pair=pair, step=step).values
+        np.testing.assert_allclose(speed**2, torch.einsum("a,rab,b->r", v, metric, v), rtol=1e-10)
+
+
+def test_length_of_a_path_under_a_linear_map_is_the_distance_of_the_images():
+    task = make_task(DigitsConfig("digits"))
+    widths = [task.dimension, 30, task.outputs]
+    network = initial_network(widths, "identity", initial_generators(7, 2))
+    measured = make_probe(PATH, task, seed=7)(network)
+    statistics = path_statistics(measured.expand_dims("epoch"))
+    first, second = torch.tensor(measured.endpoint.values).unbind(dim=1)
+    feature_map = network.feature_map(1)
+    distance = (feature_map(second) - feature_map(first)).norm(dim=-1)  # (replicates, pairs)
+    np.testing.assert_allclose(statistics.length.sel(boundary="own", epoch=0, layer=1).T, distance, rtol=1e-12)
+
+
+def test_every_layer_of_a_path_is_measured_as_if_it_were_the_only_one():
+    task = make_task(DigitsConfig("digits"))
+    network = network_for(task, [12, 8, 9])
+    together = make_probe(replace(PATH, layers=[1, 2, 3, 4]), task, seed=7)(network)
+    for layer in (1, 2, 3, 4):
+        alone = make_probe(replace(PATH, layers=[layer]), task, seed=7)(network)
+        xr.testing.assert_allclose(together.sel(layer=[layer]), alone, rtol=1e-9)
 
 
 def test_endpoints_may_be_rows_of_the_training_set():

@@ -97,8 +97,26 @@ def test_a_wide_linear_layer_is_flat_but_not_called_a_diffeomorphism(tmp_path, c
 
 
 def test_points_without_curvature_are_counted(tmp_path, caplog, no_figures):
-    runner.run(config(architecture__hidden=[1]), tmp_path, command="")
-    assert "no curvature at 72 of 72 points" in caplog.text
+    saturated = config(architecture__activation="relu", probe__window=[-1e3, 1e3], architecture__hidden=[3])
+    runner.run(saturated, tmp_path, command="")
+    missing = int(np.isnan(load_run(tmp_path).geometry.ricci_scalar.sel(epoch=20)).sum())
+    assert 0 < missing < 72
+    assert f"layer 1: no curvature at {missing} of 72 points, J is rank deficient there" in caplog.text
+
+
+def test_bottlenecks_are_named_with_the_layer_that_makes_them(tmp_path, caplog, no_figures):
+    narrow = config(architecture__hidden=[8, 1, 8], probe__layers="all")
+    runner.run(narrow, tmp_path, command="")
+    geometry = load_run(tmp_path).geometry
+    assert geometry.layer.values.tolist() == [1, 2, 3, 4]
+    assert np.isfinite(geometry.ricci_scalar.sel(layer=1)).all()
+    assert (geometry.log_volume_element.sel(layer=[2, 3, 4]) == -np.inf).all()
+    notes = [record.message for record in caplog.records if "bottleneck" in record.message]
+    assert notes == [
+        "layer 2 is a bottleneck: width 1, so the metric has rank 1 < 2 and volume 0",
+        "layer 3 is past a bottleneck: layer 2 has width 1, so the metric has rank 1 < 2 and volume 0",
+        "layer 4 (output) is past a bottleneck: layer 2 has width 1, so the metric has rank 1 < 2 and volume 0",
+    ]
 
 
 def test_replicate_is_the_run_of_its_own_seed(tmp_path, no_figures):

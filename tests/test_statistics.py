@@ -41,8 +41,8 @@ def grid(log_volume, ricci=1.0, error=0.0, margin=CURVE, box=BOX):
     return xr.Dataset(arrays, coordinates, {"kind": "grid", "task": "made", "box": box})
 
 
-def path(log_volume, predicted):
-    """A path geometry: log volumes of (epoch, layer, pair, replicate, step), predictions without layer."""
+def path(log_volume, predicted, speed=None):
+    """A path geometry: log volumes and speeds of (epoch, layer, pair, replicate, step), predictions without layer."""
     log_volume, predicted = np.asarray(log_volume, dtype=float), np.asarray(predicted)
     *lead, steps = np.broadcast_shapes((1, 1, 1, 1, 1), log_volume.shape)
     shape = (max(lead[0], predicted.shape[0] if predicted.ndim == 4 else 1), *lead[1:], steps)
@@ -51,6 +51,8 @@ def path(log_volume, predicted):
         "log_effective_volume_element": (dims, np.broadcast_to(log_volume, shape).copy()),
         "predicted_class": ((dims[0], *dims[2:]), np.broadcast_to(predicted, (shape[0], *shape[2:])).copy()),
     }
+    if speed is not None:
+        arrays["speed"] = (dims, np.broadcast_to(speed, shape).astype(float))
     coordinates = {"epoch": np.arange(shape[0]), "layer": [1 + i for i in range(shape[1])]}
     return xr.Dataset(arrays, coordinates | {"replicate": np.arange(shape[3])}, {"kind": "path"})
 
@@ -309,6 +311,54 @@ def test_undefined_path_statistics_are_nan_with_their_reason(curve, predicted, d
     for name, expected in (("peak_distance", distance), ("change_excess", excess)):
         assert reason(statistics, name) == expected
         assert math.isnan(one(statistics, name)) == (expected != "defined")
+
+
+def slow_length_statistics(speed, predicted):
+    """The definitions, segment by segment."""
+    last = len(speed) - 1
+    changes = [s for s in range(1, last + 1) if predicted[s] != predicted[s - 1]]
+    near = [min(abs(s - change) for change in changes) <= last / 16 for s in range(last + 1)]
+    length = sum((speed[s] + speed[s + 1]) / 2 / last for s in range(last))
+    spent = sum((near[s] * speed[s] + near[s + 1] * speed[s + 1]) / 2 / last for s in range(last))
+    even = sum((near[s] + near[s + 1]) / 2 / last for s in range(last))
+    return [length, spent / length, spent / length - even]
+
+
+def test_length_statistics_equal_their_slow_twin():
+    rng = np.random.default_rng(2)
+    speed = rng.exponential(size=(2, 2, 3, 4, 65))
+    predicted = (rng.random((2, 3, 4, 65)) < 0.03).cumsum(axis=-1) + np.arange(65) // 64
+    statistics = path_statistics(path(speed, predicted, speed))
+    for (e, layer, pair, r), b in ((i, b) for i in np.ndindex(2, 2, 3, 4) for b in ("final", "own")):
+        cell = statistics.sel(boundary=b).isel(epoch=e, layer=layer, pair=pair, replicate=r)
+        expected = slow_length_statistics(speed[e, layer, pair, r], predicted[1 if b == "final" else e, pair, r])
+        measured = [cell.length.item(), cell.length_near_change.item(), cell.length_excess.item()]
+        assert measured == pytest.approx(expected, rel=1e-12, abs=1e-12)
+
+
+def test_a_path_of_constant_speed_has_that_length_and_no_excess():
+    statistics = path_statistics(path(np.zeros(65), class_after(20), 3.0))
+    assert one(statistics, "length") == pytest.approx(3)
+    assert one(statistics, "length_near_change") == pytest.approx(9 / 64)
+    assert one(statistics, "length_excess") == pytest.approx(0, abs=1e-15)
+
+
+def test_a_path_that_only_moves_at_the_change_spends_all_its_length_there():
+    speed = np.zeros(65)
+    speed[[29, 30, 31]] = 64.0
+    statistics = path_statistics(path(np.zeros(65), class_after(30), speed))
+    assert one(statistics, "length") == pytest.approx(3)
+    assert one(statistics, "length_near_change") == 1
+
+
+def test_length_is_known_without_a_change_but_not_its_share_there():
+    statistics = path_statistics(path(np.zeros(65), class_after(), 2.0))
+    assert one(statistics, "length") == pytest.approx(2)
+    assert math.isnan(one(statistics, "length_near_change"))
+    assert reason(statistics, "length_excess") == "no_change"
+    still = path_statistics(path(np.zeros(65), class_after(9), 0.0))
+    assert one(still, "length") == 0
+    assert reason(still, "length_near_change") == "no_point"
 
 
 def test_statistics_say_what_they_are_and_survive_a_file(tmp_path):
