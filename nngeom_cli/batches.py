@@ -23,13 +23,13 @@ class Batches:
     Args:
         task: inputs, labels and their encoding.
         replicates: number of networks.
-        size: points in a batch; None takes the whole training set.
+        size: points in a batch; None, or more than there are, takes the whole training set.
         like: a tensor of the wanted dtype and device.
     """
 
     def __init__(self, task: Task, replicates: int, size: int | None, like: Tensor) -> None:
         self.points = len(task.inputs)
-        self.size = size or self.points
+        self.size = min(size or self.points, self.points)
         self.replicates = replicates
         self.length = padded(self.size, like.dtype)
         self.inputs = pad(task.inputs, (0, 1), value=1.0).to(like)  # (points, d + 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
@@ -20,14 +20,23 @@ from nngeom_cli.schemas import (
     AdamConfig,
     AdamWConfig,
     ArchitectureConfig,
-    DigitsConfig,
     GridConfig,
     NumbersConfig,
     OptimizerConfig,
     PathConfig,
     ProbeConfig,
     SgdConfig,
+)
+from nngeom_cli.task_schemas import (
+    CirclesConfig,
+    CsvConfig,
+    DigitsConfig,
+    FileConfig,
+    MoonsConfig,
+    NpzConfig,
     SinusoidConfig,
+    SpiralsConfig,
+    SplitConfig,
     TaskConfig,
     XorConfig,
 )
@@ -36,15 +45,22 @@ __all__ = [
     "AdamConfig",
     "AdamWConfig",
     "ArchitectureConfig",
+    "CirclesConfig",
     "Config",
     "ConfigError",
+    "CsvConfig",
     "DigitsConfig",
+    "FileConfig",
     "GridConfig",
+    "MoonsConfig",
+    "NpzConfig",
     "OptimizerConfig",
     "PathConfig",
     "ProbeConfig",
     "SgdConfig",
     "SinusoidConfig",
+    "SpiralsConfig",
+    "SplitConfig",
     "TaskConfig",
     "XorConfig",
     "checkpoint_epochs",
@@ -71,6 +87,29 @@ def _name(value: Any) -> str:
     return value
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise TypeError
+    return value
+
+
+def _word(value: Any) -> str:
+    """A name in a user's file, which may look like a number: column 0, class 1."""
+    if type(value) not in (str, int, float, bool):
+        raise TypeError
+    return str(value)
+
+
+def _or_null(convert: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    return lambda value: None if value is None else convert(value)
+
+
+def _window(value: Any) -> Any:
+    """A range, or a range for each axis."""
+    pairs = isinstance(value, list) and any(isinstance(item, list) for item in value)
+    return _list_of(_list_of(_number) if pairs else _number)(value)
+
+
 def _list_of(convert: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
     def convert_list(value: Any) -> list[Any]:
         if not isinstance(value, list):
@@ -84,7 +123,7 @@ def _list_of(convert: Callable[[Any], Any]) -> Callable[[Any], list[Any]]:
 TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "int": (_integer, "an integer", "Whole numbers have no point and no exponent: 1000."),
     "int | None": (
-        lambda value: None if value is None else _integer(value),
+        _or_null(_integer),
         "an integer, or null",
         "Whole numbers have no point and no exponent: 12.",
     ),
@@ -94,6 +133,10 @@ TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "list[float]": (_list_of(_number), "a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
     "Layers": (_list_of(_integer), "all, or a list of layers", "The first two: probe.layers=[1,2]."),
     "list[list[int]]": (_list_of(_list_of(_integer)), "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
+    "bool": (_flag, "true or false", "Both are written small."),
+    "str | None": (_or_null(_word), "a name, or null", "null takes the default."),
+    "list[str] | None": (_or_null(_list_of(_word)), "a list of names, or null", "Two names: [x,y]."),
+    "Window": (_or_null(_window), "a list of numbers, or of two such lists", "One range for both axes: [-1.5,1.5]."),
     "Any": (lambda value: value, "", ""),
 }
 
@@ -109,18 +152,32 @@ class Config(NumbersConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        batch_size, size = self.optimizer.batch_size, self.task.size
+        self._check_schedule()
+        if isinstance(self.task, FileConfig) and None in (self.task.columns, self.task.class_names, self.task.rows):
+            return  # `datafile.located` looks into the file and makes a config that is checked to the end
+        task, batch_size, size = self.task, self.optimizer.batch_size, self.task.size
+        if isinstance(task, SplitConfig):
+            require(size > 0, "task.test_fraction", "such that examples are left", task.test_fraction, "Lower it.")
         require(
-            batch_size is None or batch_size <= size,
+            batch_size is None or batch_size <= size or isinstance(task, FileConfig),
             "optimizer.batch_size",
-            f"at most {size}, the number of examples of task={self.task.name}",
+            f"at most {size}, the number of examples of task={task.name}",
             batch_size,
             "null takes the full batch.",
         )
-        self._check_probe()
+        if isinstance(self.probe, PathConfig):
+            self._check_path(self.probe)
+        else:
+            require(
+                task.inputs == 2,
+                "probe.kind",
+                f"path for task={task.name}, whose inputs have {task.inputs} dimensions",
+                self.probe.kind,
+                f"Choose probe={'path' if isinstance(task, FileConfig) else task.name}.",
+            )
 
-    def _check_probe(self) -> None:
-        task, probe, output = self.task, self.probe, len(self.architecture.hidden) + 1
+    def _check_schedule(self) -> None:
+        probe, output = self.probe, len(self.architecture.hidden) + 1
         require(
             all(1 <= layer <= output for layer in probe.layers),
             "probe.layers",
@@ -135,16 +192,6 @@ class Config(NumbersConfig):
                 f"at most {self.optimizer.epochs}, the last epoch",
                 probe.checkpoints,
                 "Train longer with optimizer.epochs, or name earlier epochs.",
-            )
-        if isinstance(probe, PathConfig):
-            self._check_path(probe)
-        else:
-            require(
-                task.inputs == 2,
-                "probe.kind",
-                f"path for task={task.name}, whose inputs have {task.inputs} dimensions",
-                probe.kind,
-                f"Choose probe={task.name}.",
             )
 
     def _check_path(self, probe: PathConfig) -> None:
@@ -237,6 +284,7 @@ def _typed(schema: type, values: Mapping[str, Any], section: str, name: str) -> 
     for key, value in values.items():
         if key not in annotations:
             raise unknown_key(f"{prefix}{key}", value, name)
+    values = {field.name: field.default for field in fields(schema) if field.default is not MISSING} | dict(values)
     for key in annotations:
         require(values.get(key, "???") != "???", prefix + key, "given", "nothing", "Its default is in conf/.")
     typed = {}

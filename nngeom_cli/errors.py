@@ -6,9 +6,10 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["ConfigError", "FolderError", "did_you_mean", "nearest", "one_of", "require", "shown"]
+__all__ = ["ConfigError", "FolderError", "did_you_mean", "nearest", "one_of", "require", "require_seed", "shown"]
 
 LONGEST = 100  # characters of a value in a message
+LARGEST_SEED = 2**32 - 1  # what every random generator takes
 
 
 class ConfigError(ValueError):
@@ -45,6 +46,11 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
     """
     if not satisfied:
         raise ConfigError(f"`{key}` must be {constraint}. Got {shown(value)}. {way_out}")
+
+
+def require_seed(key: str, seed: int) -> None:
+    """Raise `ConfigError` unless every random generator takes `seed`."""
+    require(0 <= seed <= LARGEST_SEED, key, f"between 0 and {LARGEST_SEED}", seed, f"The default is {key}=0.")
 
 
 def shown(value: Any) -> str:

@@ -31,6 +31,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nngeom_cli.config import Config, load_config
+from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, FolderError, did_you_mean, one_of
 from nngeom_cli.keys import unknown_key
 
@@ -54,7 +55,7 @@ def job(composed: DictConfig) -> None:
     if settings.mode is RunMode.MULTIRUN:
         print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
     try:
-        config = load_config(composed)
+        config = located(load_config(composed), Path(settings.runtime.cwd))
         from nngeom_cli.runner import run
 
         run(config, Path(settings.runtime.output_dir), command=_command(settings))
@@ -129,8 +130,9 @@ def launch(arguments: Sequence[str], prog: str) -> list[Outcome]:
 
 
 def _check(composed: DictConfig, *, local: bool) -> Config:
-    """The config of a job, checked as far as this machine can: its device too, if the job runs here."""
+    """The config of a job, checked as far as this machine can: its data file, and its device if the job runs here."""
     config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+    config = located(config, Path.cwd())
     if local and config.device in ("cuda", "mps"):
         from nngeom_cli.runner import resolve_device
 

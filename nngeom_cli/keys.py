@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from nngeom_cli.errors import ConfigError, nearest, one_of, shown
-from nngeom_cli.schemas import OPTIMIZERS, PROBES, TASKS, ArchitectureConfig, NumbersConfig
+from nngeom_cli.schemas import OPTIMIZERS, PROBES, ArchitectureConfig, NumbersConfig
+from nngeom_cli.task_schemas import TASKS
 
 __all__ = ["SECTIONS", "unknown_key"]
 

@@ -37,10 +37,13 @@ def make_probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
 
 def grid(config: GridConfig, task: Task, seed: int) -> Probe:
     """Volume element, Ricci scalar and margin on a square grid of a two-dimensional input space."""
-    axis = torch.linspace(config.window[0], config.window[1], config.resolution, dtype=torch.float64)
-    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1)  # (y, x, 2)
     low, high = task.inputs.min(dim=0).values, task.inputs.max(dim=0).values
-    constant: dict[str, Any] = {"x": axis.numpy(), "y": axis.numpy()}
+    x_axis, y_axis = (
+        torch.linspace(start, end, config.resolution, dtype=torch.float64)
+        for start, end in window(config, low.tolist(), high.tolist())
+    )
+    points = torch.stack(torch.meshgrid(x_axis, y_axis, indexing="xy"), dim=-1)  # (y, x, 2)
+    constant: dict[str, Any] = {"x": x_axis.numpy(), "y": y_axis.numpy()}
     if len(task.inputs) <= MAX_STORED_POINTS:
         constant["input"] = (("point", "feature"), task.inputs.numpy())
         constant["label"] = ("point", task.labels.numpy())
@@ -57,6 +60,21 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
         return dataset(arrays, constant, network, task, config, seed, box=box)
 
     return probe
+
+
+def window(config: GridConfig, low: Sequence[float], high: Sequence[float]) -> list[tuple[float, float]]:
+    """The grid's range of each axis: as configured, or the box of the data and a quarter of its side more at each end.
+
+    Example:
+        >>> config = GridConfig(kind="grid", layers=[1], checkpoints=[], resolution=40, window=None)
+        >>> window(config, [-1.0, 3.0], [1.0, 3.0])
+        [(-1.5, 1.5), (2.5, 3.5)]
+    """
+    if config.window is None:
+        margins = [(end - start) / 4 or 0.5 for start, end in zip(low, high, strict=True)]
+        return [(start - margin, end + margin) for start, end, margin in zip(low, high, margins, strict=True)]
+    ranges: list[Any] = config.window if isinstance(config.window[0], list) else [config.window]
+    return [(ranges[0][0], ranges[0][1]), (ranges[-1][0], ranges[-1][1])]
 
 
 def path(config: PathConfig, task: Task, seed: int) -> Probe:

@@ -21,7 +21,7 @@ import torch
 import xarray as xr
 from tqdm import tqdm
 
-from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, config_hash
+from nngeom_cli.config import Config, ConfigError, FileConfig, checkpoint_epochs, config_hash
 from nngeom_cli.cores import available_cores, train_on_cores
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.networks import initial_network
@@ -77,7 +77,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
     try:
         task = make_task(config.task)
         final = train_and_probe(config, task, device, store)
-        store.update(replicates=[row | {"loss": finite_or_none(row["loss"])} for row in final])
+        store.update(replicates=[{key: finite_or_none(value) for key, value in row.items()} for row in final])
         figures = draw_figures(load_run(directory))
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
@@ -147,7 +147,8 @@ def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[di
             "accuracy": float(accuracy),
             "solved": bool(accuracy >= task.solved_accuracy and math.isfinite(loss)),
         }
-        for seed, loss, accuracy in zip(seeds, checkpoint.loss, checkpoint.accuracy, strict=True)
+        | {name: float(values[place]) for name, values in checkpoint.test.items()}
+        for place, (seed, loss, accuracy) in enumerate(zip(seeds, checkpoint.loss, checkpoint.accuracy, strict=True))
     ]
 
 
@@ -183,9 +184,13 @@ def report(
         f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
         f"{config.optimizer.epochs} epochs in {seconds:.1f} s on {device.type}"
     )
-    accuracies = [f"{row['replicate']}: {row['accuracy']:.3f}" for row in final]
-    for start in range(0, len(accuracies), 8):
-        print(("accuracy by seed  " if start == 0 else " " * 18) + "  ".join(accuracies[start : start + 8]))
+    if isinstance(config.task, FileConfig):
+        print("class " + ", ".join(f"{place} = {name}" for place, name in enumerate(config.task.class_names or [])))
+    for score in ("accuracy", "test_accuracy"):
+        values = [f"{row['replicate']}: {row[score]:.3f}" for row in final if score in row]
+        heading = f"{score.replace('_', ' ')} by seed  "
+        for start in range(0, len(values), 8):
+            print((heading if start == 0 else " " * len(heading)) + "  ".join(values[start : start + 8]))
     solved = sum(row["solved"] for row in final)
     print(f"{solved} of {len(final)} replicates solved the task (accuracy of at least {task.solved_accuracy:g})")
     for figure in figures:

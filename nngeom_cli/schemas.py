@@ -1,4 +1,4 @@
-"""The schemas of a config's sections, one per task, optimizer and probe, with the range of each key.
+"""The schemas of a config's sections, one per optimizer and probe, with the range of each key.
 
 Each kind has a schema of its own, so that a key of another kind is refused. The schemas hold no defaults: those are
 in conf/.
@@ -9,80 +9,32 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Any, ClassVar, TypeAlias
+from typing import Any, TypeAlias
 
-from nngeom_cli.errors import did_you_mean, one_of, require
+from nngeom_cli.errors import did_you_mean, one_of, require, require_seed
 
 __all__ = [
     "ACTIVATIONS",
     "OPTIMIZERS",
     "PROBES",
-    "TASKS",
     "AdamConfig",
     "AdamWConfig",
     "ArchitectureConfig",
-    "DigitsConfig",
     "GridConfig",
     "NumbersConfig",
     "OptimizerConfig",
     "PathConfig",
     "ProbeConfig",
     "SgdConfig",
-    "SinusoidConfig",
-    "TaskConfig",
-    "XorConfig",
 ]
 
 ACTIVATIONS = ("identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin")
+Window: TypeAlias = list[float] | list[list[float]] | None
 LARGEST_DEGREE = 150  # of a monomial
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
-LARGEST_SEED = 2**32 - 1  # what every random generator takes
 
 Layers: TypeAlias = list[int]  # in a config also `all`, which is written out when it is loaded
-
-
-@dataclass(frozen=True)
-class XorConfig:
-    """Four points, one linear output (paper, C.1)."""
-
-    name: str
-    inputs: ClassVar[int] = 2
-    outputs: ClassVar[int] = 1
-    classes: ClassVar[int] = 2
-    size: ClassVar[int] = 4
-
-
-@dataclass(frozen=True)
-class SinusoidConfig:
-    """Uniform points on a square, labelled by the side of a sinusoid (paper, C.2)."""
-
-    name: str
-    points: int
-    data_seed: int
-    inputs: ClassVar[int] = 2
-    outputs: ClassVar[int] = 2
-    classes: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        require(self.points >= 1, "task.points", "at least 1", self.points, "The paper draws 400.")
-        _require_seed("task.data_seed", self.data_seed)
-
-    @property
-    def size(self) -> int:
-        """Number of training examples."""
-        return self.points
-
-
-@dataclass(frozen=True)
-class DigitsConfig:
-    """scikit-learn's 8 x 8 handwritten digits, raw pixels."""
-
-    name: str
-    inputs: ClassVar[int] = 64
-    outputs: ClassVar[int] = 10
-    classes: ClassVar[int] = 10
-    size: ClassVar[int] = 1797
 
 
 @dataclass(frozen=True)
@@ -195,20 +147,25 @@ class _WatchConfig:
 
 @dataclass(frozen=True)
 class GridConfig(_WatchConfig):
-    """`resolution` x `resolution` points on the square `window` x `window` of a two-dimensional input space."""
+    """`resolution` x `resolution` points on a rectangle of a two-dimensional input space.
+
+    `window` is the range of both axes, or one for each, or None: the box of the data and a quarter more on each side.
+    """
 
     resolution: int
-    window: list[float]
+    window: Window
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.resolution >= 2, "probe.resolution", "at least 2", self.resolution, "The paper uses 40.")
+        window = self.window or []
+        ranges = [window] if not any(isinstance(edge, list) for edge in window) else window
         require(
-            len(self.window) == 2 and -math.inf < self.window[0] < self.window[1] < math.inf,
+            self.window is None or (len(ranges) in (1, 2) and all(map(_is_range, ranges))),
             "probe.window",
             "two finite numbers, the lower one first",
             self.window,
-            "The paper uses [-1.5,1.5].",
+            "Or one pair for each axis, [[-2,2],[-1,1]]; null follows the data.",
         )
 
 
@@ -251,7 +208,7 @@ class NumbersConfig:
     dtype: str
 
     def __post_init__(self) -> None:
-        _require_seed("seed", self.seed)
+        require_seed("seed", self.seed)
         require(self.replicates >= 1, "replicates", "at least 1", self.replicates, "It is the number of networks.")
         require(self.device in DEVICES, "device", one_of(DEVICES), self.device, "auto takes the GPU, if there is one.")
         require(self.dtype in DTYPES, "dtype", one_of(DTYPES), self.dtype, "Curvature needs float64.")
@@ -264,17 +221,15 @@ class NumbersConfig:
         )
 
 
-TaskConfig: TypeAlias = XorConfig | SinusoidConfig | DigitsConfig
 OptimizerConfig: TypeAlias = SgdConfig | AdamConfig | AdamWConfig
 ProbeConfig: TypeAlias = GridConfig | PathConfig
 
-TASKS: dict[str, type[TaskConfig]] = {"xor": XorConfig, "sinusoid": SinusoidConfig, "digits": DigitsConfig}
 OPTIMIZERS: dict[str, type[OptimizerConfig]] = {"sgd": SgdConfig, "adam": AdamConfig, "adamw": AdamWConfig}
 PROBES: dict[str, type[ProbeConfig]] = {"grid": GridConfig, "path": PathConfig}
 
 
-def _require_seed(key: str, seed: int) -> None:
-    require(0 <= seed <= LARGEST_SEED, key, f"between 0 and {LARGEST_SEED}", seed, f"The default is {key}=0.")
+def _is_range(edges: Any) -> bool:
+    return isinstance(edges, list) and len(edges) == 2 and -math.inf < edges[0] < edges[1] < math.inf
 
 
 def _require_checkpoints(spec: Any) -> None:

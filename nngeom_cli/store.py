@@ -1,7 +1,7 @@
 """The run directory: what is written where, and how it is read back. A file appears whole or not at all.
 
 run.json       status, command, config, versions, times, device, final metrics of each replicate
-history.csv    epoch, replicate, loss, accuracy
+history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
 geometry/      epoch-000200.nc, one labelled dataset a checkpoint
 checkpoints/   epoch-000200.npz: weights, optimizer and generator states
 figures/       pictures, drawn from the files above
@@ -36,6 +36,7 @@ GEOMETRY = "geometry"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 ENGINE = "h5netcdf"
+SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 
 
 def epoch_name(epoch: int) -> str:
@@ -88,7 +89,8 @@ class RunDirectory:
     def add_history(self, checkpoint: Checkpoint, replicates: list[int]) -> None:
         """Keeps a row a replicate for history.csv."""
         rows = {"epoch": checkpoint.epoch, "replicate": replicates}
-        self.history.append(pd.DataFrame(rows | {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy}))
+        scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
+        self.history.append(pd.DataFrame(rows | scores))
 
     def write_history(self) -> None:
         """Writes history.csv: every digit, so that reading gives the same numbers."""
@@ -134,8 +136,8 @@ class Run:
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """Loss and accuracy: columns epoch, replicate, loss, accuracy."""
-        return pd.read_csv(self.directory / HISTORY, converters={"loss": float, "accuracy": float})
+        """Loss and accuracy: columns epoch, replicate, loss, accuracy, and test_loss, test_accuracy if there are."""
+        return pd.read_csv(self.directory / HISTORY, converters=dict.fromkeys(SCORES, float))
 
     @functools.cached_property
     def geometry(self) -> xr.Dataset:

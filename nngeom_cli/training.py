@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -20,6 +20,8 @@ from nngeom_cli.tasks import Task
 __all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train"]
 
 HISTORY_ROWS = 200
+EVALUATED = 1 << 14  # examples
+TEST_SCORES = ("test_loss", "test_accuracy")
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class Checkpoint:
         weights: per layer, `(replicates, out, in + 1)`, the bias as last column.
         optimizer: what else the next step depends on, by its name, per layer like `weights`.
         generators: states of the replicates' batch generators, `(replicates, bytes)`.
+        test: `test_loss` and `test_accuracy`, `(replicates,)`, if the task keeps examples for testing.
     """
 
     epoch: int
@@ -41,6 +44,7 @@ class Checkpoint:
     weights: list[np.ndarray]
     optimizer: dict[str, list[np.ndarray]]
     generators: np.ndarray
+    test: dict[str, np.ndarray] = field(default_factory=dict)
 
     def block(self, replicates: slice) -> Checkpoint:
         """Some of the replicates."""
@@ -51,6 +55,7 @@ class Checkpoint:
             [weights[replicates] for weights in self.weights],
             {name: [values[replicates] for values in layers] for name, layers in self.optimizer.items()},
             self.generators[replicates],
+            {name: values[replicates] for name, values in self.test.items()},
         )
 
     @staticmethod
@@ -70,6 +75,7 @@ class Checkpoint:
                 for name in blocks[0].optimizer
             },
             join([block.generators for block in blocks]),
+            {name: join([block.test[name] for block in blocks]) for name in blocks[0].test},
         )
 
 
@@ -138,7 +144,8 @@ def train(
             for batch in batches.epoch(generators):
                 stepper.step(backpropagation(*batch))
         if epoch in due:
-            loss, accuracy = evaluate(network, task)
+            loss, accuracy = evaluate(network, task, task.inputs, task.labels)
+            test = {} if task.test is None else dict(zip(TEST_SCORES, evaluate(network, task, *task.test), strict=True))
             yield Checkpoint(
                 epoch,
                 loss,
@@ -146,6 +153,7 @@ def train(
                 [snapshot(weights) for weights in network.weights],
                 {name: [snapshot(values) for values in layers] for name, layers in state.items()},
                 np.stack([generator.get_state().numpy() for generator in generators]),
+                test,
             )
 
 
@@ -155,11 +163,14 @@ def snapshot(tensor: Tensor) -> np.ndarray:
     return values
 
 
-def evaluate(network: Network, task: Task) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss and accuracy of each replicate on the training set."""
-    points, like = len(task.inputs), network.parameters
-    x = pad(task.inputs, (0, 0, 0, padded(points, like.dtype) - points)).to(like)
-    outputs = network.outputs(x)[:, :, :points]
-    targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device)
-    accuracy = (task.loss.predict(outputs) == task.labels.to(like.device)).double().mean(dim=1)
-    return task.loss.value(outputs, targets).double().cpu().numpy(), accuracy.cpu().numpy()
+def evaluate(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss and accuracy of each replicate on some examples, of which `EVALUATED` at most are in memory at once."""
+    like, loss, accuracy = network.parameters, np.zeros(network.replicates), np.zeros(network.replicates)
+    for x, classes in zip(inputs.split(EVALUATED), labels.split(EVALUATED), strict=True):
+        points, share = len(x), len(x) / len(inputs)
+        padding = (0, 0, 0, padded(points, like.dtype) - points)
+        outputs = network.outputs(pad(x, padding).to(like))[:, :, :points]
+        targets = task.loss.encode(classes, task.outputs, like.dtype).to(like.device)
+        loss += share * task.loss.value(outputs, targets).double().cpu().numpy()
+        accuracy += share * (task.loss.predict(outputs) == classes.to(like.device)).double().mean(dim=1).cpu().numpy()
+    return loss, accuracy

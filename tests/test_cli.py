@@ -14,6 +14,8 @@ from nngeom_cli import job
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 
+TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
+
 
 class Runner(types.ModuleType):
     """A double of nngeom_cli.runner: takes down what it is asked to run; a seed can be told to fail."""
@@ -211,7 +213,7 @@ def test_a_failing_job_does_not_stop_the_others(nngeom, runner):
             "Job 1 (task=digits probe=xor): `probe.kind` must be path for task=digits, whose inputs have 64 "
             "dimensions. Got grid. Choose probe=digits.",
         ),
-        (["task=xor,nope"], "`task` must be digits, sinusoid or xor. Got nope. `nngeom run --help` lists the groups."),
+        (["task=xor,nope"], f"`task` must be {TASKS}. Got nope. `nngeom run --help` lists the groups."),
         (
             ["seed=0,1", "hydra.sweep.subdir=same"],
             "`hydra.sweep.subdir` must be different for each job. Got same for seed=0 and for seed=1. "
@@ -234,8 +236,8 @@ def test_a_sweep_with_one_wrong_job_does_not_start(nngeom, runner, words, senten
 # ---- wrong input
 
 WRONG = [
-    (["task=nope"], "`task` must be digits, sinusoid or xor. Got nope. `nngeom run --help` lists the groups."),
-    (["task=sinusiod"], "`task` must be digits, sinusoid or xor. Got sinusiod. Did you mean `sinusoid`?"),
+    (["task=nope"], f"`task` must be {TASKS}. Got nope. `nngeom run --help` lists the groups."),
+    (["task=sinusiod"], f"`task` must be {TASKS}. Got sinusiod. Did you mean `sinusoid`?"),
     (["optimizer.lrr=1"], "`optimizer.lrr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
     (["optimiser.lr=1"], "`optimiser.lr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
     (["optimzer=adam"], "`optimzer` must be a key of the config. Got adam. Did you mean `optimizer`?"),
@@ -319,7 +321,7 @@ def test_help_names_each_command(nngeom):
 def test_help_of_run_shows_the_groups_and_the_composed_keys(nngeom, runner):
     code, out, err = nngeom("run", "--help", "task=digits", "seed=3")
     assert (code, err, runner.runs) == (0, [], [])
-    assert "optimizer: adam, adamw, digits, sgd, sinusoid, xor" in out
+    assert any(line.startswith("optimizer: adam, adamw, ") for line in out)
     assert "seed: 3" in out
     assert "  lr: 0.005" in out
     assert list(Path.cwd().iterdir()) == []
@@ -358,7 +360,7 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
     [
         ("nngeom ", "run figures"),
         ("nngeom f", "run figures"),
-        ("nngeom run task=", "task=digits task=sinusoid task=xor"),
+        ("nngeom run task=s", "task=sinusoid task=spirals"),
         ("nngeom run optimizer.mom", "optimizer.momentum="),
         ("nngeom run task=digits optimizer.be", "optimizer.betas."),
     ],

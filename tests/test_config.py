@@ -132,7 +132,10 @@ def test_a_short_schedule_is_written_out():
 
 # change -> the sentence, or its beginning
 WRONG_XOR = [
-    ({"task__name": "xnor"}, "`task.name` must be xor, sinusoid or digits. Got xnor. Did you mean `xor`?"),
+    (
+        {"task__name": "xnor"},
+        "`task.name` must be xor, sinusoid, digits, moons, circles, spirals, csv or npz. Got xnor. Did you mean `xor`?",
+    ),
     ({"task__points": 400}, "`task.points` must be left out with task.name=xor. Got 400. Only task.name=sinusoid"),
     ({"optimizer__lr": -1}, "`optimizer.lr` must be a positive number. Got -1.0."),
     ({"optimizer__lr": 0}, "`optimizer.lr` must be a positive number. Got 0.0."),

@@ -72,6 +72,7 @@ def test_programs_of_shell_blocks_are_known(page):
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if any(w[0] == "nngeom" for w in commands(page))], ids=name)
 def test_shell_commands_run(page, tmp_path):
+    (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
     made = {}
     for program, *words in commands(page):
         if program != "nngeom":

@@ -16,9 +16,11 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 LEVELS = [
     {"errors"},
     {"geometry"},
-    {"schemas"},
+    {"schemas", "task_schemas"},
     {"keys"},
-    {"config", "tasks", "losses", "networks", "backpropagation", "batches", "optimizers"},
+    {"config"},
+    {"datafile"},
+    {"tasks", "losses", "networks", "backpropagation", "batches", "optimizers"},
     {"training", "probes"},
     {"cores"},
     {"store"},

@@ -1,10 +1,13 @@
 """The written-out gradient and steps against torch.autograd and torch.optim; replicates against runs of their own."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from nngeom_cli import training
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.config import AdamConfig, AdamWConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
@@ -257,3 +260,35 @@ def test_nothing_is_left_to_do_after_the_last_epoch():
 
 def test_activation_of_the_network_is_that_of_the_library():
     assert Network([2, 3, 1], "erf", 1).activation == get_activation("erf")
+
+
+def test_scores_on_the_test_set_are_those_of_torch_and_training_does_not_see_it():
+    split = make_task(SinusoidConfig("sinusoid", points=50, test_fraction=0.3))
+    network = initial_network([2, 5, 2], "tanh", initial_generators(0, 2))
+    *_, last = train(network, split, SgdConfig(**SGD), batch_generators(0, 2), [0, 20])
+    blind = initial_network([2, 5, 2], "tanh", initial_generators(0, 2))
+    *_, unseen = train(blind, replace(split, test=None), SgdConfig(**SGD), batch_generators(0, 2), [0, 20])
+    for replicate in range(2):
+        outputs = Literal(network, replicate)(split.test[0])
+        expected = nn.functional.cross_entropy(outputs, split.test[1]).item()
+        assert last.test["test_loss"][replicate] == pytest.approx(expected, rel=1e-12)
+        hits = (outputs.argmax(dim=1) == split.test[1]).double().mean().item()
+        assert last.test["test_accuracy"][replicate] == hits
+        assert torch.equal(flat(last.weights, replicate), flat(unseen.weights, replicate))
+    assert unseen.test == {}
+
+
+def test_scores_of_many_examples_are_those_of_all_at_once(monkeypatch):
+    task = make_task(SINUSOID)
+    network = initial_network([2, 5, 2], "tanh", initial_generators(0, 2))
+    whole = training.evaluate(network, task, task.inputs, task.labels)
+    monkeypatch.setattr(training, "EVALUATED", 16)
+    parts = training.evaluate(network, task, task.inputs, task.labels)
+    np.testing.assert_allclose(parts, whole, rtol=1e-14)
+
+
+def test_a_batch_larger_than_the_training_set_is_the_training_set():
+    task = make_task(XOR)
+    like = torch.empty(0, dtype=torch.float64)
+    (batch,), (whole,) = (list(Batches(task, 2, size, like).epoch([])) for size in (1000, None))
+    assert all(torch.equal(one, other) for one, other in zip(batch, whole, strict=True))
