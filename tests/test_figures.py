@@ -8,6 +8,7 @@ from PIL import Image
 
 from nngeom_cli import figures
 from nngeom_cli.figures import draw_figures
+from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.plane import through_training
 from nngeom_cli.figures.selection import Outcome, evenly, outcomes, percent, representative
 from nngeom_cli.figures.style import (
@@ -61,6 +62,33 @@ def test_figures_are_written_whole_with_what_made_them(tmp_path):
     for words in (b"Command: nngeom run task=made", b"ConfigHash: c0ffee", b"Seeds: 3;", b"R = +2"):
         assert words in pdf
     assert b"/Subtype /Image" in pdf
+
+
+def test_figures_of_several_runs_share_a_directory_and_carry_a_note(tmp_path):
+    place = tmp_path / "all"
+    quick = draw_figures(made_run(tmp_path / "one", path()), directory=place, name="sigmoid", note="QUICK: 1 % of it")
+    draw_figures(made_run(tmp_path / "two", path()), directory=place, name="softplus")
+    assert quick == [place / "sigmoid-path-layer-1.png"]
+    assert {file.stem for file in place.iterdir()} == {"sigmoid-path-layer-1", "softplus-path-layer-1"}
+    assert not (tmp_path / "one").exists()
+    with Image.open(quick[0]) as image:
+        assert image.info["Title"] == "sigmoid-path-layer-1 of one"
+
+
+@pytest.mark.parametrize(("draw", "geometry"), [(through_training, plane), (along_paths, path)])
+def test_a_note_stands_above_everything_else_and_moves_nothing(tmp_path, draw, geometry):
+    run = made_run(tmp_path, geometry())
+    with style():
+        plain, noted = draw(run, 1), draw(run, 1, "QUICK: 1 % of the epochs")
+        noted.figure.draw_without_rendering()
+    (note,) = [text for text in noted.figure.texts if text.get_text().startswith("QUICK")]
+    low = note.get_window_extent().y0
+    others = [text for text in noted.figure.texts if text is not note]
+    assert all(text.get_window_extent().y1 <= low for text in others)
+    assert note.get_window_extent().y1 <= noted.figure.bbox.y1
+    for one, other in zip(plain.figure.axes, noted.figure.axes, strict=True):
+        inches = [axes.get_position().y0 * sheet.height for axes, sheet in ((one, plain), (other, noted))]
+        assert inches[0] == pytest.approx(inches[1])
 
 
 def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path):

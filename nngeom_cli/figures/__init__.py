@@ -15,14 +15,19 @@ from nngeom_cli.store import FIGURES, Run
 __all__ = ["draw_figures"]
 
 
-def draw_figures(run: Run) -> list[Path]:
-    """Draws all figures of a run into its directory `figures`, each as PNG and as PDF.
+def draw_figures(
+    run: Run, *, directory: Path | None = None, name: str | None = None, note: str | None = None
+) -> list[Path]:
+    """Draws all figures of a run, each as PNG and as PDF.
 
     Planes: for each layer `plane-layer-1` (one replicate through training) and, of several replicates,
     `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` (a panel for each pair).
 
     Args:
         run: what `load_run` returns; it may be complete or not.
+        directory: where the files go; the run's own directory `figures` if None.
+        name: what the file names begin with, so that several runs can share a directory.
+        note: a line drawn at the top of each figure, "QUICK: 1 % of the epochs".
 
     Returns:
         The PNG files.
@@ -34,17 +39,19 @@ def draw_figures(run: Run) -> list[Path]:
     kind = run.geometry.attrs["kind"]
     if kind not in ("grid", "path"):
         raise ValueError(f"`probe.kind` must be grid or path to be drawn. Got {kind}. Draw run.geometry yourself.")
-    sheets: dict[str, Callable[[Run, int], Sheet]]
+    sheets: dict[str, Callable[[Run, int, str | None], Sheet]]
     if kind == "path":
         sheets = {"path-layer-{}": along_paths}
     else:
         sheets = {"plane-layer-{}": through_training}
         if run.geometry.sizes["replicate"] > 1:
             sheets["plane-layer-{}-replicates"] = across_replicates
+    directory = run.directory / FIGURES if directory is None else directory
     about = provenance(run)
     drawn = []
     for layer in run.geometry.layer.values.tolist():
-        for name, draw in sheets.items():
+        for pattern, draw in sheets.items():
+            stem = pattern.format(layer) if name is None else f"{name}-{pattern.format(layer)}"
             with style():
-                drawn.append(save(draw(run, layer).figure, run.directory / FIGURES, name.format(layer), about))
+                drawn.append(save(draw(run, layer, note).figure, directory, stem, about))
     return drawn

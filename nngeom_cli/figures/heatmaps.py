@@ -66,7 +66,13 @@ class Block:
 
 
 def heatmaps(
-    words: str, panels: Sequence[xr.Dataset], headings: list[str], *, columns: int, head_every_row: bool
+    words: str,
+    panels: Sequence[xr.Dataset],
+    headings: list[str],
+    *,
+    columns: int,
+    head_every_row: bool,
+    note: str | None = None,
 ) -> Sheet:
     """A block of heatmaps for each quantity, the same panels in each.
 
@@ -76,6 +82,7 @@ def heatmaps(
         headings: what is written above each panel.
         columns: panels side by side.
         head_every_row: whether the headings stand above every panel, or above those of the first block only.
+        note: a line above the title.
     """
     x, y = panels[0].x.values, panels[0].y.values
     blocks = [block(quantity, panels) for quantity in QUANTITIES if quantity.variable in panels[0]]
@@ -99,7 +106,7 @@ def heatmaps(
     top = LINE * (title.count("\n") + 1) + 0.1
     height = top + sum(body) + len(blocks) * (LINE + 0.12) + LINE * -(-len(keys) // keys_across) + 0.06
 
-    sheet = Sheet.blank(width, height)
+    sheet = Sheet.blank(width, height, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     for position, part in enumerate(blocks):
         sheet.text(LEFT, top, part.title, fontsize=FONT_SIZE, fontweight="bold")

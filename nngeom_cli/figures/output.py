@@ -15,10 +15,11 @@ CONVENTION = "Ricci scalar: the unit 2-sphere has R = +2; natural logarithms; fe
 
 
 def provenance(run: Run) -> dict[str, str]:
-    """Command, config hash, seeds, version and convention of a run, as text."""
+    """Name, command, config hash, seeds, version and convention of a run, as text."""
     info = run.info
     seeds = [int(seed) for seed in run.geometry.replicate.values]
     known = {
+        "Run": run.directory.name,
         "Command": info.get("command"),
         "ConfigHash": info.get("config_hash"),
         "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
@@ -34,7 +35,7 @@ def save(figure: Figure, directory: Path, name: str, about: dict[str, str]) -> P
 
     The same figure gives the same bytes again: no time is written.
     """
-    title = f"{name} of {directory.parent.name}"
+    title = f"{name} of {about['Run']}"
     subject = "; ".join(f"{key}: {value}" for key, value in about.items())
     metadata: dict[str, dict[str, str | None]] = {
         "png": {"Title": title, **about},

@@ -37,7 +37,7 @@ MAX_IMAGE = 0.5
 INSET_PAD = 0.05  # inches
 
 
-def along_paths(run: Run, layer: int) -> Sheet:
+def along_paths(run: Run, layer: int, note: str | None = None) -> Sheet:
     """A panel for each pair: trained replicates in the colours of their predictions, untrained controls in greys.
 
     The images are the ends of the path and, between them, the one at which the prediction of the representative
@@ -63,7 +63,7 @@ def along_paths(run: Run, layer: int) -> Sheet:
     key_lines = -(-len(keys) // keys_across)
     top = LINE * (title.count("\n") + 1) + 0.1 + LINE + 0.04
     height = top + rows * down + (rows - 1) * GAP_Y + BOTTOM + LINE * key_lines + 0.08
-    sheet = Sheet.blank(width, height)
+    sheet = Sheet.blank(width, height, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     low, high = value_range(values)
     image = min(MAX_IMAGE, IMAGE * across) if "image_shape" in last.attrs else 0.0

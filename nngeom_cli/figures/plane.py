@@ -13,7 +13,7 @@ MAX_EPOCHS = 6
 MAX_REPLICATES = 50  # more panels than that are too small to read
 
 
-def through_training(run: Run, layer: int) -> Sheet:
+def through_training(run: Run, layer: int, note: str | None = None) -> Sheet:
     """One replicate at up to six checkpoints: a row of heatmaps for each quantity."""
     seed = representative(run)
     geometry = run.geometry.sel(layer=layer, replicate=seed)
@@ -25,10 +25,10 @@ def through_training(run: Run, layer: int) -> Sheet:
         words += f"; {sum(map(bool, solved))} of {len(solved)} replicates solved the task"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
     headings = [training_state(run, epoch, seed) for epoch in epochs]
-    return heatmaps(words, panels, headings, columns=len(epochs), head_every_row=False)
+    return heatmaps(words, panels, headings, columns=len(epochs), head_every_row=False, note=note)
 
 
-def across_replicates(run: Run, layer: int) -> Sheet:
+def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
     """Every replicate (the first 50, if there are more) at the last checkpoint, with its accuracy."""
     last = int(run.geometry.epoch.values[-1])
     geometry = run.geometry.sel(layer=layer, epoch=last)
@@ -40,4 +40,4 @@ def across_replicates(run: Run, layer: int) -> Sheet:
     panels = [geometry.sel(replicate=seed) for seed in seeds]
     headings = [f"seed {seed}: {percent(results[seed].accuracy)}" for seed in seeds]
     columns = len(seeds) if len(seeds) <= 4 else 4 if len(seeds) <= 8 else 8 if len(seeds) <= 24 else 10
-    return heatmaps(words, panels, headings, columns=columns, head_every_row=True)
+    return heatmaps(words, panels, headings, columns=columns, head_every_row=True, note=note)

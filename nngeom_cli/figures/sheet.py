@@ -10,32 +10,40 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from nngeom_cli.figures.style import FONT_SIZE, LINE, NOTE_COLOUR, wrapped
+
 __all__ = ["Sheet"]
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """`figure`, `width` by `height` inches."""
+    """`figure`, `width` by `height` inches, of which the uppermost `head` are taken."""
 
     figure: Figure
     width: float
     height: float
+    head: float = 0.0
 
     @classmethod
-    def blank(cls, width: float, height: float) -> Sheet:
-        """An empty white sheet."""
-        return cls(Figure(figsize=(width, height), facecolor="white"), width, height)
+    def blank(cls, width: float, height: float, note: str | None = None) -> Sheet:
+        """An empty white sheet of `width` by `height` inches below a note, if there is one."""
+        words = "" if note is None else wrapped(note, width - 0.1)
+        head = 0.0 if note is None else LINE * (words.count("\n") + 1) + 0.05
+        sheet = cls(Figure(figsize=(width, height + head), facecolor="white"), width, height + head, head)
+        if note is not None:
+            sheet.text(0.05, 0.05 - head, words, fontsize=FONT_SIZE, fontweight="bold", color=NOTE_COLOUR)
+        return sheet
 
     def axes(self, left: float, top: float, width: float, height: float, **options: Any) -> Axes:
         """Axes whose upper left corner is at (`left`, `top`)."""
-        bottom = self.height - top - height
+        bottom = self.height - self.head - top - height
         place = (left / self.width, bottom / self.height, width / self.width, height / self.height)
         return self.figure.add_axes(place, **options)
 
     def text(self, left: float, top: float, words: str, **options: Any) -> None:
         """Words below `top`."""
         options = {"va": "top", "ha": "left"} | options
-        self.figure.text(left / self.width, 1 - top / self.height, words, **options)
+        self.figure.text(left / self.width, 1 - (self.head + top) / self.height, words, **options)
 
     def legend(self, keys: Sequence[Artist], columns: int) -> None:
         """Entries along the lower edge, in rows."""

@@ -38,6 +38,7 @@ LINE = 0.125  # inches between lines of text
 
 BOUNDARY_COLOUR = "#e3001b"
 CASING_COLOUR = "white"
+NOTE_COLOUR = "#b00020"
 MISSING_COLOUR = "#8c8c8c"
 UNRELIABLE_COLOUR = "#dedede"
 HATCH = "/" * 6
