@@ -1,11 +1,23 @@
 """Feature maps: values, jets against autograd, replicates, shapes, and what they refuse."""
 
+import warnings
+from pathlib import Path
+
 import pytest
 import torch
 from reference import DOUBLE, monkey_saddle, network_function, paraboloid, points, random_network
 from torch.func import jacrev, vmap
 
-from nngeom_cli.geometry import MLPFeatureMap, TorchFeatureMap, get_activation, measure, pullback_metric, ricci_scalar
+from nngeom_cli.geometry import (
+    MLPFeatureMap,
+    TorchFeatureMap,
+    get_activation,
+    log_spectral_gap,
+    measure,
+    pullback_metric,
+    ricci_scalar,
+)
+from nngeom_cli.geometry.quantities import QUANTITIES
 
 WIDTHS = [[2, 5], [3, 4, 6], [2, 3, 4, 5], [1, 3], [4, 2, 5]]
 
@@ -237,6 +249,20 @@ def test_callables_that_saturate_are_warned_of_and_others_are_not(function):
     ricci_scalar(lambda p: torch.cat([torch.sin(p), p]), x)
 
 
+def test_saturation_is_warned_of_once_at_the_line_that_asked(recwarn):
+    def saturating(p):
+        return torch.cat([torch.tanh(p), p])
+
+    warnings.simplefilter("default")
+    for _ in range(3):
+        log_spectral_gap(saturating, points(2, 2), 1)
+    assert [Path(warning.filename).name for warning in recwarn] == [Path(__file__).name]
+    feature_map = TorchFeatureMap(saturating)
+    measure(feature_map, points(2, 2))
+    measure(feature_map, points(2, 2))
+    assert len(recwarn) == 2
+
+
 def test_warning_of_saturation_is_justified_and_a_layered_map_needs_none():
     weights, biases = random_network([2, 6], seed=2)
     biases[0] += 36
@@ -245,3 +271,16 @@ def test_warning_of_saturation_is_justified_and_a_layered_map_needs_none():
     with pytest.warns(UserWarning, match="uses sigmoid"):
         automatic = ricci_scalar(network_function(weights, biases, torch.sigmoid), x)
     assert ((automatic - sound).abs() > sound.abs() / 2).any()
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU")
+@pytest.mark.parametrize("widths", [[2, 6], [3, 5, 7], [6, 4]])
+def test_a_gpu_gives_what_the_cpu_gives(widths):
+    weights, biases = random_network(widths, seed=3, replicates=(2,))
+    x = points(5, widths[0])
+    here = measure(MLPFeatureMap(weights, biases, "tanh"), x, tuple(QUANTITIES))
+    there = measure(MLPFeatureMap([w.cuda() for w in weights], [b.cuda() for b in biases], "tanh"), x.cuda(), here)
+    for name, values in here.items():
+        if name != "principal_ricci_directions":  # their signs are arbitrary
+            torch.testing.assert_close(there[name].cpu(), values, rtol=1e-7, atol=1e-9, equal_nan=True)

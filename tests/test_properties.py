@@ -5,7 +5,7 @@ import math
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from reference import DOUBLE, network_function, points, random_network
+from reference import DOUBLE, points, random_network
 
 from nngeom_cli.geometry import (
     MLPFeatureMap,
@@ -77,15 +77,23 @@ def test_flipping_signs_of_units_of_odd_activations_changes_no_scalar(network, s
     assert_same_scalars(before, measure(MLPFeatureMap(*flipped, activation), x, names))
 
 
+def mixed(weights, biases, activation, matrix):
+    """The same network, its features multiplied by `matrix`, as one more layer."""
+    activations = [*[activation] * len(weights), "identity"]
+    return MLPFeatureMap([*weights, matrix], [*biases, torch.zeros(len(matrix), dtype=DOUBLE)], activations)
+
+
 @few
-@given(networks(activations=["sin", "erf"]), st.integers(0, 100), st.floats(0.01, 100))
+@given(networks(), st.integers(0, 100), st.floats(0.01, 100))
 def test_rotating_features_changes_no_scalar_and_scaling_them_follows_the_scale_laws(network, seed, c):
     weights, biases, activation, x = network
-    function = network_function(weights, biases, get_activation(activation).value)
     turn, names, d = rotation(len(biases[-1]), seed), (*SCALARS, "ricci_scalar_error"), x.shape[-1]
-    before = measure(function, x, names)
-    assert_same_scalars(before, measure(lambda p: turn @ function(p), x, names))
-    scaled = measure(lambda p: c * function(p), x, names)
+    plain, turned = MLPFeatureMap(weights, biases, activation), mixed(weights, biases, activation, turn)
+    before = measure(plain, x, names)
+    assert_same_scalars(before, measure(turned, x, names))
+    spectrum = metric_spectrum(plain, x, d)
+    assert ((metric_spectrum(turned, x, d) - spectrum).abs() <= 1e-12 * spectrum[:, :1]).all()
+    scaled = measure(mixed(weights, biases, activation, c * torch.eye(len(turn), dtype=DOUBLE)), x, names)
     scaled["log_volume_element"] -= d * math.log(c)
     for name in ("ricci_scalar", "ricci_scalar_error", "principal_ricci_curvatures"):
         scaled[name] *= c**2

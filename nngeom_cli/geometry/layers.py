@@ -56,7 +56,9 @@ def measure_layers(
 def layer_spectra(
     feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], count: int, *, chunk_size: int | None = None
 ) -> dict[int, Tensor]:
-    """Leading eigenvalues of the metric that each of several layers induces.
+    """Leading eigenvalues of the metric that each of several layers induces, as `metric_spectrum` for each of them.
+
+    lambda_k = s_k^2, s_k the k-th singular value of the layer's J.
 
     Args:
         feature_map: the network.

@@ -10,7 +10,7 @@ from nngeom_cli.geometry.frame import Frame
 
 __all__ = ["FIRST_ORDER", "QUANTITIES", "frame_riemann"]
 
-_ERROR_FACTOR = 4.0  # of the first-order bound: above the true error nearly always (tests/test_rounding.py)
+_ERROR_FACTOR = 4.0  # of the first-order bound: above the true error nearly always (tests/test_golden.py)
 
 
 def pullback_metric(frame: Frame) -> Tensor:

@@ -134,12 +134,13 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk
         >>> log_spectral_gap(stretch, torch.zeros(2, dtype=torch.float64), 1)
         tensor(0.8109, dtype=torch.float64)
     """
-    bound = as_feature_map(feature_map).dimensions(x).rank_bound
+    mapped = as_feature_map(feature_map)
+    bound = mapped.dimensions(x).rank_bound
     if not 1 <= top_k < bound:
         raise ValueError(
             f"`top_k` must be at least 1 and less than {bound}, the largest rank of the metric. Got {top_k}."
         )
-    logs = 2 * _singular_values(feature_map, x, top_k + 1, chunk_size)[..., -2:].log()
+    logs = 2 * _singular_values(mapped, x, top_k + 1, chunk_size)[..., -2:].log()
     return logs[..., 0] - logs[..., 1]
 
 

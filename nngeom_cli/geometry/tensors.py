@@ -21,7 +21,18 @@ __all__ = [
 
 
 class PrincipalRicci(NamedTuple):
-    """Principal Ricci curvatures, descending; `directions[..., k, :]` is the direction of `curvatures[..., k]`."""
+    """Principal Ricci curvatures and their directions, what `principal_ricci_curvatures` gives.
+
+    Ric v = rho g v for each curvature rho and its direction v.
+
+    Args:
+        curvatures: rho, descending, `(..., d)`.
+        directions: v, `directions[..., k, :]` that of `curvatures[..., k]`, `(..., d, d)`.
+
+    Example:
+        >>> PrincipalRicci(torch.ones(2), torch.eye(2)).directions[0]
+        tensor([1., 0.])
+    """
 
     curvatures: Tensor
     directions: Tensor

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
@@ -14,6 +16,7 @@ from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, c
 
 __all__ = ["TorchFeatureMap", "as_feature_map"]
 
+_LIBRARY = __name__.rpartition(".")[0]
 _SATURATING = frozenset({"sigmoid", "tanh", "softplus", "gelu", "silu", "logsigmoid", "softmax"})
 _SATURATES = (
     "The feature map uses {}, whose automatic derivatives lose their digits where it saturates. "
@@ -31,6 +34,9 @@ class TorchFeatureMap(FeatureMap):
     Args:
         function: one point `(d,)` to its features `(n,)`, twice differentiable, with no 1/sqrt(n) added to it.
 
+    Raises:
+        TypeError: `function` cannot be called.
+
     Example:
         >>> paraboloid = TorchFeatureMap(lambda p: torch.stack([p[0], p[1], p @ p]))
         >>> paraboloid(torch.ones(2))
@@ -43,6 +49,8 @@ class TorchFeatureMap(FeatureMap):
                 f"`feature_map` must be a feature map or a callable of one point. Got {type(function).__name__}."
             )
         self.function = function
+        self._warned = False
+        _load_forward_differentiation()
 
     def dimensions(self, x: Tensor) -> Dimensions:
         """The map's sizes, from its value at the first point. Raises where `x` cannot be its input."""
@@ -52,8 +60,9 @@ class TorchFeatureMap(FeatureMap):
         points = x.reshape(-1, x.shape[-1])
         with _SaturatingCalls() as calls, torch.no_grad():
             features = self.function(points[0] if len(points) else x.new_zeros(x.shape[-1]))
-        if calls.names:
-            warnings.warn(_SATURATES.format(", ".join(sorted(calls.names))), stacklevel=2)
+        if calls.names and not self._warned:
+            self._warned = True
+            warnings.warn(_SATURATES.format(", ".join(sorted(calls.names))), stacklevel=_depth_of_the_caller())
         if features.ndim != 1 or len(features) == 0:
             raise ValueError(
                 "`feature_map` must take one point (d,) to features (n,). "
@@ -98,14 +107,11 @@ class TorchFeatureMap(FeatureMap):
         some = points if count else points.new_zeros(1, d)  # vmap takes no empty batch
         first = torch.func.jacfwd(self.function)
         hessian = None
-        with warnings.catch_warnings():
-            # torch's own, when it first loads forward differentiation
-            warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
-            jacobian = torch.func.vmap(first)(some)[:count].detach()  # (points, n, d)
-            if second:
-                rows, columns = packed_pairs(d, points.device)
-                full = torch.func.vmap(torch.func.jacfwd(first))(some)[:count].detach()  # (points, n, d, d)
-                hessian = full[:, :, rows, columns].permute(1, 2, 0).unsqueeze(0).contiguous()
+        jacobian = torch.func.vmap(first)(some)[:count].detach()  # (points, n, d)
+        if second:
+            rows, columns = packed_pairs(d, points.device)
+            full = torch.func.vmap(torch.func.jacfwd(first))(some)[:count].detach()  # (points, n, d, d)
+            hessian = full[:, :, rows, columns].permute(1, 2, 0).unsqueeze(0).contiguous()
         return Jet(jacobian.permute(1, 2, 0).unsqueeze(0).contiguous(), hessian, points.new_ones(1, d, 1))
 
 
@@ -114,6 +120,22 @@ def as_feature_map(feature_map: Callable[[Tensor], Tensor]) -> FeatureMap:
     if isinstance(feature_map, FeatureMap):
         return feature_map
     return TorchFeatureMap(feature_map)
+
+
+@cache
+def _load_forward_differentiation() -> None:
+    """Once, because ignoring torch's own warning makes Python forget which others it has shown."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
+        torch.func.jacfwd(torch.sin)(torch.zeros(()))
+
+
+def _depth_of_the_caller() -> int:
+    """Frames from here up to the line outside of the library that asked, so that it is warned once."""
+    frame, depth = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_LIBRARY):
+        frame, depth = frame.f_back, depth + 1
+    return depth
 
 
 class _SaturatingCalls(TorchFunctionMode):
