@@ -27,6 +27,7 @@ from nngeom_cli.figures import draw_figures
 from nngeom_cli.networks import initial_network
 from nngeom_cli.probes import make_probe
 from nngeom_cli.reading import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
+from nngeom_cli.source import run_source
 from nngeom_cli.store import RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators
@@ -203,6 +204,7 @@ def provenance(config: Config, device: torch.device) -> dict[str, Any]:
     return {
         "config": asdict(config),
         "config_hash": config_hash(config),
+        "source": run_source(config.probe.kind),
         "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
         "git": git_commit(),
         "host": socket.gethostname(),

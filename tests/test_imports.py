@@ -14,7 +14,7 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 
 # Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
 LEVELS = [
-    {"errors"},
+    {"errors", "source"},
     {"geometry"},
     {"schemas", "task_schemas"},
     {"keys"},

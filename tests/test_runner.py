@@ -9,6 +9,7 @@ import torch
 
 from nngeom_cli import runner
 from nngeom_cli.config import ConfigError, load_config
+from nngeom_cli.source import run_source
 from nngeom_cli.store import load_run
 
 
@@ -186,6 +187,7 @@ def test_provenance_names_versions_config_and_commit(tmp_path, no_figures):
     info = load_run(tmp_path).info
     assert info["versions"]["torch"] == torch.__version__
     assert len(info["config_hash"]) == 64
+    assert info["source"] == run_source("grid")
     assert info["device"] == "cpu"
     assert set(info["git"] or {"commit": "", "dirty": False}) == {"commit", "dirty"}
     assert info["started"] <= info["finished"]
