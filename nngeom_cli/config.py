@@ -24,6 +24,7 @@ from nngeom_cli.schemas import (
     NumbersConfig,
     OptimizerConfig,
     PathConfig,
+    PlaneConfig,
     ProbeConfig,
     SgdConfig,
 )
@@ -56,6 +57,7 @@ __all__ = [
     "NpzConfig",
     "OptimizerConfig",
     "PathConfig",
+    "PlaneConfig",
     "ProbeConfig",
     "SgdConfig",
     "SinusoidConfig",
@@ -133,6 +135,7 @@ TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "list[float]": (_list_of(_number), "a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
     "Layers": (_list_of(_integer), "all, or a list of layers", "The first two: probe.layers=[1,2]."),
     "list[list[int]]": (_list_of(_list_of(_integer)), "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
+    "Triples": (_list_of(_list_of(_integer)), "a list of triples of integers", "Two planes: [[0,1,2],[3,8,9]]."),
     "bool": (_flag, "true or false", "Both are written small."),
     "str | None": (_or_null(_word), "a name, or null", "null takes the default."),
     "list[str] | None": (_or_null(_list_of(_word)), "a list of names, or null", "Two names: [x,y]."),
@@ -166,12 +169,16 @@ class Config(NumbersConfig):
             "null takes the full batch.",
         )
         if isinstance(self.probe, PathConfig):
-            self._check_path(self.probe)
+            self._check_examples("pairs", self.probe.pairs, self.probe.endpoints)
+            self._check_top_k(self.probe.layers, self.probe.top_k)
+        elif isinstance(self.probe, PlaneConfig):
+            self._check_examples("triples", self.probe.triples, self.probe.corners)
+            self._check_top_k(self.probe.layers, self.probe.top_k)
         else:
             require(
                 task.inputs == 2,
                 "probe.kind",
-                f"path for task={task.name}, whose inputs have {task.inputs} dimensions",
+                f"path or plane for task={task.name}, whose inputs have {task.inputs} dimensions",
                 self.probe.kind,
                 f"Choose probe={'path' if isinstance(task, FileConfig) else task.name}.",
             )
@@ -194,19 +201,18 @@ class Config(NumbersConfig):
                 "Train longer with optimizer.epochs, or name earlier epochs.",
             )
 
-    def _check_path(self, probe: PathConfig) -> None:
-        task = self.task
-        count, noun = (task.classes, "classes") if probe.endpoints == "class" else (task.size, "rows")
+    def _check_examples(self, groups: str, chosen: list[list[int]], by: str) -> None:
+        """Each example of the pairs or triples must be there."""
+        task, key = self.task, f"probe.{groups}"
+        count, noun = (task.classes, "classes") if by == "class" else (task.size, "rows")
+        example = f"{key}={'[[0,1]]' if groups == 'pairs' else '[[0,1,2]]'}"
         require(
-            all(0 <= end < count for pair in probe.pairs for end in pair),
-            "probe.pairs",
-            f"pairs of {noun} of task={task.name}, 0 to {count - 1}",
-            probe.pairs,
-            "For example probe.pairs=[[0,1]]."
-            if task.inputs > 2
-            else f"Choose probe={task.name}, or probe.pairs=[[0,1]].",
+            all(0 <= end < count for group in chosen for end in group),
+            key,
+            f"{groups} of {noun} of task={task.name}, 0 to {count - 1}",
+            chosen,
+            f"For example {example}." if task.inputs > 2 else f"Choose probe={task.name}, or {example}.",
         )
-        self._check_top_k(probe.layers, probe.top_k)
 
     def _check_top_k(self, layers: list[int], top_k: int) -> None:
         """No measured layer could have an effective volume, if the first has not the rank for it."""

@@ -29,10 +29,16 @@ class Loss(Protocol):
     def predict(self, outputs: Tensor) -> Tensor:
         """Predicted class, `(replicates, points)`, int64."""
 
+    def entropy(self, outputs: Tensor) -> Tensor:
+        """Entropy of the predicted distribution over the classes in nats, `(replicates, points)`."""
+
 
 @dataclass(frozen=True)
 class MeanSquaredError:
-    """(o - y)^2 of one linear output o, label y in {0, 1}; class 1 where o > threshold."""
+    """(o - y)^2 of one linear output o, label y in {0, 1}; class 1 where o > threshold.
+
+    Least squares estimate the probability of class 1, so that is what o, clipped to [0, 1], is taken for.
+    """
 
     threshold: float = 0.5
 
@@ -52,6 +58,11 @@ class MeanSquaredError:
 
     def predict(self, outputs: Tensor) -> Tensor:
         return (outputs[:, 0] > self.threshold).long()
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        probability = outputs[:, 0].clamp(0, 1)
+        entropy: Tensor = torch.special.entr(probability) + torch.special.entr(1 - probability)
+        return entropy
 
 
 @dataclass(frozen=True)
@@ -79,3 +90,7 @@ class CrossEntropy:
 
     def predict(self, outputs: Tensor) -> Tensor:
         return outputs.argmax(dim=1)
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        logs = outputs.log_softmax(dim=1)
+        return -(logs.exp() * logs).sum(dim=1)

@@ -1,4 +1,4 @@
-"""What is measured at a checkpoint, as labelled arrays: on a grid of the plane, or along paths between two inputs."""
+"""What is measured at a checkpoint, as labelled arrays: on a grid, along paths, on planes through three inputs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from nngeom_cli.config import ConfigError, GridConfig, PathConfig, ProbeConfig
+from nngeom_cli.config import ConfigError, GridConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.geometry import MLPFeatureMap, layer_spectra, measure_layers
 from nngeom_cli.networks import Network
 from nngeom_cli.tasks import Task
@@ -29,10 +29,21 @@ GRID_QUANTITIES = {
     "condition_number": {"long_name": "condition number of the metric", "units": ""},
 }
 
+EFFECTIVE_VOLUME = {"long_name": "log effective volume element of the leading top_k eigenvalues", "units": "nats"}
+PLANE_QUANTITIES = {
+    "margin": {"long_name": "margin", "units": ""},
+    "predicted_class": {"long_name": "predicted class", "units": ""},
+    "entropy": {"long_name": "entropy of the predicted distribution over the classes", "units": "nats"},
+    "log_effective_volume_element": EFFECTIVE_VOLUME,
+    **GRID_QUANTITIES,
+}
+
 
 def make_probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
     """The probe that a configuration names; replicate r is labelled by its own seed, `seed` + r."""
-    return grid(config, task, seed) if isinstance(config, GridConfig) else path(config, task, seed)
+    if isinstance(config, GridConfig):
+        return grid(config, task, seed)
+    return path(config, task, seed) if isinstance(config, PathConfig) else plane(config, task, seed)
 
 
 def grid(config: GridConfig, task: Task, seed: int) -> Probe:
@@ -79,7 +90,7 @@ def window(config: GridConfig, low: Sequence[float], high: Sequence[float]) -> l
 
 def path(config: PathConfig, task: Task, seed: int) -> Probe:
     """Leading spectrum, speed and predicted class along straight lines between two training inputs."""
-    rows = torch.tensor([[endpoint_row(task, end, config.endpoints) for end in pair] for pair in config.pairs])
+    rows = example_rows(task, config.pairs, config.endpoints, "pairs", "endpoints")
     start, end = task.inputs[rows].unbind(dim=1)  # (pairs, d)
     fractions = torch.arange(config.steps + 1, dtype=torch.float64)[:, None] / config.steps
     points = start[:, None] + fractions * (end - start)[:, None]  # (pairs, steps + 1, d), eq. (C.3)
@@ -93,17 +104,14 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
         x = points.to(network.parameters)
         predicted = task.loss.predict(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
         feature_map = network.feature_map(max(config.layers))
-        found = layer_spectra(feature_map, x, config.layers, min(config.top_k + 1, task.dimension))
-        spectra = np.stack([array(found[layer]) for layer in config.layers])
+        spectra, log_volume = effective_volume(feature_map, x, config.layers, config.top_k)
         speeds = [speed(feature_map, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
-        with np.errstate(divide="ignore"):
-            log_volume = 0.5 * np.log(spectra[..., : config.top_k]).sum(axis=-1)
         order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
         arrays: dict[str, Any] = {
             "log_effective_volume_element": (
                 ("layer", "pair", "replicate", "step"),
                 log_volume.transpose(order),
-                {"long_name": f"log effective volume element, top {config.top_k}", "units": "nats"},
+                EFFECTIVE_VOLUME,
             ),
             "spectrum": (
                 ("layer", "pair", "replicate", "step", "k"),
@@ -123,17 +131,92 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
     return probe
 
 
-def endpoint_row(task: Task, end: int, endpoints: str) -> int:
-    """Row of the training set that an endpoint names: itself, or the first input of a class."""
-    if endpoints == "index":
-        return end
-    rows = (task.labels == end).nonzero()
-    if len(rows) == 0:
+def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
+    """The map restricted to planes through three training inputs, beside its effective volume and what it predicts.
+
+    Coordinates are orthonormal, so that distances are those of input space; their origin is the inputs' centroid.
+    """
+    rows = example_rows(task, config.triples, config.corners, "triples", "corners")
+    frames = [plane_through(task.inputs[triple], triple.tolist()) for triple in rows]
+    places = torch.stack([place for _, _, place in frames])  # (planes, 3, 2)
+    side = config.reach * float(places.norm(dim=-1).max())
+    axis = torch.linspace(-side, side, config.resolution, dtype=torch.float64)
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)  # (y x, 2)
+    constant: dict[str, Any] = {
+        "x": axis.numpy(),
+        "y": axis.numpy(),
+        "corner": (("plane", "end", "feature"), task.inputs[rows].numpy()),
+        "corner_place": (("plane", "end", "axis"), places.numpy()),
+        "corner_class": (("plane", "end"), task.labels[rows].numpy()),
+        "corner_index": (("plane", "end"), rows.numpy()),
+    }
+
+    def probe(network: Network) -> xr.Dataset:
+        feature_map = network.feature_map(max(config.layers))
+        parts = []
+        for origin, directions, _ in frames:
+            u, start, steps = (values.to(network.parameters) for values in (points, origin, directions))
+            restricted = feature_map.restricted_to(start, steps)
+            measured = measure_layers(restricted, u, config.layers, tuple(GRID_QUANTITIES))
+            x = start + u @ steps
+            outputs = network.outputs(x)
+            fields = {name: np.stack([array(measured[n][name]) for n in config.layers]) for name in GRID_QUANTITIES}
+            fields["log_effective_volume_element"] = effective_volume(feature_map, x, config.layers, config.top_k)[1]
+            fields["margin"] = array(task.loss.margin(outputs))
+            fields["predicted_class"] = task.loss.predict(outputs).cpu().numpy()
+            fields["entropy"] = array(task.loss.entropy(outputs))
+            parts.append(fields)
+        arrays: dict[str, Any] = {}
+        for name, attributes in PLANE_QUANTITIES.items():
+            stacked = np.stack([part[name] for part in parts], axis=-3)  # (layer, plane, replicate, y x), or no layer
+            dims = ("layer", "plane", "replicate", "y", "x")[4 - stacked.ndim :]
+            arrays[name] = (dims, stacked.reshape(*stacked.shape[:-1], len(axis), len(axis)), attributes)
+        shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
+        return dataset(arrays, constant, network, task, config, seed, top_k=config.top_k, **shape)
+
+    return probe
+
+
+def plane_through(corners: Tensor, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Centroid (d,), two orthonormal directions (2, d) and the places (3, 2) of three points (3, d) of input space.
+
+    The first direction is that from the first point to the second: Gram-Schmidt, twice. `rows` names them in an error.
+    """
+    origin = corners.mean(dim=0)
+    first, second = corners[1] - corners[0], corners[2] - corners[0]
+    longest = max(first.norm(), second.norm())
+    first = first / first.norm()
+    for _ in range(2):
+        second = second - (second @ first) * first
+    if not second.norm() > 1e-9 * longest:
         raise ConfigError(
-            f"`probe.pairs` must name classes of the training set. Got {end}, which none of its inputs has. "
-            "Choose endpoints with `probe.endpoints=index`."
+            f"`probe.triples` must name three inputs that are not on one line. Got the rows {rows}. "
+            "Choose others with `probe.corners=index`."
         )
-    return int(rows[0])
+    directions = torch.stack([first, second / second.norm()])
+    return origin, directions, (corners - origin) @ directions.T
+
+
+def example_rows(task: Task, chosen: Sequence[Sequence[int]], by: str, groups: str, noun: str) -> Tensor:
+    """Rows of the training set that pairs or triples name: themselves, or the first input of each class."""
+    named = {int(label): int((task.labels == label).nonzero()[0]) for label in task.labels.unique()}
+    for end in (end for group in chosen for end in group):
+        if by == "class" and end not in named:
+            raise ConfigError(
+                f"`probe.{groups}` must name classes of the training set. Got {end}, which none of its inputs has. "
+                f"Choose {noun} with `probe.{noun}=index`."
+            )
+    return torch.tensor([[named[end] if by == "class" else end for end in group] for group in chosen])
+
+
+def effective_volume(
+    feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], top_k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading eigenvalues, one more than `top_k` if there are, and log effective volume: (layer, replicate, ...)."""
+    found = layer_spectra(feature_map, x, layers, min(top_k + 1, x.shape[-1]))
+    spectra = np.stack([array(found[layer]) for layer in layers])
+    with np.errstate(divide="ignore"):
+        return spectra, 0.5 * np.log(spectra[..., :top_k]).sum(axis=-1)
 
 
 def speed(

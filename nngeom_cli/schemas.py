@@ -24,6 +24,7 @@ __all__ = [
     "NumbersConfig",
     "OptimizerConfig",
     "PathConfig",
+    "PlaneConfig",
     "ProbeConfig",
     "SgdConfig",
 ]
@@ -35,6 +36,7 @@ DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
 
 Layers: TypeAlias = list[int]  # in a config also `all`, which is written out when it is loaded
+Triples: TypeAlias = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -199,6 +201,46 @@ class PathConfig(_WatchConfig):
 
 
 @dataclass(frozen=True)
+class PlaneConfig(_WatchConfig):
+    """`resolution` x `resolution` points on the plane through three examples: firsts of their classes, or dataset rows.
+
+    The window is a square about the examples' centroid; its sides are `reach` times as far as the farthest example.
+    """
+
+    triples: Triples
+    corners: str
+    resolution: int
+    reach: float
+    top_k: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            len(self.triples) > 0 and all(len(set(triple)) == len(triple) == 3 for triple in self.triples),
+            "probe.triples",
+            "a list of triples [a,b,c] without repeats",
+            self.triples,
+            "The first three classes: probe.triples=[[0,1,2]].",
+        )
+        require(
+            self.corners in ("class", "index"),
+            "probe.corners",
+            "class or index",
+            self.corners,
+            "class takes the first example of a class, index a row of the dataset.",
+        )
+        require(self.resolution >= 2, "probe.resolution", "at least 2", self.resolution, "The default is 32.")
+        require(
+            1 <= self.reach < math.inf,
+            "probe.reach",
+            "at least 1",
+            self.reach,
+            "The default is 1.2.",
+        )
+        require(self.top_k >= 1, "probe.top_k", "at least 1", self.top_k, "The paper uses 6.")
+
+
+@dataclass(frozen=True)
 class NumbersConfig:
     """What is in no section. Replicate r is the network that `seed` + r gives alone."""
 
@@ -222,10 +264,10 @@ class NumbersConfig:
 
 
 OptimizerConfig: TypeAlias = SgdConfig | AdamConfig | AdamWConfig
-ProbeConfig: TypeAlias = GridConfig | PathConfig
+ProbeConfig: TypeAlias = GridConfig | PathConfig | PlaneConfig
 
 OPTIMIZERS: dict[str, type[OptimizerConfig]] = {"sgd": SgdConfig, "adam": AdamConfig, "adamw": AdamWConfig}
-PROBES: dict[str, type[ProbeConfig]] = {"grid": GridConfig, "path": PathConfig}
+PROBES: dict[str, type[ProbeConfig]] = {"grid": GridConfig, "path": PathConfig, "plane": PlaneConfig}
 
 
 def _is_range(edges: Any) -> bool:

@@ -40,7 +40,7 @@ DEFINED, NO_BOUNDARY, NO_CHANGE, FLAT, NO_POINT, IS_CONSTANT, ONE_SIDE = range(l
 
 GRID = ("epoch", "layer", "replicate")
 PATH = ("epoch", "layer", "pair", "replicate")
-REPLICATION = ("replicate", "pair")
+REPLICATION = ("replicate", "pair", "plane")
 
 
 def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
@@ -73,18 +73,15 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
         >>> numbers.volume_rank_correlation.item(), round(numbers.volume_band_contrast.item(), 6)
         (1.0, 0.533333)
     """
-    _require_kind(geometry, "grid")
+    require_kind(geometry, "grid")
     if not band > 0:
         raise ValueError(f"`band` must be positive. Got {band}. The default is {BAND}.")
     (log_volume, R, error), own = _inside_box(geometry, ["log_volume_element", "ricci_scalar", "ricci_scalar_error"])
-    finite, missing, zero = np.isfinite(log_volume), ~np.isfinite(R), R == 0
-    with np.errstate(divide="ignore", invalid="ignore"):
-        log_curvature, relative_error = np.log(np.abs(R)), error / np.abs(R)
-    doubtful = ~zero & unreliable(R, error)
-    flat = (missing | zero).all(axis=-1) & zero.any(axis=-1)
+    finite = np.isfinite(log_volume)
+    log_curvature, curved, relative_error, flat, curvature_counts = curvature(R, error)
     fields: list[tuple[str, str, Array, Array, Any, Any]] = [
         ("volume", "log volume element", log_volume, finite, 0.0, False),
-        ("curvature", "log |R|", log_curvature, ~(missing | zero | doubtful), relative_error, flat),
+        ("curvature", "log |R|", log_curvature, curved, relative_error, flat),
     ]
     variables: dict[str, Any] = {}
     for name, words, field, usable, field_error, is_flat in fields:
@@ -92,21 +89,30 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
         for distance in (own[-1:], own):
             no_boundary = np.isinf(distance).any(axis=-1)
             reasons = [(no_boundary, NO_BOUNDARY), (is_flat, FLAT), (~usable.any(axis=-1), NO_POINT)]
-            correlations.append(_rank_correlation(distance, field, usable, field_error, reasons))
+            correlations.append(rank_correlation(distance, field, usable, field_error, reasons))
             near, far = usable & (distance <= band), usable & (distance > band)
             one_side = ~near.any(axis=-1) | ~far.any(axis=-1)
-            contrasts.append((_mean(field, near) - _mean(field, far), _first([*reasons, (one_side, ONE_SIDE)])))
+            contrasts.append((_mean(field, near) - _mean(field, far), first([*reasons, (one_side, ONE_SIDE)])))
         label = f"rank correlation of {words} with minus the distance to the boundary"
-        variables |= _statistic(f"{name}_rank_correlation", correlations, GRID, label, "")
+        variables |= statistic(f"{name}_rank_correlation", correlations, GRID, label, "")
         label = f"mean {words} within {band:g} of the boundary minus outside"
-        variables |= _statistic(f"{name}_band_contrast", contrasts, GRID, label, "nats")
-    counts = {
-        "volume_missing": (~finite, "points left out of log volume: it is not finite"),
+        variables |= statistic(f"{name}_band_contrast", contrasts, GRID, label, "nats")
+    counts = {"volume_missing": (~finite, "points left out of log volume: it is not finite")} | curvature_counts
+    return labelled(variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": own.shape[-1]}))
+
+
+def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Counts]:
+    """log |R| at the points of the last axis, where it is usable, R's relative error, where all R = 0; what is not."""
+    missing, zero, doubtful = ~np.isfinite(R), R == 0, (R != 0) & unreliable(R, error)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_curvature, relative_error = np.log(np.abs(R)), error / np.abs(R)
+    counts: Counts = {
         "curvature_missing": (missing, "points left out of log |R|: R is not finite"),
         "curvature_zero": (zero, "points left out of log |R|: R = 0"),
         "curvature_unreliable": (doubtful, f"points left out of log |R|: error > {RELIABLE:g} |R|"),
     }
-    return _labelled(variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": own.shape[-1]}))
+    flat = (missing | zero).all(axis=-1) & zero.any(axis=-1)
+    return log_curvature, ~(missing | zero | doubtful), relative_error, flat, counts
 
 
 def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
@@ -138,7 +144,7 @@ def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
         >>> numbers.peak_distance.item(), numbers.change_excess.item()
         (2.0, 0.0)
     """
-    _require_kind(geometry, "path")
+    require_kind(geometry, "path")
     log_volume = geometry.log_effective_volume_element.transpose(*PATH, "step").values
     predicted = geometry.predicted_class.transpose("epoch", "pair", "replicate", "step").values[:, None]
     changes = np.zeros(predicted.shape, dtype=bool)  # (epoch, 1, pair, replicate, step)
@@ -151,21 +157,21 @@ def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
         at_change = usable & which
         reasons: list[Reason] = [(~which.any(axis=-1), NO_CHANGE), (~usable.any(axis=-1), NO_POINT)]
         constant = (peaks == usable).all(axis=-1)
-        distances.append((_mean(_steps_to_nearest(which), peaks), _first([*reasons, (constant, IS_CONSTANT)])))
+        distances.append((_mean(_steps_to_nearest(which), peaks), first([*reasons, (constant, IS_CONSTANT)])))
         excess = _mean(log_volume, at_change) - _mean(log_volume, usable)
-        excesses.append((excess, _first([*reasons, (~at_change.any(axis=-1), NO_POINT)])))
+        excesses.append((excess, first([*reasons, (~at_change.any(axis=-1), NO_POINT)])))
     near = [_steps_to_nearest(which) <= NEAR * (changes.shape[-1] - 1) for which in (changes[-1:], changes)]
     label = "distance from the maximum of the effective volume to the nearest change of prediction"
-    variables = _statistic("peak_distance", distances, PATH, label, "steps")
+    variables = statistic("peak_distance", distances, PATH, label, "steps")
     label = "log effective volume element at the changes of prediction minus the path's mean"
-    variables |= _statistic("change_excess", excesses, PATH, label, "nats")
+    variables |= statistic("change_excess", excesses, PATH, label, "nats")
     if "speed" in geometry:
         variables |= _length_statistics(geometry.speed.transpose(*PATH, "step").values, near)
     counts = {
         "steps_missing": (~usable, "steps left out: the effective volume is not finite"),
         "peak_steps": (peaks, "steps that share the maximum of the effective volume"),
     }
-    return _labelled(variables, counts, PATH, geometry)
+    return labelled(variables, counts, PATH, geometry)
 
 
 def _length_statistics(speed: Array, near: list[Array]) -> dict[str, Any]:
@@ -176,29 +182,29 @@ def _length_statistics(speed: Array, near: list[Array]) -> dict[str, Any]:
     lengths, shares, excesses = [], [], []
     for which in near:
         no_length: Reason = (~(np.isfinite(length) & (length > 0)), NO_POINT)
-        flags = _first([(~which.any(axis=-1), NO_CHANGE), no_length])
+        flags = first([(~which.any(axis=-1), NO_CHANGE), no_length])
         with np.errstate(invalid="ignore"):
             share = np.where(which, part * speed, 0.0).sum(axis=-1) / length
-        lengths.append((length, _first([(~np.isfinite(length), NO_POINT)])))
+        lengths.append((length, first([(~np.isfinite(length), NO_POINT)])))
         shares.append((share, flags))
         excesses.append((share - np.where(which, part, 0.0).sum(axis=-1), flags))
-    variables = _statistic("length", lengths, PATH, "Riemannian length of the path", "feature length")
+    variables = statistic("length", lengths, PATH, "Riemannian length of the path", "feature length")
     label = f"share of the length within {NEAR:g} of the path of a change of prediction"
-    variables |= _statistic("length_near_change", shares, PATH, label, "")
+    variables |= statistic("length_near_change", shares, PATH, label, "")
     label = f"{label}, minus the share at constant speed"
-    return variables | _statistic("length_excess", excesses, PATH, label, "")
+    return variables | statistic("length_excess", excesses, PATH, label, "")
 
 
 def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "mean") -> xr.Dataset:
-    """Mean or median over replicates (and pairs), with a bootstrap interval of level 95 %.
+    """Mean or median over replicates (and pairs or planes), with a bootstrap interval of level 95 %.
 
-    Replicates are resampled, each with all its pairs; NaN is left out. Plain percentiles of n resampled values are too
-    narrow (they cover 89 % at n = 8): they are taken at Phi(-sqrt(n/(n - 1)) q), q the quantile of Student's t (the
-    expanded percentile interval: Hesterberg, The American Statistician 69, 2015). No resample leaves the range of the
-    values, so that fewer than 6 replicates cannot give 95 % (3 give 75 %).
+    Replicates are resampled, each with all its pairs or planes; NaN is left out. Plain percentiles of n resampled
+    values are too narrow (they cover 89 % at n = 8): they are taken at Phi(-sqrt(n/(n - 1)) q), q the quantile of
+    Student's t (the expanded percentile interval: Hesterberg, The American Statistician 69, 2015). No resample leaves
+    the range of the values, so that fewer than 6 replicates cannot give 95 % (3 give 75 %).
 
     Args:
-        values: dims replicate, perhaps pair, and any others, which stay.
+        values: dims replicate, perhaps pair or plane, and any others, which stay.
         rng: drawn from once: all cells share their resamples.
         centre: what is estimated.
 
@@ -234,7 +240,7 @@ def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre =
     """Each statistic over replicates (`over_replicates`): before training, after it, and their paired difference.
 
     Args:
-        statistics: what `grid_statistics` or `path_statistics` returns.
+        statistics: what `grid_statistics`, `path_statistics` or `plane_statistics` returns.
         rng: for the bootstrap.
         centre: what is estimated; of the differences too.
 
@@ -261,7 +267,7 @@ def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre =
     return table.assign(units=[statistics[name].attrs["units"] for name in table.statistic])
 
 
-def _rank_correlation(distance: Array, field: Array, usable: Array, error: Any, reasons: list[Reason]) -> Result:
+def rank_correlation(distance: Array, field: Array, usable: Array, error: Any, reasons: list[Reason]) -> Result:
     """Spearman's correlation of a field with minus the distance, and why there is none."""
     middle = (usable.sum(axis=-1, keepdims=True) + 1) / 2
     pair = (field, np.broadcast_to(-distance, field.shape))
@@ -272,10 +278,10 @@ def _rank_correlation(distance: Array, field: Array, usable: Array, error: Any, 
     lowest = np.min(field + margin, axis=-1, where=usable, initial=np.inf)
     constant = np.max(field - margin, axis=-1, where=usable, initial=-np.inf) <= lowest
     with np.errstate(invalid="ignore"):
-        return covariance / np.sqrt(variances), _first([*reasons, (constant | (variances == 0), IS_CONSTANT)])
+        return covariance / np.sqrt(variances), first([*reasons, (constant | (variances == 0), IS_CONSTANT)])
 
 
-def _first(reasons: list[Reason]) -> Array:
+def first(reasons: list[Reason]) -> Array:
     """The flag of the first mask that holds."""
     masks, flags = zip(*reasons, strict=True)
     return np.asarray(np.select(np.broadcast_arrays(*masks), flags, DEFINED), dtype=np.int8)
@@ -310,7 +316,7 @@ def _inside_box(geometry: xr.Dataset, names: list[str]) -> tuple[list[Array], Ar
     return [boxed[name].transpose(*GRID, "place").values for name in names], np.array(distances)[:, None]
 
 
-def _statistic(name: str, results: list[Result], dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
+def statistic(name: str, results: list[Result], dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
     """A statistic for each boundary, NaN where it is flagged, and its flags."""
     values, flags = (np.stack(arrays) for arrays in zip(*results, strict=True))
     convention = "boundary=final: of the last checkpoint, at every epoch; boundary=own: of the checkpoint itself"
@@ -322,7 +328,7 @@ def _statistic(name: str, results: list[Result], dims: tuple[str, ...], label: s
     }
 
 
-def _labelled(variables: dict[str, Any], counts: Counts, dims: tuple[str, ...], geometry: xr.Dataset) -> xr.Dataset:
+def labelled(variables: dict[str, Any], counts: Counts, dims: tuple[str, ...], geometry: xr.Dataset) -> xr.Dataset:
     """Statistics and counts, with the coordinates and attributes of their geometry."""
     for name, (mask, label) in counts.items():
         variables[name] = (dims, mask.sum(axis=-1), {"long_name": label, "units": ""})
@@ -330,7 +336,7 @@ def _labelled(variables: dict[str, Any], counts: Counts, dims: tuple[str, ...], 
     return xr.Dataset(variables, {"boundary": ["final", "own"], **coordinates}, geometry.attrs)
 
 
-def _require_kind(geometry: xr.Dataset, kind: str) -> None:
+def require_kind(geometry: xr.Dataset, kind: str) -> None:
     got = geometry.attrs.get("kind")
     if got != kind:
         raise ValueError(f"`kind` of the geometry must be {kind}. Got {got}. Use the statistics of its own kind.")

@@ -45,6 +45,16 @@ PATH = {
     "top_k": 6,
     "checkpoints": [0, 10],
 }
+PLANE = {
+    "kind": "plane",
+    "layers": [1],
+    "triples": [[0, 6, 8]],
+    "corners": "class",
+    "resolution": 40,
+    "reach": 1.2,
+    "top_k": 6,
+    "checkpoints": [0, 10],
+}
 NUMBERS = {"seed": 0, "replicates": 8, "device": "auto", "dtype": "float64"}
 XOR = {
     "task": {"name": "xor"},
@@ -168,7 +178,8 @@ WRONG_XOR = [
     ({"architecture__activation": "sigmoit"}, "`architecture.activation` must be one of identity, relu, "),
     ({"architecture__activation": "monomial0"}, "`architecture.activation` must be one of identity, relu, "),
     ({"architecture__activation": "monomial151"}, "`architecture.activation` must be one of identity, relu, "),
-    ({"probe__kind": "plane"}, "`probe.kind` must be grid or path. Got plane."),
+    ({"probe__kind": "cube"}, "`probe.kind` must be grid, path or plane. Got cube."),
+    ({"probe": PLANE, "probe__top_k": 2}, "`probe.triples` must be triples of classes of task=xor, 0 to 1. Got [[0,6"),
     ({"probe__top_k": 2}, "`probe.top_k` must be left out with probe.kind=grid."),
     ({"probe__resolution": 1}, "`probe.resolution` must be at least 2. Got 1."),
     ({"probe__window": [1.5, -1.5]}, "`probe.window` must be two finite numbers, the lower one first."),
@@ -201,7 +212,7 @@ WRONG_DIGITS = [
     ({"optimizer__betas": [0.9]}, "`optimizer.betas` must be two numbers in [0, 1). Got [0.9]."),
     ({"optimizer__eps": 0}, "`optimizer.eps` must be a positive number. Got 0.0."),
     ({"optimizer__batch_size": 1798}, "`optimizer.batch_size` must be at most 1797"),
-    ({"probe": GRID}, "`probe.kind` must be path for task=digits, whose inputs have 64 dimensions. Got grid."),
+    ({"probe": GRID}, "`probe.kind` must be path or plane for task=digits, whose inputs have 64 dimensions. Got grid."),
     ({"probe__pairs": [[3, 10]]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. Got [[3,10]]."),
     ({"probe__pairs": [[-1, 3]]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. Got [[-1,3]]."),
     ({"probe__pairs": [[3, 3]]}, "`probe.pairs` must be a list of pairs [a,b] with a different from b."),
@@ -212,6 +223,17 @@ WRONG_DIGITS = [
         "`probe.pairs` must be pairs of rows of task=digits, 0 to 1796. Got [[0,1797]].",
     ),
     ({"probe__endpoints": "row"}, "`probe.endpoints` must be class or index. Got row."),
+    ({"probe": PLANE, "probe__triples": [[0, 1, 0]]}, "`probe.triples` must be a list of triples [a,b,c] without rep"),
+    (
+        {"probe": PLANE, "probe__triples": [[0, 1]]},
+        "`probe.triples` must be a list of triples [a,b,c] without repeats.",
+    ),
+    ({"probe": PLANE, "probe__triples": [0, 1, 2]}, "`probe.triples` must be a list of triples of integers. Got [0,1,"),
+    ({"probe": PLANE, "probe__triples": [[0, 1, 10]]}, "`probe.triples` must be triples of classes of task=digits, 0"),
+    ({"probe": PLANE, "probe__corners": "row"}, "`probe.corners` must be class or index. Got row."),
+    ({"probe": PLANE, "probe__reach": 0.9}, "`probe.reach` must be at least 1. Got 0.9."),
+    ({"probe": PLANE, "probe__resolution": 1}, "`probe.resolution` must be at least 2. Got 1."),
+    ({"probe": PLANE, "probe__top_k": 31}, "`probe.top_k` must be at most 30, the rank of the metric"),
     ({"probe__steps": 0}, "`probe.steps` must be at least 1. Got 0."),
     ({"probe__top_k": 0}, "`probe.top_k` must be at least 1. Got 0."),
     (
@@ -246,6 +268,8 @@ def test_a_wrong_digits_config_is_refused(changes, sentence):
         (DIGITS, {"architecture__hidden": [30, 4], "probe__layers": "all"}),
         (DIGITS, {"probe__endpoints": "index", "probe__pairs": [[0, 1796]]}),
         (DIGITS, {"probe__top_k": 30}),
+        (DIGITS, {"probe": PLANE, "probe__corners": "index", "probe__triples": [[0, 1796, 5]]}),
+        (XOR, {"probe": PLANE, "probe__corners": "index", "probe__triples": [[0, 1, 2]], "probe__top_k": 2}),
         (DIGITS, {"architecture__hidden": [30, 2]}),
         (DIGITS, {"optimizer__batch_size": 1797}),
         (DIGITS, {"optimizer__name": "adamw"}),

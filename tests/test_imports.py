@@ -24,7 +24,7 @@ LEVELS = [
     {"training", "probes"},
     {"cores"},
     {"store"},
-    {"reading", "boundary", "statistics", "figures", "summary"},
+    {"reading", "boundary", "statistics", "plane_statistics", "figures", "summary"},
     {"runner"},
     {"job", "cli"},
 ]

@@ -7,17 +7,35 @@ import pytest
 import torch
 import xarray as xr
 
-from nngeom_cli.config import ConfigError, DigitsConfig, GridConfig, PathConfig, SinusoidConfig, XorConfig
+from nngeom_cli.config import (
+    ConfigError,
+    DigitsConfig,
+    GridConfig,
+    PathConfig,
+    PlaneConfig,
+    SinusoidConfig,
+    XorConfig,
+)
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
 from nngeom_cli.networks import initial_network
 from nngeom_cli.probes import make_probe
 from nngeom_cli.statistics import path_statistics
-from nngeom_cli.tasks import make_task
+from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import initial_generators
 
 GRID = GridConfig(kind="grid", layers=[1, 2], checkpoints=[0], resolution=5, window=[-1.5, 1.5])
 PATH = PathConfig(
     kind="path", layers=[1], checkpoints=[0], pairs=[[0, 1], [3, 8]], endpoints="class", steps=64, top_k=6
+)
+PLANE = PlaneConfig(
+    kind="plane",
+    layers=[1],
+    checkpoints=[0],
+    triples=[[0, 6, 8], [1, 4, 7]],
+    corners="class",
+    resolution=5,
+    reach=1.2,
+    top_k=6,
 )
 
 
@@ -164,3 +182,74 @@ def test_the_layer_past_the_hidden_ones_is_the_linear_output():
     x = task.inputs[:3]
     outputs = network.outputs(x).mT / 10**0.5
     torch.testing.assert_close(network.feature_map(3)(x), outputs)
+
+
+@pytest.fixture(scope="module")
+def plane():
+    task = make_task(DigitsConfig("digits"))
+    network = network_for(task, [30])
+    return task, network, make_probe(PLANE, task, seed=7)(network)
+
+
+def frame_of(measured, number):
+    """Origin and directions of a plane, solved for from the places of its corners."""
+    corners, places = measured.corner.values[number], measured.corner_place.values[number]
+    solved = np.linalg.lstsq(np.column_stack([places, np.ones(3)]), corners, rcond=None)[0]
+    return torch.tensor(solved[2]), torch.tensor(solved[:2])
+
+
+def test_coordinates_of_a_plane_are_orthonormal_so_that_distances_are_true(plane):
+    task, _, measured = plane
+    for number, triple in enumerate(PLANE.triples):
+        _, directions = frame_of(measured, number)
+        np.testing.assert_allclose(directions @ directions.T, np.eye(2), atol=1e-12)
+        images = [task.inputs[(task.labels == label).nonzero()[0, 0]].numpy() for label in triple]
+        places = measured.corner_place.values[number]
+        for one, other in ((0, 1), (1, 2), (2, 0)):
+            distance = np.linalg.norm(images[one] - images[other])
+            assert np.linalg.norm(places[one] - places[other]) == pytest.approx(distance, rel=1e-12)
+        np.testing.assert_allclose(places.sum(axis=0), 0, atol=1e-10)  # about the centroid
+        assert np.abs(places).max() < measured.x.max()
+
+
+def test_values_on_a_plane_are_those_of_the_image_there(plane):
+    _, network, measured = plane
+    assert measured.ricci_scalar.dims == ("layer", "plane", "replicate", "y", "x")
+    feature_map = network.feature_map(1)
+    here = measured.sel(replicate=8, layer=1).isel(plane=1, y=1, x=3)
+    origin, directions = frame_of(measured, 1)
+    place = torch.tensor([here.x.item(), here.y.item()], dtype=torch.float64)
+    image = origin + place @ directions
+    restricted = feature_map.restricted_to(origin, directions)
+    expected = log_effective_volume_element(feature_map, image, 6)[1].item()
+    assert here.log_effective_volume_element.item() == pytest.approx(expected, rel=1e-9)
+    metric = directions @ pullback_metric(feature_map, image)[1] @ directions.T
+    assert here.log_volume_element.item() == pytest.approx(0.5 * metric.logdet().item(), rel=1e-9)
+    assert here.ricci_scalar.item() == pytest.approx(ricci_scalar(restricted, place)[1].item(), rel=1e-6)
+    logits = network.outputs(image[None])[1, :, 0]
+    assert here.predicted_class.item() == logits.argmax().item()
+    assert here.entropy.item() == pytest.approx(torch.distributions.Categorical(logits=logits).entropy().item())
+    best, second = logits.sort(descending=True).values[:2]
+    assert here.margin.item() == pytest.approx((best - second).item(), rel=1e-9)
+
+
+def test_every_layer_of_a_plane_has_a_curvature_where_two_units_are_left():
+    task = make_task(DigitsConfig("digits"))
+    everything = replace(PLANE, layers=[1, 2, 3], top_k=4)
+    measured = make_probe(everything, task, 7)(network_for(task, [9, 3]))
+    assert np.isfinite(measured.ricci_scalar).all()
+    assert np.isfinite(measured.log_effective_volume_element.sel(layer=1)).all()
+    assert (measured.log_effective_volume_element.sel(layer=[2, 3]) == -np.inf).all()
+
+
+def test_inputs_on_one_line_span_no_plane():
+    inputs = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 1.0], [3.0, 3.0, 1.0]], dtype=torch.float64)
+    task = Task("made", inputs, torch.tensor([0, 1, 2]), outputs=3)
+    with pytest.raises(ConfigError, match=r"`probe.triples` must name three inputs that are not on one line\. Got the"):
+        make_probe(replace(PLANE, triples=[[0, 1, 2]]), task, 0)
+
+
+def test_a_class_without_an_input_spans_no_plane():
+    task = make_task(SinusoidConfig("sinusoid", points=1, data_seed=0))
+    with pytest.raises(ConfigError, match=r"`probe.triples` must name classes .* with `probe.corners=index`"):
+        make_probe(replace(PLANE, triples=[[0, 1, 2]]), task, 0)

@@ -217,6 +217,19 @@ def test_cross_entropy_is_torchs():
     torch.testing.assert_close(CrossEntropy().value(outputs, targets), expected, rtol=1e-14, atol=0)
 
 
+def test_entropy_is_that_of_the_predicted_distribution():
+    outputs = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0), dtype=torch.float64) * 3
+    expected = torch.distributions.Categorical(logits=outputs.mT).entropy()
+    torch.testing.assert_close(CrossEntropy().entropy(outputs), expected)
+    certain = torch.tensor([[[0.0], [1e4]]], dtype=torch.float64)
+    assert CrossEntropy().entropy(certain).tolist() == [[0]]
+    probability = torch.tensor([[[0.2, 0.5, 0.9]]], dtype=torch.float64)
+    torch.testing.assert_close(
+        MeanSquaredError(0.5).entropy(probability), torch.distributions.Bernoulli(probability[:, 0]).entropy()
+    )
+    assert MeanSquaredError(0.5).entropy(torch.tensor([[[-0.5, 0.0, 1.0, 7.0]]])).tolist() == [[0, 0, 0, 0]]
+
+
 def test_margin_vanishes_where_the_decision_changes():
     outputs = torch.tensor([[[0.2, 0.5, 0.9]]], dtype=torch.float64)
     assert MeanSquaredError(0.5).margin(outputs).sign().tolist() == [[-1, 0, 1]]
