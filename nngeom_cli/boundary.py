@@ -1,4 +1,4 @@
-"""Decision boundary of a network: the zero level of its saved margin as polylines, and the distance of points to it."""
+"""Decision boundary of a network, from its saved margin, as polylines, and the distance of points to it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import contourpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["decision_boundary", "distance_to_boundary"]
+__all__ = ["decision_boundary", "distance_to_boundary", "prediction_boundary"]
 
 PAIRS_AT_ONCE = 20_000  # (point, segment) pairs whose arrays fit the cache together
 
@@ -45,6 +45,37 @@ def decision_boundary(margin: ArrayLike, x: ArrayLike, y: ArrayLike) -> list[NDA
         return []
     generator = contourpy.contour_generator(columns, rows, np.ma.masked_invalid(values), corner_mask=False)
     return [np.asarray(line, dtype=np.float64) for line in generator.lines(0.0) if len(line) > 1]
+
+
+def prediction_boundary(
+    margin: ArrayLike, predicted: ArrayLike, x: ArrayLike, y: ArrayLike
+) -> list[NDArray[np.float64]]:
+    """Polylines between the regions of several predicted classes.
+
+    Along an edge of the grid from class a to class b the margin is that of a over b at one end and that of b over a at
+    the other, unless a third class is second there. So the zero of the margin, with the sign of one class against all
+    others, is the boundary of its region, as sharp as `decision_boundary` where no three regions meet.
+
+    Args:
+        margin: `(y, x)`, greatest output minus the runner-up's, or its negative.
+        predicted: class at each place, `(y, x)`.
+        x: coordinates of the columns, increasing.
+        y: coordinates of the rows, increasing.
+
+    Returns:
+        Polylines, each `(vertices, 2)`; empty where one class is predicted all over the grid.
+
+    Raises:
+        ValueError: `margin` is not on the grid that `x` and `y` span.
+
+    Example:
+        >>> prediction_boundary([[1.0, 3.0], [1.0, 3.0]], [[4, 7], [4, 7]], x=[0.0, 1.0], y=[0.0, 1.0])
+        [array([[0.25, 1.  ],
+               [0.25, 0.  ]])]
+    """
+    size, classes = np.abs(np.asarray(margin, dtype=np.float64)), np.asarray(predicted)
+    signed = (np.where(classes == label, size, -size) for label in np.unique(classes)[1:])
+    return [line for values in signed for line in decision_boundary(values, x, y)]
 
 
 def distance_to_boundary(points: ArrayLike, boundary: Sequence[ArrayLike]) -> NDArray[np.float64]:

@@ -39,13 +39,14 @@ def layer_words(widths: Sequence[int], layer: int) -> str:
     return f"layer {layer} (output)" if layer == len(widths) - 1 else f"layer {layer}"
 
 
-def volume_rank(attributes: Mapping[str, Any]) -> int:
-    """Number of dimensions whose volume a probe measured: a layer of a lower rank has none.
+def volume_rank(attributes: Mapping[str, Any], variable: str) -> int:
+    """Number of dimensions whose volume a variable measures, or needs: a layer of a lower rank has none.
 
     Args:
         attributes: of the geometry.
+        variable: its name there; grids and planes have two dimensions, an effective volume has `top_k`.
     """
-    return int(attributes["top_k"]) if attributes["kind"] == "path" else 2
+    return int(attributes["top_k"]) if variable == "log_effective_volume_element" else 2
 
 
 def bottleneck_words(widths: Sequence[int], layer: int, rank: int) -> str:

@@ -161,11 +161,12 @@ def finite_or_none(value: float) -> float | None:
 def remarks(measured: xr.Dataset) -> list[str]:
     """What a reader of the final geometry must know: bottlenecks, flat layers, points without a metric or a digit."""
     notes, widths = [], measured.attrs["widths"]
+    needed = {volume_rank(measured.attrs, str(name)) for name in measured if "volume_element" in str(name)}
     for layer in measured.layer.values.tolist():
         name = layer_words(widths, layer)
-        if bottleneck := bottleneck_words(widths, layer, volume_rank(measured.attrs)):
-            notes.append(f"{name} is {bottleneck}")
-        elif "ricci_scalar" in measured:
+        bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(widths, layer, rank))]
+        notes += [f"{name} is {words}" for words in bottlenecks[:1]]
+        if "ricci_scalar" in measured and not bottleneck_words(widths, layer, 2):
             R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
             if bool((R == 0).all()):
                 notes.append(f"{name} is {flat_words(widths, layer)}")

@@ -229,13 +229,13 @@ class PlaneConfig(_WatchConfig):
             self.corners,
             "class takes the first example of a class, index a row of the dataset.",
         )
-        require(self.resolution >= 2, "probe.resolution", "at least 2", self.resolution, "The default is 32.")
+        require(self.resolution >= 2, "probe.resolution", "at least 2", self.resolution, "The default is 36.")
         require(
             1 <= self.reach < math.inf,
             "probe.reach",
             "at least 1",
             self.reach,
-            "The default is 1.2.",
+            "The default is 1.1.",
         )
         require(self.top_k >= 1, "probe.top_k", "at least 1", self.top_k, "The paper uses 6.")
 

@@ -99,5 +99,32 @@ def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64):
     )
 
 
+def image_planes(epochs=(0, 30), layers=(1,), replicates=2, image=True, hidden=30):
+    """Two planes with three predicted regions: thirds of the plane about the centroid, turned by 0.1 for each seed."""
+    grid = plane(epochs, layers, replicates, hidden)
+    angle = np.arctan2(*np.meshgrid(AXIS, AXIS)[::-1]) + 0.1 * np.arange(replicates)[:, None, None]
+    outputs = np.cos(angle[:, None] - 2 * np.pi / 3 * np.arange(3)[:, None, None])  # (replicate, class, y, x)
+    best, second = np.moveaxis(np.sort(outputs, axis=1)[:, ::-1], 1, 0)[:2]
+    fields = {"margin": best - second, "predicted_class": outputs.argmax(axis=1), "entropy": second - best}
+    shape = (len(epochs), 2, replicates, len(AXIS), len(AXIS))
+    arrays = {
+        name: (("epoch", "plane", "replicate", "y", "x"), np.broadcast_to(values, shape).copy())
+        for name, values in fields.items()
+    }
+    names = ("log_volume_element", "ricci_scalar", "ricci_scalar_error")
+    arrays |= {name: grid[name].expand_dims(plane=2, axis=2).copy() for name in names}
+    arrays["log_effective_volume_element"] = 3 * arrays["log_volume_element"]
+    corners = 0.8 * np.stack([np.cos(2 * np.pi / 3 * np.arange(3)), np.sin(2 * np.pi / 3 * np.arange(3))], axis=1)
+    ends = np.random.default_rng(0).integers(0, 17, (2, 3, 64 if image else 5)).astype(float)
+    arrays |= {
+        "corner": (("plane", "end", "feature"), ends),
+        "corner_place": (("plane", "end", "axis"), np.stack([corners, -corners])),
+        "corner_class": (("plane", "end"), np.array([[0, 1, 2], [2, 1, 0]])),
+        "corner_index": (("plane", "end"), np.arange(6).reshape(2, 3)),
+    }
+    attrs = grid.attrs | {"kind": "plane", "top_k": 6, "widths": [64 if image else 5, hidden, hidden, 3]}
+    return xr.Dataset(arrays, grid.coords, attrs | ({"image_shape": [8, 8]} if image else {}))
+
+
 def texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text)).replace("\n", " ")

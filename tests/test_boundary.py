@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from nngeom_cli import boundary as module
-from nngeom_cli.boundary import decision_boundary, distance_to_boundary
+from nngeom_cli.boundary import decision_boundary, distance_to_boundary, prediction_boundary
 
 AXIS = np.linspace(-1.5, 1.5, 61)
 X, Y = np.meshgrid(AXIS, AXIS)
@@ -104,3 +104,29 @@ def test_chunks_never_change_a_distance(monkeypatch):
     whole = distance_to_boundary(points, lines)
     monkeypatch.setattr(module, "PAIRS_AT_ONCE", 1)
     assert np.array_equal(distance_to_boundary(points[:3], lines), whole[:3])
+
+
+def test_regions_of_linear_outputs_meet_on_straight_lines():
+    axis = np.linspace(-1, 1, 22)
+    x, y = np.meshgrid(axis, axis)
+    outputs = np.stack([x, -0.5 * x + y, -0.5 * x - y])  # equal, and greatest, on rays at 60, 180 and 300 degrees
+    best, second = np.sort(outputs, axis=0)[::-1][:2]
+    lines = prediction_boundary(best - second, outputs.argmax(axis=0), axis, axis)
+    vertices = np.concatenate(lines)
+    vertices = vertices[np.hypot(*vertices.T) > 0.2]  # away from the cell where three regions meet
+    values = np.sort([vertices[:, 0], vertices @ [-0.5, 1], vertices @ [-0.5, -1]], axis=0)
+    assert values[2] - values[1] == pytest.approx(0, abs=1e-12)
+    for end in ([2 / 3, 1.0], [2 / 3, -1.0], [-1.0, 0.0]):
+        assert distance_to_boundary(end, lines) < 1e-12
+
+
+def test_two_classes_have_the_boundary_of_their_margin():
+    axis = np.linspace(-1, 1, 12)
+    margin = axis[:, None] - 0.3 * np.sin(3 * axis)
+    for signed in (margin, abs(margin)):
+        lines = prediction_boundary(signed, margin > 0, axis, axis)
+        assert np.array_equal(np.concatenate(lines), np.concatenate(decision_boundary(margin, axis, axis)))
+
+
+def test_one_predicted_class_has_no_boundary():
+    assert prediction_boundary(np.ones((3, 3)), np.full((3, 3), 4), [0, 1, 2], [0, 1, 2]) == []

@@ -103,11 +103,11 @@ def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path)
 @pytest.mark.parametrize(
     ("replicates", "names"),
     [
-        (1, ["plane-layer-1", "plane-layer-2"]),
-        (2, ["plane-layer-1", "plane-layer-1-replicates", "plane-layer-2", "plane-layer-2-replicates"]),
+        (1, ["plane-layers"]),
+        (2, ["plane-layers", "plane-layer-1-replicates", "plane-layer-2-replicates"]),
     ],
 )
-def test_every_layer_has_a_figure_and_several_replicates_a_second(tmp_path, monkeypatch, replicates, names):
+def test_several_layers_share_a_figure_and_each_has_one_of_its_replicates(tmp_path, monkeypatch, replicates, names):
     monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
     drawn = draw_figures(made_run(tmp_path, plane(epochs=(0,), layers=(1, 2), replicates=replicates)))
     assert drawn == [tmp_path / "figures" / name for name in names]
@@ -115,7 +115,7 @@ def test_every_layer_has_a_figure_and_several_replicates_a_second(tmp_path, monk
 
 def test_a_run_of_another_kind_is_refused(tmp_path):
     geometry = plane().assign_attrs(kind="cube")
-    with pytest.raises(ValueError, match=r"`probe.kind` must be grid or path to be drawn\. Got cube\."):
+    with pytest.raises(ValueError, match=r"`probe.kind` must be grid, path or plane to be drawn\. Got cube\."):
         draw_figures(made_run(tmp_path, geometry))
 
 

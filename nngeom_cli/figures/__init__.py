@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import TypeAlias
 
+from nngeom_cli.errors import one_of
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import along_paths
-from nngeom_cli.figures.plane import across_replicates, through_training
+from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
 from nngeom_cli.store import FIGURES, Run
 
 __all__ = ["draw_figures"]
+
+Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
 
 def draw_figures(
@@ -20,8 +25,9 @@ def draw_figures(
 ) -> list[Path]:
     """Draws all figures of a run, each as PNG and as PDF.
 
-    Planes: for each layer `plane-layer-1` (one replicate through training) and, of several replicates,
-    `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` (a panel for each pair).
+    Grids: `plane-layer-1`, or `plane-layers` of several (one replicate through training), and, of several replicates,
+    for each layer `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` (a panel
+    for each pair). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`.
 
     Args:
         run: what `load_run` returns; it may be complete or not.
@@ -37,21 +43,52 @@ def draw_figures(
         FileNotFoundError: the run has no probed checkpoint yet.
     """
     kind = run.geometry.attrs["kind"]
-    if kind not in ("grid", "path"):
-        raise ValueError(f"`probe.kind` must be grid or path to be drawn. Got {kind}. Draw run.geometry yourself.")
-    sheets: dict[str, Callable[[Run, int, str | None], Sheet]]
-    if kind == "path":
-        sheets = {"path-layer-{}": along_paths}
-    else:
-        sheets = {"plane-layer-{}": through_training}
-        if run.geometry.sizes["replicate"] > 1:
-            sheets["plane-layer-{}-replicates"] = across_replicates
+    if kind not in SHEETS:
+        raise ValueError(
+            f"`probe.kind` must be {one_of(list(SHEETS))} to be drawn. Got {kind}. Draw run.geometry yourself."
+        )
     directory = run.directory / FIGURES if directory is None else directory
     about = provenance(run)
     drawn = []
-    for layer in run.geometry.layer.values.tolist():
-        for pattern, draw in sheets.items():
-            stem = pattern.format(layer) if name is None else f"{name}-{pattern.format(layer)}"
-            with style():
-                drawn.append(save(draw(run, layer, note).figure, directory, stem, about))
+    for stem, draw in SHEETS[kind](run).items():
+        with style():
+            sheet = draw(note=note)
+            drawn.append(save(sheet.figure, directory, stem if name is None else f"{name}-{stem}", about))
     return drawn
+
+
+def grid_sheets(run: Run) -> Sheets:
+    """All layers through training, and each across replicates."""
+    layers = run.geometry.layer.values.tolist()
+    sheets: Sheets = {f"plane-{layer_name(layers)}": partial(through_training, run, *layers)}
+    if run.geometry.sizes["replicate"] > 1:
+        sheets |= {f"plane-layer-{layer}-replicates": partial(across_replicates, run, layer) for layer in layers}
+    return sheets
+
+
+def path_sheets(run: Run) -> Sheets:
+    """Each layer on its own."""
+    return {f"path-layer-{layer}": partial(along_paths, run, layer) for layer in run.geometry.layer.values.tolist()}
+
+
+def plane_sheets(run: Run) -> Sheets:
+    """Each plane through three inputs, all layers."""
+    layers = run.geometry.layer.values.tolist()
+    names = ["-".join(f"{end:g}" for end in triple) for triple in run.geometry[naming(run)].values]
+    return {
+        f"plane-{name}-{layer_name(layers)}": partial(on_image_plane, run, plane, *layers)
+        for plane, name in enumerate(names)
+    }
+
+
+def naming(run: Run) -> str:
+    """What the three inputs of a plane are called: their classes, or their rows if those were given."""
+    return "corner_class" if run.config["probe"]["corners"] == "class" else "corner_index"
+
+
+def layer_name(layers: list[int]) -> str:
+    """Of one layer its number."""
+    return f"layer-{layers[0]}" if len(layers) == 1 else "layers"
+
+
+SHEETS: dict[str, Callable[[Run], Sheets]] = {"grid": grid_sheets, "path": path_sheets, "plane": plane_sheets}

@@ -1,4 +1,4 @@
-"""Heatmaps of several quantities on the same planes: a block of panels a quantity, on one colour scale."""
+"""Heatmaps of several quantities and layers on the same planes: a block of panels for each, on one colour scale."""
 
 from __future__ import annotations
 
@@ -13,11 +13,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from nngeom_cli.boundary import decision_boundary
-from nngeom_cli.figures import panel
+from nngeom_cli.boundary import decision_boundary, prediction_boundary
+from nngeom_cli.figures import images, panel
 from nngeom_cli.figures.panel import Field
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
+    CLASS_COLOURS,
     COLUMN_WIDTH,
     FONT_SIZE,
     LINE,
@@ -28,7 +29,7 @@ from nngeom_cli.figures.style import (
     Quantity,
     wrapped,
 )
-from nngeom_cli.reading import flat_words
+from nngeom_cli.reading import bottleneck_words, flat_words, layer_words, volume_rank
 
 __all__ = ["heatmaps"]
 
@@ -40,29 +41,33 @@ TICK_LABELS, MAX_PANEL, MAX_BAR, FLAT_HEIGHT = 0.16, 2.0, 2.5, 0.25  # inches
 
 @dataclass(frozen=True)
 class Block:
-    """All panels of one quantity: on one colour scale, beside one colour bar."""
+    """All panels of one quantity of one layer: on one colour scale, beside one colour bar.
+
+    Attributes:
+        words: what stands in a panel in place of colours; empty where there are colours.
+        layer: its name; empty where the quantity belongs to no layer, or there is only one.
+    """
 
     quantity: Quantity
     fields: list[Field]
     norm: Normalize | None
-
-    def in_words(self, place: int) -> bool:
-        """Whether a panel holds words instead of colours."""
-        return self.quantity.zero_in_words and self.fields[place].zero
+    words: list[str]
+    layer: str
 
     @property
-    def flat(self) -> bool:
-        """Whether all panels do."""
-        return all(self.in_words(place) for place in range(len(self.fields)))
+    def drawn(self) -> list[Field]:
+        """The fields that are drawn in colour."""
+        return [field for field, words in zip(self.fields, self.words, strict=True) if not words]
 
     @property
     def title(self) -> str:
         """The quantity, and how many of its points are not drawn in colour."""
-        missing = sum(int(field.missing.sum()) for field in self.fields)
-        unreliable = sum(int(field.unreliable.sum()) for field in self.fields)
+        missing = sum(int(field.missing.sum()) for field in self.drawn)
+        unreliable = sum(int(field.unreliable.sum()) for field in self.drawn)
         total = sum(field.values.size for field in self.fields)
         counts = [f"{count} {name}" for count, name in ((missing, "grey"), (unreliable, "hatched")) if count]
-        return self.quantity.title + (f"   ({', '.join(counts)}, of {total} points)" if counts else "")
+        words = f"{self.quantity.title}, {self.layer}" if self.layer else self.quantity.title
+        return words + (f"   ({', '.join(counts)}, of {total} points)" if counts else "")
 
 
 def heatmaps(
@@ -73,26 +78,29 @@ def heatmaps(
     columns: int,
     head_every_row: bool,
     note: str | None = None,
+    quantities: Sequence[Quantity] = QUANTITIES,
 ) -> Sheet:
-    """A block of heatmaps for each quantity, the same panels in each.
+    """A block of heatmaps for each quantity and layer, the same panels in each.
 
     Args:
         words: the title.
-        panels: datasets with dimensions `y` and `x` alone, the training points apart.
+        panels: datasets with dimensions `y` and `x`, and `layer` where a quantity has one; what is the same at all
+            checkpoints apart.
         headings: what is written above each panel.
         columns: panels side by side.
         head_every_row: whether the headings stand above every panel, or above those of the first block only.
         note: a line above the title.
+        quantities: what to draw, if it is there.
     """
     x, y = panels[0].x.values, panels[0].y.values
-    blocks = [block(quantity, panels) for quantity in QUANTITIES if quantity.variable in panels[0]]
-    boundaries = [decision_boundary(data.margin.values, x, y) for data in panels]
+    blocks = [part for quantity in quantities for part in blocks_of(quantity, panels)]
+    boundaries = [boundary_of(data) for data in panels]
     across = min(MAX_PANEL, (TEXT_WIDTH - LEFT - RIGHT - (columns - 1) * GAP) / columns)
     down = across * float(np.clip(np.ptp(y) / np.ptp(x), 0.3, 2.0)) if np.ptp(x) > 0 < np.ptp(y) else across
     span = columns * across + (columns - 1) * GAP
     width = max(COLUMN_WIDTH, LEFT + span + RIGHT)
     rows = -(-len(panels) // columns)
-    last_drawn = max((place for place, part in enumerate(blocks) if not part.flat), default=-1)
+    last_drawn = max((place for place, part in enumerate(blocks) if part.drawn), default=-1)
     title = wrapped(words, width - 0.1)
     heading_size = SMALL_FONT_SIZE if across > panel.SMALL_PANEL else TINY_FONT_SIZE
     keys = legend_keys(blocks, panels[0], any(boundaries))
@@ -100,7 +108,7 @@ def heatmaps(
     heading = LINE * (headings[0].count("\n") + 1)
     head = [heading if head_every_row or place == 0 else 0.0 for place in range(len(blocks))]
     grid = [rows * (down + above) + (rows - 1) * GAP for above in head]
-    body = [FLAT_HEIGHT if part.flat else inches for part, inches in zip(blocks, grid, strict=True)]
+    body = [inches if part.drawn else FLAT_HEIGHT for part, inches in zip(blocks, grid, strict=True)]
     if last_drawn >= 0:
         body[last_drawn] += TICK_LABELS
     top = LINE * (title.count("\n") + 1) + 0.1
@@ -111,8 +119,8 @@ def heatmaps(
     for position, part in enumerate(blocks):
         sheet.text(LEFT, top, part.title, fontsize=FONT_SIZE, fontweight="bold")
         top += LINE + 0.04
-        if part.flat:
-            panel.say_flat(sheet.axes(LEFT, top, span, FLAT_HEIGHT), why_flat(panels[0]), span, FONT_SIZE)
+        if not part.drawn:
+            panel.say_flat(sheet.axes(LEFT, top, span, FLAT_HEIGHT), part.words[0], span, FONT_SIZE)
         else:
             for place, data in enumerate(panels):
                 row, column = divmod(place, columns)
@@ -120,10 +128,10 @@ def heatmaps(
                 axes = sheet.axes(LEFT + column * (across + GAP), above, across, down)
                 if head[position]:
                     axes.set_title(headings[place], fontsize=heading_size)
-                if part.in_words(place):
-                    panel.say_flat(axes, why_flat(data), across, TINY_FONT_SIZE)
+                if part.words[place]:
+                    panel.say_flat(axes, part.words[place], across, TINY_FONT_SIZE)
                 else:
-                    draw_panel(axes, part, place, data, boundaries[place], across)
+                    draw_panel(axes, part, place, data, boundaries[place], across, with_images=position == 0)
                     tick(axes, left=column == 0, bottom=position == last_drawn and place + columns >= len(panels))
             bar_height = min(grid[position] - head[position], MAX_BAR)
             draw_bar(sheet, part, LEFT + span + 0.06, top + head[position], bar_height)
@@ -133,27 +141,65 @@ def heatmaps(
     return sheet
 
 
-def block(quantity: Quantity, panels: Sequence[xr.Dataset]) -> Block:
-    """The panels of a quantity on the scale that all of them share."""
-    error = quantity.error_variable
-    fields = [
-        Field(data[quantity.variable].values, data[error].values if error is not None and error in data else None)
-        for data in panels
+def blocks_of(quantity: Quantity, panels: Sequence[xr.Dataset]) -> list[Block]:
+    """The panels of a quantity on the scale that all of them share; of each layer, where it has layers."""
+    if quantity.variable not in panels[0]:
+        return []
+    if "layer" not in panels[0][quantity.variable].dims:
+        return [block(quantity, panels, "")]
+    widths, layers = panels[0].attrs["widths"], panels[0].layer.values.tolist()
+    names = [layer_words(widths, layer) for layer in layers] if len(layers) > 1 else [""]
+    return [
+        block(quantity, [data.sel(layer=layer) for data in panels], name)
+        for layer, name in zip(layers, names, strict=True)
     ]
-    return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])))
 
 
-def draw_panel(axes: Axes, part: Block, place: int, data: xr.Dataset, boundary: Sequence[Array], inches: float) -> None:
+def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block:
+    """The panels of a quantity, all of one layer."""
+    fields, error = [], quantity.error_variable
+    for data in panels:
+        values = data[quantity.variable].values
+        values = values % len(CLASS_COLOURS) if quantity.classes else values
+        fields.append(Field(values, data[error].values if error is not None and error in data else None))
+    words = [in_words(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
+    return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])), words, layer)
+
+
+def in_words(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
+    """What is said in place of a field that is 0 all over, or that a bottleneck leaves no value; empty otherwise."""
+    if quantity.zero_in_words and field.zero:
+        return flat_words(data.attrs["widths"], int(data.layer))
+    if "layer" in data[quantity.variable].coords and field.missing.all():
+        return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.variable))
+    return ""
+
+
+def boundary_of(data: xr.Dataset) -> list[Array]:
+    """The decision boundary, or the boundaries between the regions of several classes."""
+    x, y = data.x.values, data.y.values
+    if "predicted_class" in data:
+        return prediction_boundary(data.margin.values, data.predicted_class.values, x, y)
+    return decision_boundary(data.margin.values, x, y)
+
+
+def draw_panel(
+    axes: Axes,
+    part: Block,
+    place: int,
+    data: xr.Dataset,
+    boundary: Sequence[Array],
+    inches: float,
+    *,
+    with_images: bool,
+) -> None:
     """One heatmap with all that lies on it."""
     panel.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
     panel.draw_boundary(axes, boundary, inches)
     if "input" in data:
         panel.draw_points(axes, data.input.values, data.label.values, inches)
-
-
-def why_flat(data: xr.Dataset) -> str:
-    """Why the curvature of a dataset's layer is 0."""
-    return flat_words(np.atleast_1d(data.attrs["widths"]).tolist(), int(data.layer))
+    if "corner" in data:
+        images.draw_corners(axes, data, with_images=with_images)
 
 
 def tick(axes: Axes, *, left: bool, bottom: bool) -> None:
@@ -168,9 +214,9 @@ def tick(axes: Axes, *, left: bool, bottom: bool) -> None:
 
 def draw_bar(sheet: Sheet, part: Block, left: float, top: float, height: float) -> None:
     """The colour bar of a block, with arrows where values lie beyond its ends."""
-    if part.norm is None:
+    if part.norm is None or part.quantity.classes:
         return
-    values = np.stack([field.shown for field in part.fields])
+    values = np.stack([field.shown for field in part.drawn])
     low, high = part.norm(np.nanmin(values)), part.norm(np.nanmax(values))
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     axes = sheet.axes(left, top, 0.08, height)
@@ -185,8 +231,10 @@ def draw_bar(sheet: Sheet, part: Block, left: float, top: float, height: float) 
 
 def legend_keys(blocks: Sequence[Block], data: xr.Dataset, boundary: bool) -> list[Artist]:
     """Legend entries of what is on the sheet."""
-    fields = [field for part in blocks for field in part.fields]
+    fields = [field for part in blocks for field in part.drawn]
     keys: list[Artist] = [panel.boundary_key()] if boundary else []
+    for part in blocks:
+        keys += images.class_keys(part.fields) if part.quantity.classes else []
     keys += panel.point_keys(data.label.values) if "input" in data else []
     keys += [panel.missing_key()] if any(field.missing.any() for field in fields) else []
     keys += [panel.unreliable_key()] if any(field.unreliable.any() for field in fields) else []

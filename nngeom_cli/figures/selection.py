@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from nngeom_cli.reading import layer_words
 from nngeom_cli.store import Run
 
 __all__ = ["Outcome", "describe", "evenly", "outcomes", "representative", "training_state"]
@@ -66,7 +67,8 @@ def training_state(run: Run, epoch: int, seed: int) -> str:
     return f"epoch {epoch}" if rows.empty else f"epoch {epoch}\nloss {float(rows.loss.iloc[0]):.3g}"
 
 
-def describe(geometry: xr.Dataset, layer: int) -> str:
-    """Task, network and layer in words."""
-    widths = "-".join(str(width) for width in np.atleast_1d(geometry.attrs["widths"]))
-    return f"{geometry.attrs['task']}, {geometry.attrs['activation']} network {widths}, layer {layer}"
+def describe(geometry: xr.Dataset, *layers: int) -> str:
+    """Task, network and layer in words; of several layers each row has its own."""
+    widths = np.atleast_1d(geometry.attrs["widths"]).tolist()
+    words = f"{geometry.attrs['task']}, {geometry.attrs['activation']} network {'-'.join(map(str, widths))}"
+    return f"{words}, {layer_words(widths, layers[0])}" if len(layers) == 1 else words

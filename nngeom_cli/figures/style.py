@@ -5,16 +5,17 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
-from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize, SymLogNorm
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize, SymLogNorm, to_rgb
 from numpy.typing import NDArray
 
 __all__ = [
     "CLASS_COLOURS",
     "CURVATURE_COLOURS",
+    "PLANE_QUANTITIES",
     "QUANTITIES",
     "Quantity",
     "control_colours",
@@ -71,6 +72,8 @@ CURVATURE_COLOURS: Colormap = LinearSegmentedColormap.from_list(
     N=513,
 )
 VOLUME_COLOURS: Colormap = matplotlib.colormaps["viridis"]
+ENTROPY_COLOURS: Colormap = matplotlib.colormaps["magma"]
+REGION_COLOURS = ListedColormap([tuple(0.5 + 0.5 * np.array(to_rgb(colour))) for colour in CLASS_COLOURS], "regions")
 
 
 def style() -> AbstractContextManager[None]:
@@ -163,6 +166,7 @@ class Quantity:
         title: what it is; `label`: the colour bar's, with unit or convention.
         colours: its colour map; `norm`: the scale for given values; `ticks`: positions and labels, None for automatic.
         zero_in_words: whether a field that is exactly 0 all over is said in words instead of drawn.
+        classes: whether the values are classes, which have legend entries and no colour bar.
     """
 
     variable: str
@@ -173,6 +177,7 @@ class Quantity:
     norm: Callable[[Array], Normalize | None]
     ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
     zero_in_words: bool = False
+    classes: bool = False
 
 
 QUANTITIES = (
@@ -194,4 +199,20 @@ QUANTITIES = (
         symmetric_log_ticks,
         zero_in_words=True,
     ),
+)
+
+PLANE_QUANTITIES = (
+    Quantity(
+        "predicted_class", None, "predicted class", "", REGION_COLOURS, lambda _: Normalize(-0.5, 9.5), classes=True
+    ),
+    Quantity("entropy", None, "entropy of the prediction", "nats", ENTROPY_COLOURS, linear_norm),
+    Quantity(
+        "log_effective_volume_element",
+        None,
+        "log effective volume element of the full map",
+        r"$\log\,V_{\mathrm{eff}}$  (natural log)",
+        VOLUME_COLOURS,
+        linear_norm,
+    ),
+    *(replace(quantity, title=f"{quantity.title} of the map restricted to the plane") for quantity in QUANTITIES),
 )
