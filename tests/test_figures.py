@@ -79,7 +79,7 @@ def test_figures_of_several_runs_share_a_directory_and_carry_a_note(tmp_path):
 def test_a_note_stands_above_everything_else_and_moves_nothing(tmp_path, draw, geometry):
     run = made_run(tmp_path, geometry())
     with style():
-        plain, noted = draw(run, 1), draw(run, 1, "QUICK: 1 % of the epochs")
+        plain, noted = draw(run, 1), draw(run, 1, note="QUICK: 1 % of the epochs")
         noted.figure.draw_without_rendering()
     (note,) = [text for text in noted.figure.texts if text.get_text().startswith("QUICK")]
     low = note.get_window_extent().y0
