@@ -58,8 +58,50 @@ def figures(arguments: Sequence[str]) -> int:
     return DONE
 
 
+def resume(arguments: Sequence[str]) -> int:
+    """nngeom resume RUN [optimizer.epochs=N]
+
+    Goes on with a run that was interrupted, failed or was killed, in its own directory and with its own config, from
+    the newest checkpoint that is whole. The result is the same to the last bit as if it had never been interrupted.
+
+      nngeom resume outputs/runs/xor/20260101-120000-000000-seed0
+      nngeom resume RUN optimizer.epochs=4000    trains a complete run on, up to epoch 4000
+
+    Nothing else can change: `nngeom run --from RUN KEY=VALUE` runs a changed config in a new directory.
+    """
+    from inspect import getdoc
+    from pathlib import Path
+
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if {"--help", "-h"} & set(flags):
+        print(getdoc(resume))
+        return DONE
+    if flags or not arguments or "=" in Path(arguments[0]).name:
+        got = " ".join(flags) or " ".join(arguments) or "nothing"
+        raise ConfigError(f"`nngeom resume` must be followed by a run directory. Got {got}. See outputs/runs.")
+
+    from nngeom_cli.resuming import resume as go_on
+
+    directory = Path(arguments[0])
+    try:
+        go_on(directory, arguments[1:])
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(directory) from None
+    except (ConfigError, FolderError):
+        raise
+    except Exception as error:
+        _say(_sentence(error, f"The traceback is in {directory / 'job.log'}."))
+        print(directory, flush=True)
+        return FAILED
+    print(directory, flush=True)
+    return DONE
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (run, "train the networks of a config, measure their geometry, draw it"),
+    "resume": (resume, "go on with a run that was interrupted, or train it longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
 }
 

@@ -68,7 +68,10 @@ __all__ = [
     "checkpoint_epochs",
     "config_hash",
     "load_config",
+    "staged",
 ]
+
+UNMEASURED = ("checkpoint_seconds",)  # keys on which no number depends
 
 
 def _integer(value: Any) -> int:
@@ -341,7 +344,25 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
     return sorted({0, *map(round, between), epochs})
 
 
+def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int]) -> list[int]:
+    """The epochs of a schedule for a run that was extended: what lies behind stays, the new schedule says what follows.
+
+    Args:
+        schedule: the epochs of a run by its last one, sorted.
+        lasts: the last epoch of each stage, in order.
+
+    Example:
+        >>> staged(lambda last: [0, last // 2, last], [100, 300])
+        [0, 50, 100, 150, 300]
+    """
+    epochs: list[int] = []
+    for last in lasts:
+        epochs += [epoch for epoch in schedule(last) if not epochs or epoch > epochs[-1]]
+    return epochs
+
+
 def config_hash(config: Config) -> str:
-    """SHA-256 of the config as canonical JSON, 64 hexadecimal digits: equal configs have equal hashes."""
-    text = json.dumps(asdict(config), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """SHA-256 of what a run measures, as canonical JSON, 64 hexadecimal digits; `UNMEASURED` does not count."""
+    measured = {key: value for key, value in asdict(config).items() if key not in UNMEASURED}
+    text = json.dumps(measured, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from itertools import pairwise
 from multiprocessing.connection import Connection
 
@@ -47,7 +47,7 @@ def train_on_cores(
     start: Checkpoint | None = None,
     *,
     cores: int = 1,
-) -> Iterator[Checkpoint]:
+) -> Generator[Checkpoint, None, None]:
     """As `train`, with the replicates in blocks on up to `cores` cores.
 
     Processes are forked, so this needs Linux and the CPU; elsewhere the blocks are trained in turns.
@@ -102,14 +102,14 @@ def in_processes(shares: Sequence[Sequence[Iterator[Checkpoint]]]) -> Iterator[l
         yield [receive_all(receiver) for receiver in receivers]
     finally:
         for process in processes:
-            process.terminate()
+            process.kill()
             process.join()
 
 
 def send_all(source: Iterator[tuple[Checkpoint, ...]], sender: Connection) -> None:
     """What a training process does: sends each item, then None; or the exception that ended it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a scheduler sends them to the whole group
+        signal.signal(number, signal.SIG_IGN)  # the parent decides
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         for item in source:

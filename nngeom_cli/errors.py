@@ -6,7 +6,18 @@ import difflib
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["ConfigError", "FolderError", "did_you_mean", "nearest", "one_of", "require", "require_seed", "shown"]
+__all__ = [
+    "ConfigError",
+    "DamageError",
+    "FolderError",
+    "did_you_mean",
+    "nearest",
+    "one_line",
+    "one_of",
+    "require",
+    "require_seed",
+    "shown",
+]
 
 LONGEST = 100  # characters of a value in a message
 LARGEST_SEED = 2**32 - 1  # what every random generator takes
@@ -19,6 +30,10 @@ class ConfigError(ValueError):
         super().__init__(
             "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in sentence)
         )
+
+
+class DamageError(ConfigError):
+    """A file of a run that is not what was written there. `str(error)` is the whole message, one printable line."""
 
 
 class FolderError(OSError):
@@ -75,6 +90,12 @@ def one_of(choices: Iterable[str]) -> str:
     """`a`, `a or b`, `a, b or c`."""
     *head, last = list(choices)
     return f"{', '.join(head)} or {last}" if head else last
+
+
+def one_line(error: BaseException) -> str:
+    """What an error of another library says, without line breaks and full stop; the start of a long one."""
+    said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    return said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -2,43 +2,82 @@
 
 from __future__ import annotations
 
-import datetime
+import contextlib
+import errno
 import logging
 import math
-import platform
-import socket
-import subprocess
+import os
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict
-from importlib.metadata import version
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import xarray as xr
 from tqdm import tqdm
 
-from nngeom_cli.config import Config, ConfigError, FileConfig, checkpoint_epochs, config_hash
+from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, staged
 from nngeom_cli.cores import available_cores, train_on_cores
+from nngeom_cli.errors import FolderError
 from nngeom_cli.figures import draw_figures
-from nngeom_cli.networks import initial_network
-from nngeom_cli.probes import make_probe
-from nngeom_cli.reading import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
-from nngeom_cli.source import run_source
-from nngeom_cli.store import RunDirectory, load_run
+from nngeom_cli.networks import Network, initial_network
+from nngeom_cli.probes import Probe, make_probe
+from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
+from nngeom_cli.provenance import Meter, provenance, timestamp
+from nngeom_cli.reporting import metrics, remarks, report
+from nngeom_cli.store import INFO, RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators
 
-__all__ = ["RunError", "resolve_device", "run"]
+__all__ = ["Laboratory", "RunError", "Start", "carry_through", "prepare", "recorded", "resolve_device", "run"]
 
 log = logging.getLogger(__name__)
+
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+PAUSE_SECONDS = 0.5  # how long training goes on without a word
+SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 5e9  # of a common core, roughly
 
 
 class RunError(RuntimeError):
     """A run that did not come to a good end, said in one sentence."""
+
+
+@dataclass(frozen=True)
+class Laboratory:
+    """All that a run works with.
+
+    Attributes:
+        probed: epochs at which it is measured.
+        recorded: epochs at which loss and accuracy are written down.
+    """
+
+    config: Config
+    device: torch.device
+    task: Task
+    network: Network
+    probe: Probe
+    probed: list[int]
+    recorded: list[int]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the replicates."""
+        return [self.config.seed + replicate for replicate in range(self.config.replicates)]
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where training begins.
+
+    Attributes:
+        checkpoint: goes on from there; None begins with the initial network.
+        unmeasured: checkpoints from which something that was measured must be measured again.
+    """
+
+    checkpoint: Checkpoint | None = None
+    unmeasured: list[Checkpoint] = field(default_factory=list)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -67,39 +106,56 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         command: how to get this run again, for the record.
 
     Raises:
-        ConfigError: the device does not exist.
+        ConfigError: the device does not exist, or the directory holds a run already.
+        FolderError: the directory cannot be written.
         RunError: a replicate diverged; everything that was measured is on disk.
+        KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
     device = resolve_device(config.device)
-    torch.set_num_threads(1)  # networks this small gain nothing from more, and one thread has the same bits anywhere
-    store = RunDirectory(directory)
-    started = time.time()
-    store.update(status="running", command=command, **provenance(config, device), started=timestamp(started))
+    with sole_writer(directory):
+        if (directory / INFO).exists():
+            raise ConfigError(
+                f"`{directory}` must be a folder without a run. Got one with {INFO}. `nngeom resume` goes on."
+            )
+        store = RunDirectory(directory, {"command": command, **provenance(config, device), "started": timestamp()})
+        with recorded(store):
+            laboratory = prepare(config, device, [config.optimizer.epochs])
+            final, figures = carry_through(laboratory, store, Start())
+    conclude(laboratory, store, final, figures)
+
+
+@contextlib.contextmanager
+def recorded(store: RunDirectory) -> Iterator[None]:
+    """run.json tells that a run is at work, then how it ended and what it cost."""
+    meter = Meter(store.info)
     try:
-        task = make_task(config.task)
-        final = train_and_probe(config, task, device, store)
-        store.update(replicates=[{key: finite_or_none(value) for key, value in row.items()} for row in final])
-        figures = draw_figures(load_run(directory))
+        store.update(status="running", process=this_process(), error=None, finished=None)
+        yield
+        status = "diverged" if "diverged" in store.info else "complete"
+        store.update(status=status, finished=timestamp(), **meter.reading())
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        store.update(status=status, error=f"{type(error).__name__}: {error}", finished=timestamp())
+        with contextlib.suppress(OSError):  # then the process is gone, which reads as interrupted
+            what = f"{type(error).__name__}: {error}".rstrip(": ")
+            store.update(status=status, error=what, finished=timestamp(), **meter.reading())
+        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
+            raise FolderError(
+                f"`{store.directory}` must be a folder that can be written. Got: {os.strerror(error.errno)}. "
+                f"Make room, then `nngeom resume {store.directory}` goes on."
+            ) from error
         raise
-    diverged = [row["replicate"] for row in final if not math.isfinite(row["loss"])]
-    store.update(
-        status="diverged" if diverged else "complete",
-        finished=timestamp(),
-        wall_seconds=round(time.time() - started, 3),
-    )
-    report(config, task, final, figures, device, time.time() - started)
-    if diverged:
-        raise RunError(
-            f"The loss of {len(diverged)} of {config.replicates} replicates is not finite at the end (seeds "
-            f"{', '.join(map(str, diverged))}). Lower `optimizer.lr`, which is {config.optimizer.lr:g}."
-        )
 
 
-def train_and_probe(config: Config, task: Task, device: torch.device, store: RunDirectory) -> list[dict[str, Any]]:
-    """Trains to the last epoch, writes each checkpoint; returns the final metrics of each replicate."""
+def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> Laboratory:
+    """Task, untrained network, probe and schedule of a config.
+
+    Args:
+        config: what to run.
+        device: where.
+        lasts: the last epoch, after those that it had before the run was extended.
+    """
+    torch.set_num_threads(1)  # networks this small gain nothing from more, and one thread has the same bits anywhere
+    task = make_task(config.task)
     network = initial_network(
         [task.dimension, *config.architecture.hidden, task.outputs],
         config.architecture.activation,
@@ -107,128 +163,96 @@ def train_and_probe(config: Config, task: Task, device: torch.device, store: Run
         dtype=getattr(torch, config.dtype),
         device=device,
     )
-    probe = make_probe(config.probe, task, config.seed)
-    epochs = config.optimizer.epochs
-    probed = checkpoint_epochs(config.probe.checkpoints, epochs)
-    record = sorted({*probed, *history_epochs(epochs)})
-    seeds = [config.seed + replicate for replicate in range(config.replicates)]
-    generators = batch_generators(config.seed, config.replicates)
-    final: list[dict[str, Any]] = []
-    with tqdm(total=epochs, unit="epoch", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar:
-        checkpoints = train_on_cores(network, task, config.optimizer, generators, record, cores=available_cores())
-        for checkpoint in checkpoints:
-            store.add_history(checkpoint, seeds)
-            bar.update(checkpoint.epoch - bar.n)
-            bar.set_postfix(loss=f"{np.mean(checkpoint.loss):.4g}", accuracy=f"{np.mean(checkpoint.accuracy):.3f}")
-            if checkpoint.epoch in probed:
-                measured = probe(network)
-                store.write_geometry(checkpoint.epoch, measured)
-                store.write_checkpoint(checkpoint)
-                store.write_history()
-                log.info(
-                    "epoch %d: mean loss %.6g, mean accuracy %.4f",
-                    checkpoint.epoch,
-                    np.mean(checkpoint.loss),
-                    np.mean(checkpoint.accuracy),
-                )
-                if checkpoint.epoch == epochs:
-                    final = metrics(checkpoint, seeds, task)
-                    for note in remarks(measured):
-                        log.warning(note)
-                        bar.write(note)
-    return final
-
-
-def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[dict[str, Any]]:
-    """Loss, accuracy and success of each replicate."""
-    return [
-        {
-            "replicate": seed,
-            "loss": float(loss),
-            "accuracy": float(accuracy),
-            "solved": bool(accuracy >= task.solved_accuracy and math.isfinite(loss)),
-        }
-        | {name: float(values[place]) for name, values in checkpoint.test.items()}
-        for place, (seed, loss, accuracy) in enumerate(zip(seeds, checkpoint.loss, checkpoint.accuracy, strict=True))
-    ]
-
-
-def finite_or_none(value: float) -> float | None:
-    """JSON has no NaN."""
-    return value if math.isfinite(value) else None
-
-
-def remarks(measured: xr.Dataset) -> list[str]:
-    """What a reader of the final geometry must know: bottlenecks, flat layers, points without a metric or a digit."""
-    notes, widths = [], measured.attrs["widths"]
-    needed = {volume_rank(measured.attrs, str(name)) for name in measured if "volume_element" in str(name)}
-    for layer in measured.layer.values.tolist():
-        name = layer_words(widths, layer)
-        bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(widths, layer, rank))]
-        notes += [f"{name} is {words}" for words in bottlenecks[:1]]
-        if "ricci_scalar" in measured and not bottleneck_words(widths, layer, 2):
-            R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
-            if bool((R == 0).all()):
-                notes.append(f"{name} is {flat_words(widths, layer)}")
-            if missing := int(np.isnan(R).sum()):
-                notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
-            if doubtful := int(unreliable(R, error).sum()):
-                notes.append(f"{name}: no reliable digit of R at {doubtful} of {R.size} points")
-    return notes
-
-
-def report(
-    config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], device: torch.device, seconds: float
-) -> None:
-    """What the user reads when the run is over."""
-    widths = "-".join(map(str, [task.dimension, *config.architecture.hidden, task.outputs]))
-    print(
-        f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
-        f"{config.optimizer.epochs} epochs in {seconds:.1f} s on {device.type}"
+    return Laboratory(
+        config,
+        device,
+        task,
+        network,
+        make_probe(config.probe, task, config.seed),
+        staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts),
+        staged(history_epochs, lasts),
     )
-    if isinstance(config.task, FileConfig):
-        print("class " + ", ".join(f"{place} = {name}" for place, name in enumerate(config.task.class_names or [])))
-    for score in ("accuracy", "test_accuracy"):
-        values = [f"{row['replicate']}: {row[score]:.3f}" for row in final if score in row]
-        heading = f"{score.replace('_', ' ')} by seed  "
-        for start in range(0, len(values), 8):
-            print((heading if start == 0 else " " * len(heading)) + "  ".join(values[start : start + 8]))
-    solved = sum(row["solved"] for row in final)
-    print(f"{solved} of {len(final)} replicates solved the task (accuracy of at least {task.solved_accuracy:g})")
-    for figure in figures:
-        print(f"figure {figure}")
 
 
-def provenance(config: Config, device: torch.device) -> dict[str, Any]:
-    """Where and with what a run was made."""
-    packages = ("nngeom", "torch", "numpy", "hydra-core")
-    return {
-        "config": asdict(config),
-        "config_hash": config_hash(config),
-        "source": run_source(config.probe.kind),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
-        "git": git_commit(),
-        "host": socket.gethostname(),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-    }
+def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> tuple[list[dict[str, Any]], list[Path]]:
+    """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures.
+
+    A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
+    """
+    with stop_on_signal() as stop:
+        last = train_and_probe(laboratory, store, start, stop)
+        stop.at_once()
+        final = metrics(last, laboratory.seeds, laboratory.task)
+        finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]
+        store.update(replicates=finite, diverged=store.divergence(laboratory.config.optimizer.epochs))
+        return final, draw_figures(load_run(store.directory))
 
 
-def git_commit() -> dict[str, Any] | None:
-    """Commit of the checkout that this code runs from, and whether it was changed since; None outside a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        commit, changes = (
-            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Start, stop: Stop) -> Checkpoint:
+    """Trains to the last epoch, writes what is measured and checkpoints; returns the last one."""
+    network, optimizer = laboratory.network, laboratory.config.optimizer
+    for checkpoint in start.unmeasured:
+        network.load(checkpoint.weights)
+        store.write_geometry(checkpoint.epoch, laboratory.probe(network))
+        store.write_manifest()
+    last = start.checkpoint
+    pauses = pause_epochs(laboratory)
+    record = sorted({*laboratory.probed, *laboratory.recorded, *pauses})
+    generators = batch_generators(laboratory.config.seed, network.replicates)
+    saved = time.monotonic()
+    with (
+        tqdm(total=optimizer.epochs, unit="epoch", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
+        contextlib.closing(
+            train_on_cores(
+                network, laboratory.task, optimizer, generators, record, start.checkpoint, cores=available_cores()
+            )
+        ) as checkpoints,
+    ):
+        for last in checkpoints:
+            if last.epoch in laboratory.recorded:
+                store.add_history(last, laboratory.seeds)
+            bar.update(last.epoch - bar.n)
+            bar.set_postfix(loss=f"{np.mean(last.loss):.4g}", accuracy=f"{np.mean(last.accuracy):.3f}")
+            probed = last.epoch in laboratory.probed
+            if probed:
+                store.write_geometry(last.epoch, laboratory.probe(network))
+                loss, accuracy = np.mean(last.loss), np.mean(last.accuracy)
+                log.info("epoch %d: mean loss %.6g, mean accuracy %.4f", last.epoch, loss, accuracy)
+            stopping = stop.requested
+            if probed or stopping or time.monotonic() - saved > laboratory.config.checkpoint_seconds:
+                store.write_checkpoint(last, laboratory.probed)
+                saved = time.monotonic()
+            if stopping:
+                raise KeyboardInterrupt
+        for note in remarks(store.read_geometry(optimizer.epochs)):
+            log.warning(note)
+            bar.write(note)
+    assert last is not None  # epoch 0 is in every record
+    return last
+
+
+def pause_epochs(laboratory: Laboratory) -> range:
+    """Epochs about `PAUSE_SECONDS` of work apart, at which training can be saved, or stopped."""
+    config = laboratory.config
+    batch = config.optimizer.batch_size or len(laboratory.task.inputs)
+    operations = 6 * laboratory.network.parameters.numel() * batch  # forward and backward, a multiplication and a sum
+    step = SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND
+    epoch = step * -(-len(laboratory.task.inputs) // batch)
+    return range(0, config.optimizer.epochs + 1, max(1, int(PAUSE_SECONDS / epoch)))
+
+
+def conclude(laboratory: Laboratory, store: RunDirectory, final: list[dict[str, Any]], figures: list[Path]) -> None:
+    """Tells the user how the run ended.
+
+    Raises:
+        RunError: a replicate diverged.
+    """
+    where = f"in {store.info['wall_seconds']:.1f} s on {laboratory.device.type}"
+    report(laboratory.config, laboratory.task, final, figures, where)
+    diverged = store.info.get("diverged", [])
+    if diverged:
+        seeds = ", ".join(f"{row['replicate']} at epoch {row['epoch']}" for row in diverged)
+        raise RunError(
+            f"The loss of {len(diverged)} of {len(final)} replicates is not finite at the end (seed {seeds}). "
+            f"Lower `optimizer.lr`, which is {laboratory.config.optimizer.lr:g}."
         )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit, "dirty": bool(changes)}
-
-
-def timestamp(seconds: float | None = None) -> str:
-    """An instant (now, if none is given) in ISO format, UTC."""
-    moment = time.time() if seconds is None else seconds
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat()

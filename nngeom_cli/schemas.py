@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 from nngeom_cli.errors import did_you_mean, one_of, require, require_seed
@@ -248,6 +248,7 @@ class NumbersConfig:
     replicates: int
     device: str
     dtype: str
+    checkpoint_seconds: float = field(default=60.0, kw_only=True)  # runs from before the key was there load, too
 
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
@@ -260,6 +261,13 @@ class NumbersConfig:
             "float32 for device=mps, which has no float64",
             self.dtype,
             "Curvature needs float64: device=cpu.",
+        )
+        require(
+            0 <= self.checkpoint_seconds < math.inf,
+            "checkpoint_seconds",
+            "zero or a positive number",
+            self.checkpoint_seconds,
+            "60 loses a minute of training at most.",
         )
 
 

@@ -1,20 +1,19 @@
 """The run directory: what is written where, and how it is read back. A file appears whole or not at all.
 
-run.json       status, command, config, versions, times, device, final metrics of each replicate
+run.json       status, process, command, config, versions, times, device, final metrics of each replicate
 history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
-geometry/      epoch-000200.nc, one labelled dataset a checkpoint
-checkpoints/   epoch-000200.npz: weights, optimizer and generator states
+geometry/      epoch-000200.nc, one labelled dataset a probed epoch
+checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
+SHA256SUMS     checksums of the files of geometry/ and checkpoints/
 figures/       pictures, drawn from the files above
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import json
-import os
-import tempfile
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,93 +22,148 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from nngeom_cli.arrays import ENGINE, read_dataset
+from nngeom_cli.checkpoints import arrays_of, read_weights
+from nngeom_cli.errors import DamageError, one_line, shown
+from nngeom_cli.files import checksum, write_manifest, written_whole
+from nngeom_cli.process import is_gone
+
 if TYPE_CHECKING:
     from torch import Tensor
 
     from nngeom_cli.training import Checkpoint
 
-__all__ = ["FIGURES", "Run", "RunDirectory", "load_run", "written_whole"]
+__all__ = ["FIGURES", "Run", "RunDirectory", "load_run"]
 
 INFO = "run.json"
 HISTORY = "history.csv"
 GEOMETRY = "geometry"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
-ENGINE = "h5netcdf"
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
+STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
+INFO_TYPES: dict[str, tuple[type, ...]] = {
+    "process": (dict,),
+    "command": (str,),
+    "config": (dict,),
+    "config_hash": (str,),
+    "extended_from": (list,),
+    "resumed": (list,),
+    "replicates": (list,),
+    "diverged": (list,),
+    "versions": (dict,),
+    "wall_seconds": (float, int),
+    "cpu_seconds": (float, int),
+    "peak_memory_mib": (float, int),
+}
+OTHERWISE = "It was changed or damaged: copy it from a backup, or run again."
 
 
-def epoch_name(epoch: int) -> str:
-    return f"epoch-{epoch:06d}"
+def geometry_name(epoch: int) -> str:
+    return f"{GEOMETRY}/epoch-{epoch:06d}.nc"
 
 
-def saved_epochs(folder: Path, suffix: str) -> dict[int, Path]:
-    """The files of a folder that `epoch_name` named, by their epoch, in order."""
-    return dict(sorted((int(path.stem.removeprefix("epoch-")), path) for path in folder.glob(f"epoch-*{suffix}")))
+def checkpoint_name(epoch: int) -> str:
+    return f"{CHECKPOINTS}/epoch-{epoch:06d}.npz"
 
 
-@contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there takes its place at the end, or vanishes on an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.stem}-", suffix=path.suffix, dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+def epoch_of(name: str) -> int:
+    """The epoch of a file that one of the two functions above named; -1 of any other file."""
+    found = re.fullmatch(rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.npz)", name)
+    return int(found[1] or found[2]) if found else -1
 
 
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+def saved_epochs(directory: Path, folder: str) -> dict[int, Path]:
+    """The files of `folder` in a run directory, by their epoch, in order."""
+    paths = {epoch_of(f"{folder}/{path.name}"): path for path in (directory / folder).glob("epoch-*")}
+    return {epoch: paths[epoch] for epoch in sorted(paths) if epoch >= 0}
 
 
 class RunDirectory:
-    """Writes one run."""
+    """Writes one run.
 
-    def __init__(self, directory: Path) -> None:
+    Attributes:
+        directory: where.
+        info: run.json.
+        history: parts of history.csv.
+        checksums: of each file of geometry/ and checkpoints/ that counts, by its name in the directory.
+    """
+
+    def __init__(self, directory: Path, info: Mapping[str, Any] | None = None) -> None:
         self.directory = directory
-        self.info: dict[str, Any] = {}
+        self.info: dict[str, Any] = dict(info or {})
         self.history: list[pd.DataFrame] = []
+        self.checksums: dict[str, str] = {}
 
     def update(self, **info: Any) -> None:
-        """Adds to run.json."""
-        self.info |= info
+        """Adds to run.json; None takes a key away."""
+        self.info = {key: value for key, value in (self.info | info).items() if value is not None}
         with written_whole(self.directory / INFO) as path:
             path.write_text(json.dumps(self.info, indent=2) + "\n")
 
     def add_history(self, checkpoint: Checkpoint, replicates: list[int]) -> None:
-        """Keeps a row a replicate for history.csv."""
+        """Adds a row a replicate."""
         rows = {"epoch": checkpoint.epoch, "replicate": replicates}
         scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
         self.history.append(pd.DataFrame(rows | scores))
 
-    def write_history(self) -> None:
-        """Writes history.csv: every digit, so that reading gives the same numbers."""
-        with written_whole(self.directory / HISTORY) as path:
-            pd.concat(self.history).to_csv(path, index=False, na_rep="nan")
-
     def write_geometry(self, epoch: int, dataset: xr.Dataset) -> None:
         """Writes what a probe measured after `epoch` epochs."""
-        with written_whole(self.directory / GEOMETRY / f"{epoch_name(epoch)}.nc") as path:
+        name = geometry_name(epoch)
+        with written_whole(self.directory / name) as path:
             dataset.assign_coords(epoch=epoch).to_netcdf(path, engine=ENGINE)
+            self.checksums[name] = checksum(path)
 
-    def write_checkpoint(self, checkpoint: Checkpoint) -> None:
-        """Writes parameters, optimizer and generator states."""
-        arrays = {"generators": checkpoint.generators}
-        arrays |= {f"weights.{layer}": values for layer, values in enumerate(checkpoint.weights)}
-        for name, layers in checkpoint.optimizer.items():
-            arrays |= {f"optimizer.{name}.{layer}": values for layer, values in enumerate(layers)}
-        with written_whole(self.directory / CHECKPOINTS / f"{epoch_name(checkpoint.epoch)}.npz") as path:
-            np.savez(path, allow_pickle=False, **arrays)
+    def write_checkpoint(self, checkpoint: Checkpoint, kept: Collection[int]) -> None:
+        """Writes all that is needed to go on from here, then the manifest, then history.csv.
+
+        At each moment the manifest names whole files only, so that a run can go on wherever it was cut.
+
+        Args:
+            checkpoint: parameters, optimizer and generator states.
+            kept: epochs whose checkpoints are kept; of the others only the last two are.
+        """
+        history = pd.concat(self.history, ignore_index=True)
+        name = checkpoint_name(checkpoint.epoch)
+        with written_whole(self.directory / name) as path:
+            np.savez(path, allow_pickle=False, **arrays_of(checkpoint, history))
+            self.checksums[name] = checksum(path)
+        passing = sorted(epoch for epoch in self.epochs(CHECKPOINTS) if epoch not in kept)
+        outdated = [checkpoint_name(epoch) for epoch in passing[:-2]]
+        for name in outdated:
+            del self.checksums[name]
+        self.write_manifest()
+        with written_whole(self.directory / HISTORY) as path:  # every digit, so that reading gives the same numbers
+            history.to_csv(path, index=False, na_rep="nan")
+        for name in outdated:
+            (self.directory / name).unlink()
+
+    def write_manifest(self) -> None:
+        """Writes the checksums."""
+        write_manifest(self.directory, self.checksums)
+
+    def epochs(self, folder: str) -> list[int]:
+        """Epochs that the manifest has a file of in `folder`, in order."""
+        return sorted(epoch_of(name) for name in self.checksums if name.startswith(f"{folder}/"))
+
+    def forget(self, names: Sequence[str]) -> None:
+        """Takes files out of the manifest, then away."""
+        self.checksums = {name: value for name, value in self.checksums.items() if name not in names}
+        self.write_manifest()
+        for name in names:
+            (self.directory / name).unlink(missing_ok=True)
+
+    def read_geometry(self, epoch: int) -> xr.Dataset:
+        """What was measured after `epoch` epochs."""
+        return read_dataset(self.directory / geometry_name(epoch))
+
+    def divergence(self, last: int) -> list[dict[str, int]] | None:
+        """Replicates whose loss is not finite after the last epoch, and when that was first seen; None without any."""
+        history = pd.concat(self.history)
+        broken = history[~np.isfinite(history.loss)]
+        lost = broken[broken.epoch == last].replicate
+        first = broken[broken.replicate.isin(lost)].groupby("replicate").epoch.min()
+        return [{"replicate": int(seed), "epoch": int(epoch)} for seed, epoch in first.items()] or None
 
 
 @dataclass(frozen=True)
@@ -126,8 +180,9 @@ class Run:
 
     @property
     def status(self) -> str:
-        """running, complete, diverged, interrupted or failed."""
-        return str(self.info["status"])
+        """running, complete, diverged, interrupted or failed; one that is running without a process is interrupted."""
+        status = str(self.info["status"])
+        return "interrupted" if status == "running" and is_gone(self.info.get("process", {})) else status
 
     @property
     def config(self) -> dict[str, Any]:
@@ -142,10 +197,10 @@ class Run:
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
         """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
-        paths = saved_epochs(self.directory / GEOMETRY, ".nc").values()
+        paths = saved_epochs(self.directory, GEOMETRY).values()
         if not paths:
             raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
-        parts = [xr.load_dataset(path, engine=ENGINE) for path in paths]
+        parts = [read_dataset(path) for path in paths]
         measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
         joined = xr.concat(
             [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
@@ -158,13 +213,11 @@ class Run:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column."""
         import torch
 
-        path = self.directory / CHECKPOINTS / f"{epoch_name(epoch)}.npz"
+        path = self.directory / checkpoint_name(epoch)
         if not path.exists():
-            saved = ", ".join(map(str, saved_epochs(path.parent, ".npz")))
+            saved = ", ".join(map(str, saved_epochs(self.directory, CHECKPOINTS)))
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
-        with np.load(path, allow_pickle=False) as arrays:
-            layers = sum(name.startswith("weights.") for name in arrays.files)
-            return [torch.from_numpy(arrays[f"weights.{layer}"]) for layer in range(layers)]
+        return [torch.from_numpy(weights) for weights in read_weights(path)]
 
 
 def load_run(directory: Path | str) -> Run:
@@ -172,6 +225,7 @@ def load_run(directory: Path | str) -> Run:
 
     Raises:
         FileNotFoundError: the directory holds no run.
+        DamageError: its run.json is not what a run writes.
 
     Example:
         >>> run = load_run("outputs/runs/xor/20260101-120000-000000-seed0")    # doctest: +SKIP
@@ -183,4 +237,13 @@ def load_run(directory: Path | str) -> Run:
         raise FileNotFoundError(
             f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
         )
-    return Run(directory, json.loads(path.read_text()))
+    try:
+        info = json.loads(path.read_text())
+    except (ValueError, RecursionError) as error:
+        raise DamageError(f"`{path}` must hold JSON. Got: {one_line(error)}. {OTHERWISE}") from error
+    if not isinstance(info, dict) or info.get("status") not in STATUSES:
+        raise DamageError(f"`{path}` must hold one of the statuses {', '.join(STATUSES)}. Got none. {OTHERWISE}")
+    for key, kinds in INFO_TYPES.items():
+        if key in info and (isinstance(info[key], bool) or not isinstance(info[key], kinds)):
+            raise DamageError(f"`{path}: {key}` must be {kinds[0].__name__}. Got {shown(info[key])}. {OTHERWISE}")
+    return Run(directory, info)

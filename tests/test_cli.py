@@ -293,11 +293,11 @@ def test_a_wrong_config_is_one_sentence_exit_2_and_nothing_on_disk(nngeom, runne
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "`nngeom` must be followed by run or figures. Got nothing. `nngeom --help` tells what each does."),
-        (["rnu"], "`nngeom` must be followed by run or figures. Got rnu. Did you mean `run`?"),
+        ([], "`nngeom` must be followed by run, resume or figures. Got nothing. `nngeom --help` tells what each does."),
+        (["rnu"], "`nngeom` must be followed by run, resume or figures. Got rnu. Did you mean `run`?"),
         (
             ["task=xor"],
-            "`nngeom` must be followed by run or figures. Got task=xor. Did you mean `nngeom run task=xor`?",
+            "`nngeom` must be followed by run, resume or figures. Got task=xor. Did you mean `nngeom run task=xor`?",
         ),
         (["figures"], "`nngeom figures` must be followed by run directories. Got nothing. See outputs/runs."),
         (["figures", "--all"], "`nngeom figures` must be followed by run directories. Got --all. See outputs/runs."),
@@ -358,8 +358,8 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nngeom ", "run figures"),
-        ("nngeom f", "run figures"),
+        ("nngeom ", "run resume figures"),
+        ("nngeom f", "run resume figures"),
         ("nngeom run task=s", "task=sinusoid task=spirals"),
         ("nngeom run optimizer.mom", "optimizer.momentum="),
         ("nngeom run task=digits optimizer.be", "optimizer.betas."),

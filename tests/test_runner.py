@@ -140,7 +140,9 @@ def test_replicate_is_the_run_of_its_own_seed(tmp_path, no_figures):
 
 
 def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path, no_figures):
-    with pytest.raises(runner.RunError, match=r"of 2 replicates is not finite at the end \(seeds 3, 4\)"):
+    with pytest.raises(
+        runner.RunError, match=r"of 2 replicates is not finite at the end \(seed 3 at epoch 2, 4 at epoch 2\)"
+    ):
         runner.run(
             config(optimizer__lr=1e6, optimizer__epochs=200, architecture__activation="monomial3"),
             tmp_path,

@@ -11,7 +11,10 @@ import pytest
 import torch
 import xarray as xr
 
-from nngeom_cli.store import RunDirectory, load_run, written_whole
+from nngeom_cli.errors import DamageError
+from nngeom_cli.files import written_whole
+from nngeom_cli.process import this_process
+from nngeom_cli.store import RunDirectory, load_run
 from nngeom_cli.training import Checkpoint
 
 
@@ -47,8 +50,7 @@ def run(tmp_path):
     for epoch in (0, 10, 200_000):
         store.add_history(checkpoint(epoch), [5, 6])
         store.write_geometry(epoch, dataset(epoch))
-        store.write_checkpoint(checkpoint(epoch))
-    store.write_history()
+        store.write_checkpoint(checkpoint(epoch), kept=[0, 10, 200_000])
     store.update(status="complete")
     return load_run(tmp_path)
 
@@ -98,8 +100,9 @@ def test_epochs_of_seven_digits_come_after_those_of_six(tmp_path):
     store = RunDirectory(tmp_path)
     store.update(status="running")
     for epoch in (0, 999_999, 1_000_000):
+        store.add_history(checkpoint(epoch), [5, 6])
         store.write_geometry(epoch, dataset(epoch))
-        store.write_checkpoint(checkpoint(epoch))
+        store.write_checkpoint(checkpoint(epoch), kept=[0, 999_999, 1_000_000])
     run = load_run(tmp_path)
     assert run.geometry.epoch.values.tolist() == [0, 999_999, 1_000_000]
     with pytest.raises(FileNotFoundError, match=r"Choose from 0, 999999, 1000000\."):
@@ -111,6 +114,51 @@ def test_one_checkpoint_has_an_epoch_axis_too(tmp_path):
     store.update(status="running")
     store.write_geometry(0, dataset(0))
     assert load_run(tmp_path).geometry.ricci_scalar.sizes["epoch"] == 1
+
+
+def test_of_the_checkpoints_that_are_not_kept_the_last_two_stay(tmp_path):
+    store = RunDirectory(tmp_path)
+    for epoch in range(8):
+        store.add_history(checkpoint(epoch), [5, 6])
+        store.write_checkpoint(checkpoint(epoch), kept=[0, 3])
+    names = [f"epoch-{epoch:06d}.npz" for epoch in (0, 3, 6, 7)]
+    assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == names
+    assert [line.split("/")[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()] == names
+
+
+def test_the_manifest_is_one_that_sha256sum_reads(run):
+    done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=run.directory, capture_output=True)
+    assert done.returncode == 0
+    assert done.stdout.count(b": OK") == 6
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("", r"must hold JSON\. Got: Expecting value"),
+        ("[" * 100_000, "must hold JSON"),
+        ("[]", "must hold one of the statuses running, complete, diverged, interrupted, failed"),
+        ('{"status": "fine"}', "must hold one of the statuses"),
+        ('{"status": "complete", "config": [1]}', r"config` must be dict\. Got \[1\]"),
+        ('{"status": "complete", "wall_seconds": true}', r"wall_seconds` must be float\. Got true"),
+    ],
+)
+def test_a_damaged_run_json_is_refused_in_a_sentence(tmp_path, text, sentence):
+    (tmp_path / "run.json").write_text(text)
+    with pytest.raises(DamageError, match=sentence):
+        load_run(tmp_path)
+
+
+def test_a_running_run_whose_process_is_gone_reads_as_interrupted(tmp_path):
+    store = RunDirectory(tmp_path)
+    store.update(status="running", process=this_process())
+    assert load_run(tmp_path).status == "running"
+    store.update(process=this_process() | {"started": "long ago"})
+    assert load_run(tmp_path).status == "interrupted"
+    store.update(process=this_process() | {"started": "long ago", "host": "elsewhere"})
+    assert load_run(tmp_path).status == "running"
+    store.update(process=None)
+    assert load_run(tmp_path).status == "interrupted"
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
@@ -151,10 +199,11 @@ def test_history_of_a_diverged_replicate_keeps_its_nan(tmp_path):
     store.update(status="running")
     broken = Checkpoint(1, np.array([np.nan, 1.0]), np.array([0.5, 0.5]), [], {}, np.empty(0))
     store.add_history(broken, [0, 1])
-    store.write_history()
+    store.write_checkpoint(broken, kept=[])
     history = load_run(tmp_path).history
     assert isinstance(history, pd.DataFrame)
     assert np.isnan(history.loss[0])
+    assert store.divergence(1) == [{"replicate": 0, "epoch": 1}]
 
 
 def test_reading_geometry_needs_no_torch(run):

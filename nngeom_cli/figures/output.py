@@ -7,7 +7,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from nngeom_cli.figures.style import DPI
-from nngeom_cli.store import Run, written_whole
+from nngeom_cli.files import written_whole
+from nngeom_cli.store import Run
 
 __all__ = ["provenance", "save"]
 

@@ -1,0 +1,136 @@
+"""Processes: the one that writes a run, whether it is still there, and signals that ask it to end."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from nngeom_cli.errors import ConfigError, FolderError
+
+__all__ = ["Stop", "is_gone", "sole_writer", "stop_on_signal", "this_process"]
+
+LOCK = ".lock"
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+ECHO_SECONDS = 0.5
+
+
+def this_process() -> dict[str, Any]:
+    """Host, process id and start of this process: together they name no other one, ever."""
+    return {"host": socket.gethostname(), "pid": os.getpid(), "started": _start(os.getpid())}
+
+
+def is_gone(process: Mapping[str, Any]) -> bool:
+    """Whether a process that `this_process` described has ended. One on another host counts as alive."""
+    pid = process.get("pid")
+    if type(pid) is not int or not 0 < pid < 2**31:
+        return True
+    return process.get("host") == socket.gethostname() and process.get("started") != _start(pid)
+
+
+def _start(pid: int) -> str | None:
+    """When a process started, in the system's own words; None where it is gone, or only waits to be buried."""
+    if not Path("/proc/self/stat").exists():
+        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
+        return done.stdout.strip() or None
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    if fields[0] in "ZX":
+        return None
+    return f"{fields[19]} ticks after boot {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+
+
+@contextlib.contextmanager
+def sole_writer(directory: Path) -> Iterator[None]:
+    """Nobody else writes to `directory` meanwhile. The system lets go of the lock with the process, however that ends.
+
+    The lock holds between machines too, where the drive that they share has locks; one that has none is refused.
+
+    Raises:
+        ConfigError: another process is at work on it.
+        FolderError: it cannot be written, or not be locked.
+    """
+    import fcntl
+
+    with contextlib.ExitStack() as stack:
+        try:
+            file = stack.enter_context((directory / LOCK).open("a+"))
+        except OSError as error:
+            raise FolderError(
+                f"`{directory}` must be a folder that can be written. Got: {error.strerror}. Copy it to one that can."
+            ) from error
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, training processes do not inherit it
+        except OSError as error:
+            if error.errno not in (errno.EACCES, errno.EAGAIN):
+                raise FolderError(
+                    f"`{directory}` must be on a drive that can lock files. Got: {error.strerror}. Choose another."
+                ) from error
+            file.seek(0)
+            raise ConfigError(
+                f"`{directory}` must have one writer at a time. Got a second one, while {file.read() or 'another'} is "
+                "at work. Wait for it, or stop it."
+            ) from None
+        with contextlib.suppress(OSError):  # on a full disk the lock is as good without a name on it
+            file.truncate(0)
+            file.write(f"process {os.getpid()} on {socket.gethostname()}")
+            file.flush()
+        yield
+
+
+class Stop:
+    """What SIGINT and SIGTERM ask for.
+
+    Attributes:
+        requested: a signal has come. Who saves work looks at this between two steps.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._patient = True
+        self._since = 0.0
+
+    def at_once(self) -> None:
+        """From now on a signal, or one that has come already, raises KeyboardInterrupt: there is nothing to save."""
+        self._patient = False
+        if self.requested:
+            raise KeyboardInterrupt
+
+    def handle(self, number: int, _: FrameType | None) -> None:
+        """The signal handler. The second signal ends the process as if nobody had listened.
+
+        One that comes at once is the first again: `timeout` and some schedulers send it to a process and to its group.
+        """
+        if not self.requested:
+            self.requested, self._since = True, time.monotonic()
+            if not self._patient:
+                raise KeyboardInterrupt
+        elif time.monotonic() - self._since > ECHO_SECONDS:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+
+@contextlib.contextmanager
+def stop_on_signal() -> Iterator[Stop]:
+    """SIGINT and SIGTERM ask for an end, which comes when the work is saved; a second one ends at once."""
+    stop = Stop()
+    if threading.current_thread() is not threading.main_thread():  # signals are not for it
+        yield stop
+        return
+    before = {number: signal.signal(number, stop.handle) for number in SIGNALS}
+    try:
+        yield stop
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

@@ -1,0 +1,80 @@
+"""Where, with what and at what cost a run was made."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nngeom_cli.config import Config, config_hash
+from nngeom_cli.source import run_source
+
+__all__ = ["Meter", "provenance", "timestamp"]
+
+
+def provenance(config: Config, device: torch.device) -> dict[str, Any]:
+    """Config, versions, commit and device, for run.json."""
+    packages = ("nngeom", "torch", "numpy", "hydra-core")
+    return {
+        "config": asdict(config),
+        "config_hash": config_hash(config),
+        "source": run_source(config.probe.kind),
+        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "git": git_commit(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def git_commit() -> dict[str, Any] | None:
+    """Commit of the checkout that this code runs from, and whether it was changed since; None outside a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return {"commit": commit, "dirty": bool(changes)}
+
+
+def timestamp() -> str:
+    """Now, in ISO format, UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+class Meter:
+    """What a run has cost until now, earlier sittings included as far as run.json tells of them."""
+
+    def __init__(self, info: Mapping[str, Any]) -> None:
+        self.wall = time.monotonic() - info.get("wall_seconds", 0)
+        self.cpu = cpu_seconds() - info.get("cpu_seconds", 0)
+        self.peak = info.get("peak_memory_mib", 0)
+
+    def reading(self) -> dict[str, float]:
+        """Seconds on the wall, of all cores (training processes included), memory of the largest process."""
+        usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return {
+            "wall_seconds": round(time.monotonic() - self.wall, 3),
+            "cpu_seconds": round(cpu_seconds() - self.cpu, 3),
+            "peak_memory_mib": round(max(self.peak, *(usage.ru_maxrss / unit for usage in usages)), 1),
+        }
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those of its children that have ended."""
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,0 +1,150 @@
+"""Going on with a run that was interrupted, or that is to train longer, in its own directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from nngeom_cli.config import Config, config_hash, load_config
+from nngeom_cli.errors import ConfigError, one_line, require, shown
+from nngeom_cli.process import sole_writer
+from nngeom_cli.provenance import timestamp
+from nngeom_cli.recovery import recovered, remove_rest
+from nngeom_cli.runner import carry_through, conclude, prepare, recorded, resolve_device
+from nngeom_cli.store import Run, RunDirectory, load_run
+
+__all__ = ["changed_config", "resume"]
+
+log = logging.getLogger(__name__)
+
+
+def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
+    """Goes on with a run from its newest whole checkpoint: the same bits as if it had never been interrupted.
+
+    What lies behind is checked and, where it is damaged, measured again; what lies ahead is removed and made again.
+
+    Args:
+        directory: of the run.
+        overrides: `optimizer.epochs=N` makes a complete run longer; the config has no other key that can change.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ConfigError: it is at work in another process, another config is asked for, or no checkpoint is whole.
+        FolderError: the directory cannot be written.
+        RunError: a replicate diverged.
+        KeyboardInterrupt: a signal asked for an end; what was done is on disk.
+    """
+    load_run(directory)  # before a lock is laid into a folder that is no run
+    with sole_writer(directory), job_log(directory):
+        run = load_run(directory)
+        config = changed_config(run, overrides)
+        before = [int(last) for last in run.info.get("extended_from", [])]
+        old = run.config["optimizer"]["epochs"]
+        lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
+        laboratory = prepare(config, resolve_device(config.device), lasts)
+        store = RunDirectory(directory, run.info)
+        start, notes = recovered(store, laboratory)
+        for note in notes:
+            tell(note)
+        reached = start.checkpoint.epoch if start.checkpoint else 0
+        if run.status == "complete" and reached == config.optimizer.epochs and not start.unmeasured:
+            tell("The run is complete: nothing is left to do.")
+            return
+        tell(f"Goes on from epoch {reached} of {config.optimizer.epochs}.")
+        sittings = [*run.info.get("resumed", []), {"at": timestamp(), "epoch": reached}]
+        store.info |= {"config": asdict(config), "config_hash": config_hash(config), "resumed": sittings}
+        if lasts[:-1]:
+            store.info["extended_from"] = lasts[:-1]
+        with recorded(store):
+            remove_rest(store, start)
+            final, figures = carry_through(laboratory, store, start)
+    conclude(laboratory, store, final, figures)
+
+
+def tell(sentence: str) -> None:
+    """Says something to the user, and to those who read job.log later."""
+    print(sentence, flush=True)
+    log.info(sentence)
+
+
+@contextlib.contextmanager
+def job_log(directory: Path) -> Iterator[None]:
+    """What is logged meanwhile goes on in the run's job.log."""
+    handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("nngeom_cli")
+    level = package.level
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    except ConfigError:  # the command was wrong, nothing happened to the run
+        raise
+    except Exception:
+        log.exception("The run failed.")
+        raise
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        handler.close()
+
+
+def changed_config(run: Run, overrides: Sequence[str]) -> Config:
+    """The config of a run, with more epochs if `overrides` ask for them.
+
+    Raises:
+        ConfigError: it is not the one that the run was written with, or `overrides` would change anything else.
+    """
+    frozen = load_config(run.config)
+    key = f"{run.directory / 'run.json'}: config"
+    require(
+        config_hash(frozen) == run.info.get("config_hash"),
+        key,
+        "as it was when the run began",
+        "another one",
+        f"`nngeom run --from {run.directory}` runs it in a new directory.",
+    )
+    asked = load_config(_merged(run.config, overrides))
+    old, new = dict(_leaves(asdict(frozen))), dict(_leaves(asdict(asked)))
+    for key in new:
+        way_out = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
+        if key == "optimizer.epochs" and new[key] != old[key]:
+            require(new[key] > old[key], key, f"at least {old[key]}, which were trained", new[key], way_out)
+            complete = run.status == "complete"
+            require(complete, key, f"{old[key]} until the run is complete", new[key], "Resume it without, first.")
+        else:
+            require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], way_out)
+    return asked
+
+
+def _merged(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A plain config with `key=value` overrides, whose interpolations are not resolved."""
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        require(bool(key and equals), override, "KEY=VALUE", "no `=`", "For example optimizer.epochs=4000.")
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(dict(config)), OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=False)
+    except (OmegaConfBaseException, YAMLError, ValueError, AttributeError) as error:
+        what = shown(" ".join(overrides))
+        raise ConfigError(
+            f"`{what}` must be KEY=VALUE. Got: {one_line(error)}. For example optimizer.epochs=4000."
+        ) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
