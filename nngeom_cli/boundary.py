@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import contourpy
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["decision_boundary", "distance_to_boundary", "prediction_boundary"]
+if TYPE_CHECKING:
+    import xarray as xr
+
+__all__ = ["boundary_of", "decision_boundary", "distance_to_boundary", "prediction_boundary"]
 
 PAIRS_AT_ONCE = 20_000  # (point, segment) pairs whose arrays fit the cache together
 
@@ -76,6 +80,21 @@ def prediction_boundary(
     size, classes = np.abs(np.asarray(margin, dtype=np.float64)), np.asarray(predicted)
     signed = (np.where(classes == label, size, -size) for label in np.unique(classes)[1:])
     return [line for values in signed for line in decision_boundary(values, x, y)]
+
+
+def boundary_of(geometry: xr.Dataset) -> list[NDArray[np.float64]]:
+    """The boundary of one network on a grid or a plane: between two classes, or between the regions of several.
+
+    Args:
+        geometry: `margin` and, but for runs of early versions, `predicted_class` of dimensions `y` and `x`.
+
+    Returns:
+        Polylines, each `(vertices, 2)`.
+    """
+    margin, x, y = geometry.margin.transpose("y", "x").values, geometry.x.values, geometry.y.values
+    if "predicted_class" in geometry:
+        return prediction_boundary(margin, geometry.predicted_class.transpose("y", "x").values, x, y)
+    return decision_boundary(margin, x, y)
 
 
 def distance_to_boundary(points: ArrayLike, boundary: Sequence[ArrayLike]) -> NDArray[np.float64]:

@@ -47,7 +47,7 @@ def make_probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
 
 
 def grid(config: GridConfig, task: Task, seed: int) -> Probe:
-    """Volume element, Ricci scalar and margin on a square grid of a two-dimensional input space."""
+    """Volume element, Ricci scalar, margin and predicted class on a grid of a two-dimensional input space."""
     low, high = task.inputs.min(dim=0).values, task.inputs.max(dim=0).values
     x_axis, y_axis = (
         torch.linspace(start, end, config.resolution, dtype=torch.float64)
@@ -61,9 +61,13 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
 
     def probe(network: Network) -> xr.Dataset:
         x = points.to(network.parameters)
-        margin = task.loss.margin(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
+        outputs = network.outputs(x.flatten(0, 1))
+        margin, predicted = (of(outputs).unflatten(-1, x.shape[:2]) for of in (task.loss.margin, task.loss.predict))
         measured = measure_layers(network.feature_map(max(config.layers)), x, config.layers, tuple(GRID_QUANTITIES))
-        arrays: dict[str, Any] = {"margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"})}
+        arrays: dict[str, Any] = {
+            "margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"}),
+            "predicted_class": (("replicate", "y", "x"), predicted.cpu().numpy(), {"long_name": "predicted class"}),
+        }
         for name, attributes in GRID_QUANTITIES.items():
             stacked = np.stack([array(measured[layer][name]) for layer in config.layers])
             arrays[name] = (("layer", "replicate", "y", "x"), stacked, attributes)

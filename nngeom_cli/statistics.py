@@ -17,7 +17,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import norm, rankdata, t
 
-from nngeom_cli.boundary import decision_boundary, distance_to_boundary
+from nngeom_cli.boundary import boundary_of, distance_to_boundary
 from nngeom_cli.reading import RELIABLE, unreliable
 
 __all__ = ["REASONS", "grid_statistics", "over_replicates", "path_statistics", "summarize"]
@@ -310,9 +310,14 @@ def _inside_box(geometry: xr.Dataset, names: list[str]) -> tuple[list[Array], Ar
     boxed = geometry[names].sel(x=slice(left - slack, right + slack), y=slice(bottom - slack, top + slack))
     boxed = boxed.stack(place=("y", "x"), create_index=False)
     places = np.stack([boxed.x.values, boxed.y.values], axis=-1)
-    x, y = geometry.x.values, geometry.y.values
-    margins = geometry.margin.transpose("epoch", "replicate", "y", "x").values
-    distances = [[distance_to_boundary(places, decision_boundary(m, x, y)) for m in epoch] for epoch in margins]
+    networks = geometry[[name for name in ("margin", "predicted_class") if name in geometry]]
+    distances = [
+        [
+            distance_to_boundary(places, boundary_of(networks.isel(epoch=epoch, replicate=replicate)))
+            for replicate in range(geometry.sizes["replicate"])
+        ]
+        for epoch in range(geometry.sizes["epoch"])
+    ]
     return [boxed[name].transpose(*GRID, "place").values for name in names], np.array(distances)[:, None]
 
 

@@ -4,9 +4,10 @@ import itertools
 
 import numpy as np
 import pytest
+import xarray as xr
 
 from nngeom_cli import boundary as module
-from nngeom_cli.boundary import decision_boundary, distance_to_boundary, prediction_boundary
+from nngeom_cli.boundary import boundary_of, decision_boundary, distance_to_boundary, prediction_boundary
 
 AXIS = np.linspace(-1.5, 1.5, 61)
 X, Y = np.meshgrid(AXIS, AXIS)
@@ -126,6 +127,18 @@ def test_two_classes_have_the_boundary_of_their_margin():
     for signed in (margin, abs(margin)):
         lines = prediction_boundary(signed, margin > 0, axis, axis)
         assert np.array_equal(np.concatenate(lines), np.concatenate(decision_boundary(margin, axis, axis)))
+
+
+def test_the_boundary_of_saved_geometry_counts_all_its_classes():
+    axis = np.linspace(-1, 1, 12)
+    margin = np.broadcast_to(abs(abs(axis) - 0.5), (12, 12))
+    predicted = np.broadcast_to(np.searchsorted([-0.5, 0.5], axis), (12, 12))
+    geometry = xr.Dataset(
+        {"margin": (("x", "y"), margin.T), "predicted_class": (("x", "y"), predicted.T)}, {"x": axis, "y": axis}
+    )
+    vertices = np.concatenate(boundary_of(geometry))
+    assert sorted(set(vertices[:, 0].round(12))) == [-0.5, 0.5]
+    assert boundary_of(geometry.drop_vars("predicted_class")) == []
 
 
 def test_one_predicted_class_has_no_boundary():

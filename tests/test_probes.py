@@ -71,6 +71,7 @@ def test_grid_values_are_those_of_the_labelled_point(grid):
         assert here.condition_number.item() == pytest.approx((eigenvalues[-1] / eigenvalues[0]).item(), rel=1e-8)
     margin = network.outputs(x[None])[1, :, 0] @ torch.tensor([-1.0, 1.0], dtype=torch.float64)
     assert measured.margin.sel(**place).item() == pytest.approx(margin.item(), rel=1e-12)
+    assert measured.predicted_class.sel(**place).item() == (margin > 0).item()
 
 
 def test_grid_carries_its_labels_and_the_training_set(grid):

@@ -13,7 +13,7 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from numpy.typing import NDArray
 
-from nngeom_cli.boundary import decision_boundary, prediction_boundary
+from nngeom_cli.boundary import boundary_of
 from nngeom_cli.figures import images, panel
 from nngeom_cli.figures.panel import Field
 from nngeom_cli.figures.sheet import Sheet
@@ -173,14 +173,6 @@ def in_words(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
     if "layer" in data[quantity.variable].coords and field.missing.all():
         return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.variable))
     return ""
-
-
-def boundary_of(data: xr.Dataset) -> list[Array]:
-    """The decision boundary, or the boundaries between the regions of several classes."""
-    x, y = data.x.values, data.y.values
-    if "predicted_class" in data:
-        return prediction_boundary(data.margin.values, data.predicted_class.values, x, y)
-    return decision_boundary(data.margin.values, x, y)
 
 
 def draw_panel(
