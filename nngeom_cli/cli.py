@@ -5,8 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
-from nngeom_cli.errors import ConfigError, FolderError, did_you_mean, one_of
+from nngeom_cli.errors import ConfigError, FolderError, did_you_mean, one_of, sentence_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from nngeom_cli.sweep import Outcome
 
 __all__ = ["main"]
 
@@ -15,19 +21,17 @@ DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130
 
 def run(arguments: Sequence[str]) -> int:
     """nngeom run [flags] [group=option ...] [key=value ...]"""
-    from nngeom_cli.job import launch
+    from nngeom_cli.launching import launch
 
     shown = ["--resolve"] if {"--help", "-h"} & set(arguments) else []
-    outcomes = launch([*_known_flags(arguments), *shown], "nngeom run")
-    failures = [outcome for outcome in outcomes if outcome.error is not None]
-    for outcome in failures:
-        where = f"Job {outcomes.index(outcome)} ({outcome.overrides}): " if len(outcomes) > 1 else ""
-        _say(where + _sentence(outcome.error, f"The traceback is in {outcome.directory / 'job.log'}."))
+    sweep, outcomes = launch([*_known_flags(arguments), *shown], "nngeom run")
+    if sweep is not None:
+        return _report(sweep, outcomes)
     for outcome in outcomes:
+        if outcome.error is not None:
+            _say(outcome.error)
         print(outcome.directory, flush=True)
-    if len(outcomes) == 1 and failures and isinstance(failures[0].error, ConfigError):
-        return REFUSED
-    return FAILED if failures else DONE
+    return FAILED if any(outcome.error for outcome in outcomes) else DONE
 
 
 def figures(arguments: Sequence[str]) -> int:
@@ -92,10 +96,56 @@ def resume(arguments: Sequence[str]) -> int:
     except (ConfigError, FolderError):
         raise
     except Exception as error:
-        _say(_sentence(error, f"The traceback is in {directory / 'job.log'}."))
+        _say(sentence_of(error, f"The traceback is in {directory / 'job.log'}."))
         print(directory, flush=True)
         return FAILED
     print(directory, flush=True)
+    return DONE
+
+
+def summarize(arguments: Sequence[str]) -> int:
+    """nngeom summarize DIR... [--group] [--columns KEY,...] [--format terminal|csv|markdown|json]
+
+    One table over runs: final metrics, and the statistics of the geometry against the decision boundary, each as mean,
+    standard deviation, 95 % interval of the mean and number of networks. DIR is a run, a sweep, or a folder of them.
+
+      --group             one row for all runs that differ in their seeds only
+      --columns KEY,...   config keys to show, optimizer.lr, or sections, architecture; those that vary if left out
+      --format FORMAT     terminal, csv, markdown or json
+
+    A statistic is that of the trained networks; NAME.change is its difference from the untrained ones.
+    Damaged and unfinished runs are listed as such.
+    """
+    import argparse
+    import shutil
+    from inspect import getdoc
+    from pathlib import Path
+
+    if {"--help", "-h"} & set(arguments):
+        print(getdoc(summarize))
+        return DONE
+
+    from nngeom_cli.summary import FORMATS, summarize_runs
+
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("directories", nargs="*", type=Path)
+    parser.add_argument("--group", action="store_true")
+    parser.add_argument("--columns", default="")
+    parser.add_argument("--format", choices=FORMATS, default="terminal")
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"`nngeom summarize` must be given what it has. Got {error}.") from None
+    if unknown or not options.directories:
+        got = " ".join(unknown) or "nothing"
+        raise ConfigError(f"`nngeom summarize` must be followed by directories of runs. Got {got}. See outputs/.")
+    columns = [key for key in options.columns.split(",") if key]
+    try:
+        summary = summarize_runs(options.directories, grouped=options.group, columns=columns)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(summary.text(options.format, width))
     return DONE
 
 
@@ -103,6 +153,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (run, "train the networks of a config, measure their geometry, draw it"),
     "resume": (resume, "go on with a run that was interrupted, or train it longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
+    "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
 }
 
 HELP = """nngeom COMMAND ...
@@ -139,6 +190,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except FolderError as error:
         _say(str(error))
         return FAILED
+    except BrokenPipeError:  # nobody reads any more: `nngeom summarize outputs | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except KeyboardInterrupt as stop:
         _say(f"Interrupted. What was measured until then is in {stop.args[0]}." if stop.args else "Interrupted.")
         return INTERRUPTED
@@ -169,7 +223,7 @@ def _complete(words: list[str]) -> int:
     """Bash completion: ours for the subcommand, Hydra's after `nngeom run`."""
     from contextlib import suppress
 
-    from nngeom_cli.job import launch
+    from nngeom_cli.launching import launch
 
     line = os.environ.get("COMP_LINE", "")
     typed = line.split()
@@ -206,11 +260,26 @@ def _known_flags(arguments: Sequence[str]) -> list[str]:
     return list(arguments)
 
 
-def _sentence(error: BaseException | None, otherwise: str) -> str:
-    """An error as one line: our own are written to be one; others need their type, and where to read on."""
-    if type(error).__module__.startswith("nngeom_cli."):
-        return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())}. {otherwise}"
+def _report(sweep: Path, outcomes: Sequence[Outcome]) -> int:
+    """How the jobs of a sweep ended: a table on stdout and the sweep's directory as its last line, errors on stderr."""
+    from nngeom_cli.tables import aligned
+
+    failures = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failures:
+        _say(f"Job {outcomes.index(outcome)} ({outcome.overrides}): {outcome.error}")
+    rows = [
+        (
+            str(number),
+            outcome.overrides,
+            outcome.status,
+            "" if outcome.accuracy is None else f"{outcome.accuracy:.3f}",
+            str(outcome.directory.relative_to(sweep)),
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
+    print(aligned([("job", "overrides", "status", "accuracy", "directory"), *rows]))
+    print(sweep, flush=True)
+    return FAILED if failures else DONE
 
 
 def _say(sentence: str) -> None:

@@ -16,6 +16,7 @@ __all__ = [
     "one_of",
     "require",
     "require_seed",
+    "sentence_of",
     "shown",
 ]
 
@@ -66,6 +67,13 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
 def require_seed(key: str, seed: int) -> None:
     """Raise `ConfigError` unless every random generator takes `seed`."""
     require(0 <= seed <= LARGEST_SEED, key, f"between 0 and {LARGEST_SEED}", seed, f"The default is {key}=0.")
+
+
+def sentence_of(error: BaseException, way_out: str) -> str:
+    """An error as one line: our own are written to be one; others need their type, and where to read on."""
+    if type(error).__module__.startswith("nngeom_cli."):
+        return str(error)
+    return f"{type(error).__name__}: {' '.join(str(error).split())}. {way_out}"
 
 
 def shown(value: Any) -> str:

@@ -1,5 +1,6 @@
 """The command line, typed as a newcomer would. The runner is a double, save in the last tests."""
 
+import json
 import logging
 import signal
 import subprocess
@@ -10,11 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from nngeom_cli import job
+from nngeom_cli import launching
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 
 TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
+
+
+COMMANDS = "run, resume, figures or summarize"
 
 
 class Runner(types.ModuleType):
@@ -29,7 +33,10 @@ class Runner(types.ModuleType):
     def run(self, config, directory, *, command):
         self.runs.append((config, directory, command))
         sys.stdout.write("accuracy by seed\n")
-        if config.seed in self.failures:
+        failed = config.seed in self.failures
+        info = {"status": "failed" if failed else "complete", "replicates": [{"accuracy": 0.25}, {"accuracy": 1.0}]}
+        (directory / "run.json").write_text(json.dumps(info))
+        if failed:
             raise self.failures[config.seed]
 
     def resolve_device(self, device):
@@ -173,7 +180,11 @@ def test_a_sweep_runs_all_combinations_in_directories_of_their_own(nngeom, runne
     code, out, err = nngeom("run", "-m", "task=xor,sinusoid", "seed=0,100", "optimizer.epochs=50")
     directories = [directory for _, directory, _ in runner.runs]
     assert (code, err) == (0, [])
-    assert out[-4:] == [str(directory) for directory in directories]
+    assert out[-1] == str(directories[0].parent)
+    assert [line.split() for line in out[-6:-4]] == [
+        ["job", "overrides", "status", "accuracy", "directory"],
+        ["0", "task=xor", "seed=0", "optimizer.epochs=50", "complete", "0.625", "0-xor-seed0"],
+    ]
     assert len({directory for directory in directories if directory.is_dir()}) == 4
     assert len({directory.parent for directory in directories}) == 1
     assert directories[0].parent.parent == Path.cwd() / "outputs" / "sweeps"
@@ -192,7 +203,7 @@ def test_a_failing_job_does_not_stop_the_others(nngeom, runner):
     directories = [directory for _, directory, _ in runner.runs]
     assert code == 1
     assert [config.seed for config, _, _ in runner.runs] == [0, 1, 2, 3]
-    assert out[-4:] == [str(directory) for directory in directories]
+    assert [line.split()[2] for line in out[-5:-1]] == ["complete", "failed", "failed", "complete"]
     assert err == [
         "nngeom: Job 1 (seed=1): The loss is not finite.",
         f"nngeom: Job 2 (seed=2): ZeroDivisionError: oh. The traceback is in {directories[2] / 'job.log'}.",
@@ -293,11 +304,14 @@ def test_a_wrong_config_is_one_sentence_exit_2_and_nothing_on_disk(nngeom, runne
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        ([], "`nngeom` must be followed by run, resume or figures. Got nothing. `nngeom --help` tells what each does."),
-        (["rnu"], "`nngeom` must be followed by run, resume or figures. Got rnu. Did you mean `run`?"),
+        (
+            [],
+            f"`nngeom` must be followed by {COMMANDS}. Got nothing. `nngeom --help` tells what each does.",
+        ),
+        (["rnu"], f"`nngeom` must be followed by {COMMANDS}. Got rnu. Did you mean `run`?"),
         (
             ["task=xor"],
-            "`nngeom` must be followed by run, resume or figures. Got task=xor. Did you mean `nngeom run task=xor`?",
+            f"`nngeom` must be followed by {COMMANDS}. Got task=xor. Did you mean `nngeom run task=xor`?",
         ),
         (["figures"], "`nngeom figures` must be followed by run directories. Got nothing. See outputs/runs."),
         (["figures", "--all"], "`nngeom figures` must be followed by run directories. Got --all. See outputs/runs."),
@@ -358,8 +372,8 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nngeom ", "run resume figures"),
-        ("nngeom f", "run resume figures"),
+        ("nngeom ", "run resume figures summarize"),
+        ("nngeom f", "run resume figures summarize"),
         ("nngeom run task=s", "task=sinusoid task=spirals"),
         ("nngeom run optimizer.mom", "optimizer.momentum="),
         ("nngeom run task=digits optimizer.be", "optimizer.betas."),
@@ -386,8 +400,8 @@ def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path
     conf = tmp_path / "nngeom_cli" / "conf"
     conf.mkdir(parents=True)
     (conf / "config.yaml").touch()
-    monkeypatch.setattr(job, "__file__", str(tmp_path / "nngeom_cli" / "job.py"))
-    assert job.conf_directory() == conf
+    monkeypatch.setattr(launching, "__file__", str(tmp_path / "nngeom_cli" / "launching.py"))
+    assert launching.conf_directory() == conf
 
 
 # ---- figures

@@ -83,7 +83,7 @@ def test_shell_commands_run(page, tmp_path):
             words.append("optimizer.epochs=20")
         output = nngeom(words, tmp_path)
         if words[0] == "run" and Path(output[-1]).is_dir():
-            made[kind] = output[-1] if kind == "runs" else str(Path(output[-1]).parent)
+            made[kind] = output[-1]
 
 
 @pytest.mark.slow

@@ -26,14 +26,14 @@ LEVELS = [
     {"cores"},
     {"checkpoints"},
     {"store"},
-    {"reading", "boundary", "statistics", "plane_statistics", "figures", "summary"},
+    {"reading", "boundary", "statistics", "plane_statistics", "figures", "sweep", "tables", "rows", "summary"},
     {"provenance", "reporting"},
     {"runner"},
     {"recovery"},
     {"resuming"},
-    {"job", "cli"},
+    {"job", "launchers", "launching", "refusals", "cli"},
 ]
-HYDRA = {"cli", "job"}
+HYDRA = {"cli", "job", "launchers", "launching", "refusals"}
 
 
 def modules():
@@ -73,6 +73,8 @@ def test_only_the_command_line_imports_hydra(path):
     ("module", "absent"),
     [
         ("nngeom_cli.cli", ["torch", "hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn"]),
+        ("nngeom_cli.launching", ["torch", "matplotlib", "sklearn", "scipy"]),
+        ("nngeom_cli.summary", ["torch", "hydra", "matplotlib.pyplot"]),
         ("nngeom_cli.config", ["torch", "hydra", "matplotlib"]),
         ("nngeom_cli.figures", ["torch", "hydra", "sklearn", "matplotlib.pyplot"]),
         ("nngeom_cli.store", ["torch", "hydra", "matplotlib"]),

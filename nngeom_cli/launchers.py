@@ -1,0 +1,115 @@
+"""What each launcher of conf/hydra/launcher needs so that one lost job costs no other, and cores are shared out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.utils import JobReturn, JobStatus
+
+from nngeom_cli.errors import sentence_of
+from nngeom_cli.sweep import Job, Outcome, Sweep
+
+__all__ = ["launched", "replaced"]
+
+
+def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Callable[[], Any]) -> list[Outcome]:
+    """Runs jobs of a sweep on the launcher of `sweeper`.
+
+    Args:
+        sweeper: Hydra's.
+        sweep: its jobs are all in the result.
+        jobs: those that are to run.
+        start: gives them to the launcher.
+
+    Returns:
+        How each job of the sweep ended, as it is on disk.
+    """
+    launcher: Any = sweeper.launcher
+    launch, errors = launcher.launch, {}
+
+    def launch_and_listen(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
+        results: Sequence[JobReturn] = launch(job_overrides, initial_job_idx=initial_job_idx)
+        for number, result in enumerate(results, initial_job_idx):
+            if result.status is JobStatus.FAILED:
+                errors[jobs[number].directory] = str(result._return_value)
+                result.status = JobStatus.COMPLETED  # lest Hydra stop the sweep and print it
+        return results
+
+    launcher.launch = launch_and_listen
+    with ExitStack() as stack:
+        stack.enter_context(_cores_shared(sweeper, len(jobs)))
+        if type(launcher).__name__ in ("LocalLauncher", "SlurmLauncher"):
+            stack.enter_context(_lost_jobs_are_results())
+        try:
+            start()
+        except Exception as error:  # joblib and Ray give up on all jobs when one of their processes is killed
+            gave_up = sentence_of(error, "`nngeom resume` goes on.")
+            errors |= {job.directory: gave_up for job in jobs if sweep.status(job) != "complete"}
+    return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
+
+
+@contextmanager
+def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
+    """As many jobs at once as there are cores, and each trains on its share of them."""
+    from nngeom_cli.cores import available_cores  # torch, which help and completion do without
+
+    launcher: Any = sweeper.launcher
+    kind, cores = type(launcher).__name__, available_cores()
+    at_once = min(cores, jobs)
+    if kind == "BasicLauncher":
+        at_once = 1
+    elif kind == "JoblibLauncher":
+        if launcher.joblib["n_jobs"] > 0:
+            at_once = min(launcher.joblib["n_jobs"], jobs)
+        launcher.joblib["n_jobs"] = at_once
+    elif kind == "LocalLauncher":
+        if sweeper.max_batch_size is None:
+            sweeper.max_batch_size = at_once
+        at_once = sweeper.max_batch_size
+    share = str(max(1, cores // at_once))
+    if kind == "RayLauncher":
+        share = str(launcher.ray_cfg.remote.num_cpus)
+        init = launcher.ray_cfg.init
+        init.runtime_env = {"env_vars": {"NNGEOM_CORES": share}}
+        if init.address is None and init.num_cpus is None:
+            init.num_cpus = cores
+    before = dict(os.environ)
+    os.environ["NNGEOM_CORES"] = share
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _lost_jobs_are_results() -> Iterator[None]:
+    """A job that was killed is one failed job to Hydra's submitit launcher, which would raise and forget the others."""
+    from submitit.core.core import Job as SubmittedJob
+
+    results = SubmittedJob.results
+
+    def results_or_error(job: Any) -> list[Any]:
+        try:
+            return list(results(job))
+        except Exception as error:
+            sentence = sentence_of(error, f"What it printed is in {job.paths.folder}.")
+            return [JobReturn(status=JobStatus.FAILED, _return_value=sentence)]
+
+    with replaced(SubmittedJob, "results", results_or_error):
+        yield
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute has another value meanwhile."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

@@ -1,0 +1,197 @@
+"""Hydra started for `nngeom run`, so that a wrong config leaves nothing on disk.
+
+Hydra makes a run's directory before it calls the job. So the checks hang on two of its inner functions: the one that
+starts a single job, and the one that starts a sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal import hydra as hydra_application
+from hydra._internal.core_plugins import basic_launcher, basic_sweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.types import TaskFunction
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from nngeom_cli.config import Config, load_config
+from nngeom_cli.datafile import located
+from nngeom_cli.errors import ConfigError, FolderError
+from nngeom_cli.job import command_of, job
+from nngeom_cli.launchers import launched, replaced
+from nngeom_cli.refusals import explained
+from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
+
+__all__ = ["conf_directory", "launch"]
+
+
+def launch(arguments: Sequence[str], prog: str) -> tuple[Path | None, list[Outcome]]:
+    """Give `arguments` to Hydra, as if `prog` were a Hydra application.
+
+    Args:
+        arguments: overrides and flags, as typed.
+        prog: the name that Hydra shows for this command.
+
+    Returns:
+        The directory of the sweep, None for a single run; one outcome a job, none where Hydra only showed something
+        (`--help`, `--cfg job`, ...).
+
+    Raises:
+        ConfigError: the config was refused; nothing was made on disk, save where only the run itself could see it.
+        FolderError: the output folder cannot be made.
+        KeyboardInterrupt: with the directory of the run or sweep, if it has one.
+    """
+    outcomes: list[Outcome] = []
+    claimed: list[Path] = []
+    sweeps: list[Path] = []
+
+    def run_single(*, config: DictConfig, **rest: Any) -> JobReturn:
+        _check(config, local=True)
+        claimed.append(_claim(config, "hydra.run.dir"))
+        result = run_job(config=config, **rest)
+        failed = result.status is JobStatus.FAILED
+        error = result._return_value if failed else None
+        result.status = JobStatus.COMPLETED  # lest Hydra print it
+        if isinstance(error, ConfigError):
+            raise error
+        outcomes.append(Outcome(claimed[0], "", "failed" if failed else COMPLETE, None, str(error) if failed else None))
+        return result
+
+    def run_sweep(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+        assert sweeper.config is not None
+        jobs = _checked_jobs(sweeper, arguments)
+        claimed.append(_claim(sweeper.config, "hydra.sweep.dir"))
+        sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
+        sweep.write()
+        sweeps.append(sweep.directory)
+        outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
+
+    Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
+    plain_sweep = basic_sweeper.BasicSweeper.sweep
+    with (
+        replaced(hydra_application, "run_job", run_single),
+        replaced(basic_sweeper.BasicSweeper, "sweep", run_sweep),
+    ):
+        _start(job, "config", arguments, prog, claimed)
+    return (sweeps[0] if sweeps else None), outcomes
+
+
+def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:
+    """Hydra's main; its errors become ours until a directory is claimed."""
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
+        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
+    main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
+    try:
+        with replaced(sys, "argv", [prog, *arguments]), _full_errors() as debugging:
+            main()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*claimed) from None
+    except SystemExit as end:
+        if end.code:
+            raise
+    except (ConfigError, FolderError):
+        raise
+    except Exception as error:
+        if debugging or claimed:
+            raise
+        raise explained(error) from error
+
+
+def _check(composed: DictConfig, *, local: bool) -> Config:
+    """The config of a job, checked as far as this machine can: its data file, and its device if the job runs here."""
+    config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+    config = located(config, Path.cwd())
+    if local and config.device in ("cuda", "mps"):
+        from nngeom_cli.runner import resolve_device
+
+        resolve_device(config.device)
+    return config
+
+
+def _checked_jobs(sweeper: basic_sweeper.BasicSweeper, arguments: Sequence[str]) -> list[Job]:
+    """The jobs of a sweep: the config of each is checked, and that no two of them share a directory."""
+    assert sweeper.hydra_context is not None
+    assert sweeper.config is not None
+    loader = sweeper.hydra_context.config_loader
+    swept = [f"{key}={value}" for key, value in sweeper.params.items()]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
+    batch = list(chain.from_iterable(sweeper.split_arguments(overrides, None)))
+    jobs: dict[str, Job] = {}
+    for number, job_overrides in enumerate(batch):
+        typed = " ".join(job_overrides)
+        composed = loader.load_sweep_config(sweeper.config, list(job_overrides))
+        try:
+            config = _check(composed, local=isinstance(sweeper.launcher, basic_launcher.BasicLauncher))
+        except ConfigError as error:
+            raise ConfigError(f"Job {number} ({typed}): {error}" if len(batch) > 1 else str(error)) from error
+        with open_dict(composed):
+            composed.hydra.job.num = number
+            composed.hydra.job.id = str(number)
+        directory = _selected(composed, "hydra.sweep.subdir")
+        if directory in jobs:
+            raise ConfigError(
+                f"`hydra.sweep.subdir` must be different for each job. Got {directory} for {jobs[directory].overrides} "
+                f"and for {typed}. Begin it with ${{hydra.job.num}}."
+            )
+        jobs[directory] = Job(directory, typed, command_of(composed.hydra), asdict(config))
+    return list(jobs.values())
+
+
+def _claim(composed: DictConfig, key: str) -> Path:
+    """Make the directory that `key` names, for this process alone."""
+    directory = Path(_selected(composed, key)).absolute()
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(
+            f"`{key}` must be a directory that does not exist yet. Got {directory}. Leave it out for a new name."
+        ) from None
+    except OSError as error:
+        raise FolderError(
+            f"`{key}` must be a folder that can be written. Got {directory}: {error.strerror}. Set {key}=FOLDER."
+        ) from error
+    return directory
+
+
+def _selected(composed: DictConfig, key: str) -> str:
+    """A value of Hydra's own part of the config, resolved as Hydra does in the job."""
+    instance = HydraConfig.instance()
+    before = instance.cfg
+    instance.set_config(composed)
+    try:
+        return str(OmegaConf.select(composed, key))
+    finally:
+        instance.cfg = before
+
+
+def conf_directory() -> Path:
+    """The folder of configs: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    return next(folder for folder in (package.parent / "conf", package / "conf") if (folder / "config.yaml").is_file())
+
+
+@contextmanager
+def _full_errors() -> Iterator[bool]:
+    """Make Hydra raise its errors instead of printing them; yields whether the user had asked for that."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield before == "1"
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before

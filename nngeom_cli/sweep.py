@@ -1,0 +1,143 @@
+"""The directory of a sweep: what its jobs are, and how each ended.
+
+sweep.json      launcher, and each job's directory, overrides, command and whole config; written before the first starts
+0-xor-seed0/    a run directory
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.files import written_whole
+from nngeom_cli.store import Run, load_run
+
+__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "load_sweep"]
+
+SWEEP = "sweep.json"
+COMPLETE, MISSING = "complete", "not started"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, as it was asked for.
+
+    Attributes:
+        directory: its run directory, from the sweep's.
+        overrides: what distinguishes it, as typed.
+        command: that gives its run again, alone.
+        config: the whole config, as in run.json.
+    """
+
+    directory: str
+    overrides: str
+    command: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        directory: its run directory.
+        overrides: what distinguishes it, as typed.
+        status: of its run, or `not started`.
+        accuracy: mean over replicates after the last epoch; None where the run did not get there.
+        error: a sentence; None where it came to a good end.
+    """
+
+    directory: Path
+    overrides: str
+    status: str
+    accuracy: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it lies on disk.
+
+    Attributes:
+        directory: where it lies.
+        launcher: that started it, a name of conf/hydra/launcher.
+        jobs: its runs, in order.
+    """
+
+    directory: Path
+    launcher: str
+    jobs: Sequence[Job]
+
+    def write(self) -> None:
+        """Writes sweep.json."""
+        with written_whole(self.directory / SWEEP) as path:
+            content = {"launcher": self.launcher, "jobs": [asdict(job) for job in self.jobs]}
+            path.write_text(json.dumps(content, indent=2) + "\n")
+
+    def run(self, job: Job) -> Run | None:
+        """The run of a job; None where it has not started, or where nothing can be read."""
+        try:
+            return load_run(self.directory / job.directory)
+        except (FileNotFoundError, ConfigError):
+            return None
+
+    def status(self, job: Job) -> str:
+        """Of a job's run; `not started` where there is none."""
+        run = self.run(job)
+        return run.status if run else MISSING
+
+    def outcome(self, job: Job, error: str | None = None) -> Outcome:
+        """How a job ended; `error` is what its launcher heard of it."""
+        run = self.run(job)
+        status = run.status if run else "failed" if error else MISSING
+        replicates = run.info.get("replicates", []) if run else []
+        accuracies = [row["accuracy"] for row in replicates if isinstance(row.get("accuracy"), float)]
+        if status != COMPLETE and not error:
+            error = str(run.info.get("error", "")) if run else ""
+            error = f"It is {status}{f': {error}' if error else ''}."
+        return Outcome(
+            self.directory / job.directory,
+            job.overrides,
+            status,
+            sum(accuracies) / len(accuracies) if accuracies else None,
+            None if status == COMPLETE else error,
+        )
+
+
+def load_sweep(directory: Path | str) -> Sweep:
+    """Reads a sweep back. Nothing in it is trusted: directories lie in the sweep's, configs are checked when they run.
+
+    Raises:
+        FileNotFoundError: the directory holds no sweep.
+        ConfigError: its sweep.json is not what a sweep writes.
+    """
+    directory = Path(directory)
+    path = directory / SWEEP
+    if not path.exists():
+        raise FileNotFoundError(
+            f"`{directory}` must be the directory of a sweep. Got one without {SWEEP}. `nngeom run -m` prints its own."
+        )
+    try:
+        content = json.loads(path.read_text())
+        jobs = [Job(**job) for job in content["jobs"]]
+        launcher = content["launcher"]
+        if not all(map(_is_sound, jobs)) or not isinstance(launcher, str):
+            raise ValueError("a job with a value of another type, or a directory outside of the sweep")
+    except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
+        raise ConfigError(
+            f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {error}. "
+            "It was changed or damaged: run the jobs again, one by one."
+        ) from error
+    return Sweep(directory, launcher, jobs)
+
+
+def _is_sound(job: Job) -> bool:
+    texts = (job.directory, job.overrides, job.command)
+    if not all(isinstance(text, str) for text in texts) or not isinstance(job.config, dict):
+        return False
+    path = PurePath(job.directory)
+    return not path.is_absolute() and ".." not in path.parts and path.parts != () and "$" not in job.directory
