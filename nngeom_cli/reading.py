@@ -44,8 +44,10 @@ def volume_rank(attributes: Mapping[str, Any], variable: str) -> int:
 
     Args:
         attributes: of the geometry.
-        variable: its name there; grids and planes have two dimensions, an effective volume has `top_k`.
+        variable: its name there; a speed has one dimension, a grid or plane two, an effective volume `top_k`.
     """
+    if variable == "speed":
+        return 1
     return int(attributes["top_k"]) if variable == "log_effective_volume_element" else 2
 
 

@@ -61,8 +61,11 @@ def plane(epochs=(0, 10, 200), layers=(1,), replicates=2, hidden=8):
     )
 
 
-def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64):
-    """Curves with a peak where the prediction changes, at step 20 + 5 * (seed - 3) of each pair."""
+def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64, speed=False):
+    """Curves with a peak where the prediction changes, at step 20 + 5 * (seed - 3) of each pair.
+
+    The speed, where it is asked for, is 1 at epoch 0 and 2 afterwards, and 1 more for each pair.
+    """
     seeds, step = 3 + np.arange(replicates), np.arange(steps + 1)
     change = 20 + 5 * (np.arange(replicates) % 8)
     first, second = np.arange(pairs) % 10, (np.arange(pairs) + 7) % 10
@@ -80,8 +83,11 @@ def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64):
         "top_k": 6,
     }
     ends = np.random.default_rng(0).integers(0, 17, (pairs, 2, 64 if image else 2)).astype(float)
+    speeds = (np.where(np.array(epochs) > 0, 2.0, 1.0)[:, None] + np.arange(pairs))[:, None, :, None, None]
+    dims, shape = ("epoch", "layer", "pair", "replicate", "step"), (len(epochs), 1, pairs, replicates, steps + 1)
     return xr.Dataset(
-        {
+        ({"speed": (dims, np.broadcast_to(speeds, shape).copy())} if speed else {})
+        | {
             "log_effective_volume_element": (
                 ("epoch", "layer", "pair", "replicate", "step"),
                 np.broadcast_to(curves[:, None, None], (len(epochs), 1, pairs, replicates, steps + 1)).copy(),

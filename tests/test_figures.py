@@ -113,6 +113,12 @@ def test_several_layers_share_a_figure_and_each_has_one_of_its_replicates(tmp_pa
     assert drawn == [tmp_path / "figures" / name for name in names]
 
 
+def test_paths_with_a_speed_have_a_figure_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
+    drawn = draw_figures(made_run(tmp_path, path(speed=True)))
+    assert drawn == [tmp_path / "figures" / name for name in ("path-layer-1", "path-layer-1-speed")]
+
+
 def test_a_run_of_another_kind_is_refused(tmp_path):
     geometry = plane().assign_attrs(kind="cube")
     with pytest.raises(ValueError, match=r"`probe.kind` must be grid, path or plane to be drawn\. Got cube\."):

@@ -8,7 +8,7 @@ import pytest
 from made_runs import made_run, path, texts
 from matplotlib.colors import to_hex, to_rgb
 
-from nngeom_cli.figures.path import along_paths, class_colour, first_change
+from nngeom_cli.figures.path import SPEED, along_paths, class_colour, first_change
 from nngeom_cli.figures.style import (
     style,
 )
@@ -133,3 +133,29 @@ def test_a_path_whose_volumes_are_not_finite_is_drawn(tmp_path, value):
     figure.savefig(io.BytesIO(), dpi=50)
     assert "volume is 0 or unknown at 260 of 260 points" in texts(figure)
     assert "no value to draw" in texts(figure)
+
+
+def test_speed_is_drawn_from_zero_without_images_and_its_integral_is_said(tmp_path):
+    geometry = path(pairs=2, speed=True)
+    figure = along_paths(made_run(tmp_path, geometry), 1, curve=SPEED).figure
+    for pair, axes in enumerate(figure.axes):
+        assert axes.get_ylim()[0] == 0
+        assert not axes.child_axes
+        for curve in curves_of(axes):
+            assert {segment[1][1] for segment in curve.get_segments()} == {2.0 + pair}
+        words = axes.get_title().replace("\n", " ")
+        assert f"mean length {2 + pair} (untrained {1 + pair}), 14% of it in the 14% of the path near a change" in words
+
+
+def test_length_without_a_change_of_prediction_says_nothing_of_one(tmp_path):
+    geometry = path(speed=True, epochs=(30,))
+    geometry["predicted_class"][...] = 0
+    (axes,) = along_paths(made_run(tmp_path, geometry), 1, curve=SPEED).figure.axes
+    assert axes.get_title().endswith("mean length 2")
+
+
+def test_a_bottleneck_is_named_in_place_of_curves(tmp_path):
+    geometry = path().assign_attrs(widths=[64, 4, 10])
+    geometry["log_effective_volume_element"][...] = -np.inf
+    words = texts(along_paths(made_run(tmp_path, geometry), 1).figure)
+    assert "a bottleneck: width 4, so the metric has rank 4 < 6 and volume 0" in words

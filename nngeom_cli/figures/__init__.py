@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 from nngeom_cli.errors import one_of
 from nngeom_cli.figures.output import provenance, save
-from nngeom_cli.figures.path import along_paths
+from nngeom_cli.figures.path import SPEED, along_paths
 from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
@@ -26,8 +26,9 @@ def draw_figures(
     """Draws all figures of a run, each as PNG and as PDF.
 
     Grids: `plane-layer-1`, or `plane-layers` of several (one replicate through training), and, of several replicates,
-    for each layer `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` (a panel
-    for each pair). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`.
+    for each layer `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` and
+    `path-layer-1-speed` (a panel for each pair). Planes through three inputs: for each of them `plane-0-6-8-layer-1`,
+    or `plane-0-6-8-layers`.
 
     Args:
         run: what `load_run` returns; it may be complete or not.
@@ -67,8 +68,13 @@ def grid_sheets(run: Run) -> Sheets:
 
 
 def path_sheets(run: Run) -> Sheets:
-    """Each layer on its own."""
-    return {f"path-layer-{layer}": partial(along_paths, run, layer) for layer in run.geometry.layer.values.tolist()}
+    """Of each layer the effective volume and the speed."""
+    sheets: Sheets = {}
+    for layer in run.geometry.layer.values.tolist():
+        sheets[f"path-layer-{layer}"] = partial(along_paths, run, layer)
+        if "speed" in run.geometry:
+            sheets[f"path-layer-{layer}-speed"] = partial(along_paths, run, layer, curve=SPEED)
+    return sheets
 
 
 def plane_sheets(run: Run) -> Sheets:

@@ -1,8 +1,9 @@
-"""Curves of the effective volume element between two inputs, coloured by what is predicted there."""
+"""Curves of the effective volume element, or of the speed, between two inputs, coloured by what is predicted there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,9 +26,11 @@ from nngeom_cli.figures.style import (
     control_colours,
     wrapped,
 )
+from nngeom_cli.reading import bottleneck_words, volume_rank
+from nngeom_cli.statistics import path_statistics
 from nngeom_cli.store import Run
 
-__all__ = ["along_paths", "class_colour", "coloured_curve", "first_change"]
+__all__ = ["SPEED", "VOLUME", "Curve", "along_paths", "class_colour", "coloured_curve", "first_change"]
 
 Array = NDArray[np.float64]
 
@@ -37,13 +40,38 @@ MAX_IMAGE = 0.5
 INSET_PAD = 0.05  # inches
 
 
-def along_paths(run: Run, layer: int, note: str | None = None) -> Sheet:
+@dataclass(frozen=True)
+class Curve:
+    """What is drawn along the paths.
+
+    Attributes:
+        variable: its name in the dataset; `name`: what it is called in a sentence.
+        label: of its axis, with unit.
+        images: whether the ends of the path are shown beneath it.
+        lengths: whether its integral, the length of the path, stands above it.
+    """
+
+    variable: str
+    name: str
+    label: str
+    images: bool = False
+    lengths: bool = False
+
+
+VOLUME = Curve(
+    "log_effective_volume_element", "volume", "log effective volume element\n(natural log, top {top_k})", images=True
+)
+SPEED = Curve("speed", "speed", "speed $|Jv|$, whose integral is\nthe length in feature space", lengths=True)
+
+
+def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VOLUME) -> Sheet:
     """A panel for each pair: trained replicates in the colours of their predictions, untrained controls in greys.
 
     The images are the ends of the path and, between them, the one at which the prediction of the representative
     replicate first changes; their frames have the colour of its prediction.
     """
     geometry = run.geometry.sel(layer=layer)
+    geometry = geometry.assign(height=geometry[curve.variable])
     last = geometry.isel(epoch=-1)
     controls = geometry.isel(epoch=0) if len(geometry.epoch) > 1 and geometry.epoch[0] == 0 else None
     pairs = last.sizes["pair"]
@@ -53,35 +81,40 @@ def along_paths(run: Run, layer: int, note: str | None = None) -> Sheet:
     across = (width - LEFT - RIGHT - (columns - 1) * GAP_X) / columns
     down = 0.75 * across if columns < 3 else 0.95 * across
     seed = representative(run)
-    values = np.concatenate(
-        [data.log_effective_volume_element.values.ravel() for data in (last, controls) if data is not None]
-    )
-    title = wrapped(title_words(run, layer, seed, values), width - 0.1)
+    values = np.concatenate([data.height.values.ravel() for data in (last, controls) if data is not None])
+    title = wrapped(title_words(run, layer, seed, values, curve), width - 0.1)
+    headings = [pair_words(last.isel(pair=pair)) for pair in range(pairs)]
+    if curve.lengths:
+        lengths = length_words(run.geometry.sel(layer=[layer]))
+        headings = [f"{words}\n{wrapped(more, across)}" for words, more in zip(headings, lengths, strict=True)]
+    gap = GAP_Y + LINE * max(words.count("\n") for words in headings)
     classes = np.unique(last.predicted_class.values)
     keys = legend_keys(classes, controls is not None)
     keys_across = 5 if width == COLUMN_WIDTH else 12
     key_lines = -(-len(keys) // keys_across)
-    top = LINE * (title.count("\n") + 1) + 0.1 + LINE + 0.04
-    height = top + rows * down + (rows - 1) * GAP_Y + BOTTOM + LINE * key_lines + 0.08
+    top = LINE * (title.count("\n") + 1) + 0.1 + LINE + 0.04 + gap - GAP_Y
+    height = top + rows * down + (rows - 1) * gap + BOTTOM + LINE * key_lines + 0.08
     sheet = Sheet.blank(width, height, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     low, high = value_range(values)
-    image = min(MAX_IMAGE, IMAGE * across) if "image_shape" in last.attrs else 0.0
+    low = 0.0 if curve.lengths else low
+    image = min(MAX_IMAGE, IMAGE * across) if curve.images and "image_shape" in last.attrs else 0.0
     floor = low - (high - low) * (image + 2 * INSET_PAD) / (down - image - 2 * INSET_PAD) if image else low
     ticks = [value for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
     for pair in range(pairs):
         row, column = divmod(pair, columns)
-        axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (down + GAP_Y), across, down)
+        axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (down + gap), across, down)
         axes.set_xlim(0, 1)
         axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "0.25", "0.5", "0.75", "1"])
         axes.set_ylim(floor, high)
         axes.set_yticks(ticks)
-        axes.set_title(pair_words(last.isel(pair=pair)), fontsize=FONT_SIZE)
+        axes.set_title(headings[pair], fontsize=FONT_SIZE)
         if controls is not None:
             draw_controls(axes, controls.isel(pair=pair))
         draw_replicates(axes, last.isel(pair=pair), seed)
-        if not np.isfinite(last.log_effective_volume_element.isel(pair=pair)).any():
-            axes.text(0.5, 0.6, "no value to draw", transform=axes.transAxes, ha="center")
+        if not np.isfinite(last.height.isel(pair=pair)).any():
+            why = bottleneck_words(last.attrs["widths"], layer, volume_rank(last.attrs, curve.variable))
+            axes.text(0.5, 0.6, wrapped(why or "no value to draw", across), transform=axes.transAxes, ha="center")
         if image:
             draw_images(axes, last.isel(pair=pair).sel(replicate=seed), image, across, down)
         beneath = pair + columns < pairs
@@ -89,22 +122,38 @@ def along_paths(run: Run, layer: int, note: str | None = None) -> Sheet:
         if not beneath:
             axes.set_xlabel(f"$t$ / {steps(last)}, from the first input to the second")
         if column == 0:
-            axes.set_ylabel(f"log effective volume element\n(natural log, top {last.attrs['top_k']})")
+            axes.set_ylabel(curve.label.format(**last.attrs))
     sheet.legend(keys, keys_across)
     return sheet
 
 
-def title_words(run: Run, layer: int, seed: int, values: Array) -> str:
+def title_words(run: Run, layer: int, seed: int, values: Array, curve: Curve) -> str:
     """The network, its replicates, the one whose images are shown, and how many points could not be drawn."""
     results = outcomes(run)
     geometry = run.geometry
     words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {len(results)} replicate"
     words += "s" if len(results) > 1 else ""
-    if len(results) > 1 or "image_shape" in geometry.attrs:
-        thick = "thick line and images" if "image_shape" in geometry.attrs else "thick line"
+    images = curve.images and "image_shape" in geometry.attrs
+    if len(results) > 1 or images:
+        thick = "thick line and images" if images else "thick line"
         words += f"; {thick}: seed {seed} ({results[seed]})"
     if left_out := int((~np.isfinite(values)).sum()):
-        words += f"; the volume is 0 or unknown at {left_out} of {values.size} points"
+        words += f"; the {curve.name} is 0 or unknown at {left_out} of {values.size} points"
+    return words
+
+
+def length_words(geometry: xr.Dataset) -> list[str]:
+    """For each pair its length, and how much of it is spent near a change of prediction; means over replicates."""
+    numbers = path_statistics(geometry).sel(boundary="final").squeeze("layer").mean("replicate")
+    lengths = numbers.length.transpose("epoch", "pair").values
+    shares, excesses = (numbers[name].isel(epoch=-1).values for name in ("length_near_change", "length_excess"))
+    words = []
+    for pair, (share, excess) in enumerate(zip(shares, excesses, strict=True)):
+        before = f" (untrained {lengths[0, pair]:.3g})" if len(lengths) > 1 and geometry.epoch[0] == 0 else ""
+        near = (
+            f", {share:.0%} of it in the {share - excess:.0%} of the path near a change" if np.isfinite(share) else ""
+        )
+        words.append(f"mean length {lengths[-1, pair]:.3g}{before}{near}")
     return words
 
 
@@ -161,9 +210,7 @@ def draw_replicates(axes: Axes, data: xr.Dataset, seed: int) -> None:
     for replicate in data.replicate.values:
         one = data.sel(replicate=replicate)
         chosen = replicate == seed
-        curve = coloured_curve(
-            t, one.log_effective_volume_element.values, one.predicted_class.values, 1.6 if chosen else thin
-        )
+        curve = coloured_curve(t, one.height.values, one.predicted_class.values, 1.6 if chosen else thin)
         curve.set(label=f"replicate {replicate}", zorder=3 if chosen else 2)
         axes.add_collection(curve, autolim=False)
 
@@ -171,7 +218,7 @@ def draw_replicates(axes: Axes, data: xr.Dataset, seed: int) -> None:
 def draw_controls(axes: Axes, data: xr.Dataset) -> None:
     """The same networks before training."""
     t = data.step.values / steps(data)
-    curves = data.log_effective_volume_element.transpose("replicate", "step").values
+    curves = data.height.transpose("replicate", "step").values
     for values, colour, replicate in zip(curves, control_colours(len(curves)), data.replicate.values, strict=True):
         axes.plot(t, values, color=colour, linewidth=0.5, zorder=1, label=f"untrained {replicate}")
 
@@ -203,7 +250,7 @@ def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down:
     if change is not None and change not in shown:
         place = change / steps(data)
         shown[change] = float(np.clip(place - width / 2, 2 * pad_x + width, 1 - 2 * (pad_x + width)))
-        value = float(data.log_effective_volume_element.values[change])
+        value = float(data.height.values[change])
         low, high = axes.get_ylim()
         top = low + (height + pad_y) * (high - low)
         line: dict[str, Any] = {"color": "black", "linewidth": 0.6, "linestyle": ":", "zorder": 4}
