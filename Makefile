@@ -4,11 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run test lint types clean
+.PHONY: run reproduce-figures test lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
 	$(BIN)/nngeom run task=xor
+
+reproduce-figures: $(INSTALLED)  ## the paper's figures and claims, into outputs/figures; QUICK=1: in two minutes
+	$(BIN)/nngeom reproduce $(if $(QUICK),--quick)
 
 test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
 	$(BIN)/pytest -q -n 2

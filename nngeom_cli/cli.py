@@ -149,11 +149,44 @@ def summarize(arguments: Sequence[str]) -> int:
     return DONE
 
 
+def reproduce(arguments: Sequence[str]) -> int:
+    """nngeom reproduce [--quick]
+
+    Runs what is missing of the paper's figures, on all cores, draws them into outputs/figures, and measures each claim:
+    outputs/figures/REPRODUCTION.md. Runs whose config and code are unchanged are used again.
+    --quick trains for a fraction of the epochs, into outputs/figures/quick, and judges nothing.
+    """
+    from inspect import getdoc
+
+    if {"--help", "-h"} & set(arguments):
+        print(getdoc(reproduce))
+        return DONE
+    unknown = [argument for argument in arguments if argument != "--quick"]
+    if unknown:
+        got = " ".join(unknown)
+        raise ConfigError(f"`nngeom reproduce` must be given --quick or nothing. Got {got}. Runs: nngeom run {got}")
+
+    from pathlib import Path
+
+    from nngeom_cli import reproduction
+    from nngeom_cli.config import load_config
+    from nngeom_cli.launching import composed
+
+    quick = bool(arguments)
+    outputs = Path("outputs")
+    directory = outputs / "figures" / "quick" if quick else outputs / "figures"
+    configs = {name: load_config(composed(plan.words(quick))) for name, plan in reproduction.PLANS.items()}
+    as_expected = reproduction.reproduce(configs, directory, quick=quick, outputs=outputs)
+    print(directory / "REPRODUCTION.md")
+    return DONE if as_expected else FAILED
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (run, "train the networks of a config, measure their geometry, draw it"),
     "resume": (resume, "go on with a run that was interrupted, or train it longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
+    "reproduce": (reproduce, "the paper's figures again, and a verdict on each of its claims"),
 }
 
 HELP = """nngeom COMMAND ...

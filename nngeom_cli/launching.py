@@ -23,8 +23,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.errors import HydraException
 from hydra.types import TaskFunction
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
 
 from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
@@ -34,7 +36,7 @@ from nngeom_cli.launchers import launched, replaced
 from nngeom_cli.refusals import explained
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 
-__all__ = ["conf_directory", "launch"]
+__all__ = ["composed", "conf_directory", "launch"]
 
 
 def launch(arguments: Sequence[str], prog: str) -> tuple[Path | None, list[Outcome]]:
@@ -90,9 +92,7 @@ def launch(arguments: Sequence[str], prog: str) -> tuple[Path | None, list[Outco
 
 def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:
     """Hydra's main; its errors become ours until a directory is claimed."""
-    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
-    for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
-        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
+    _take_own_launchers()
     main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
     try:
         with replaced(sys, "argv", [prog, *arguments]), _full_errors() as debugging:
@@ -108,6 +108,27 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
         if debugging or claimed:
             raise
         raise explained(error) from error
+
+
+def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
+    """The config that a command with these overrides would have; nothing is started.
+
+    Raises:
+        ConfigError: they cannot be composed.
+    """
+    Plugins.instance()
+    _take_own_launchers()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        try:
+            return hydra.compose(config_name, list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explained(error) from error
+
+
+def _take_own_launchers() -> None:
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
+        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
 
 
 def _check(composed: DictConfig, *, local: bool) -> Config:

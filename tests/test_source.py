@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from nngeom_cli import source
+from nngeom_cli.schemas import PROBES
 from nngeom_cli.source import run_source, source_hash
 
 PACKAGE = Path(source.__file__).parent
@@ -104,6 +105,11 @@ def test_runs_depend_on_data_start_order_and_steps():
     for name in ("tasks._sinusoid", "networks.initial_network", "batches.Batches", "optimizers.Adam", "training.train"):
         assert name in reached
     assert run_source("grid").keys() == {"training", "probe"}
+
+
+@pytest.mark.parametrize("kind", PROBES)
+def test_each_kind_of_probe_has_a_fingerprint(kind):
+    assert len(run_source(kind)["probe"]) == 64
 
 
 def test_the_package_imports_itself_by_name_as_the_fingerprint_assumes():

@@ -1,0 +1,249 @@
+"""The paper's figures and claims again: run what is missing, draw everything, say of each claim what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, verdict
+from nngeom_cli.config import Config, config_hash
+from nngeom_cli.cores import available_cores
+from nngeom_cli.errors import FolderError
+from nngeom_cli.figures import draw_figures
+from nngeom_cli.files import written_whole
+from nngeom_cli.source import run_source, source_hash
+from nngeom_cli.store import Run, load_run
+
+__all__ = ["PLANS", "Plan", "find_runs", "reproduce"]
+
+TABLE = "REPRODUCTION"
+SOFTPLUS = "architecture.activation=softplus"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One of the runs under the paper's figures.
+
+    Attributes:
+        overrides: what follows `nngeom run`.
+        quick: what is added for a quick look.
+        note: what each figure of the quick run says.
+    """
+
+    overrides: tuple[str, ...]
+    quick: tuple[str, ...]
+    note: str
+
+    def words(self, quick: bool) -> list[str]:
+        """The overrides of the whole run, or of the quick one."""
+        return [*self.overrides, *(self.quick if quick else ())]
+
+
+XOR = (
+    ("optimizer.epochs=600", "probe.checkpoints=log 8", "replicates=8"),
+    "QUICK: 600 of 2,000 epochs, 8 of 50 networks",
+)
+SINUSOID = (
+    ("optimizer.epochs=3000", "probe.checkpoints=log 8"),
+    "QUICK: 3,000 of 150,000 epochs, before it is learned",
+)
+DIGITS = (
+    ("optimizer.epochs=3", "probe.checkpoints=[0,1,3]", "probe.pairs=[[0,6],[1,7],[3,8],[4,9]]"),
+    "QUICK: 3 of 30 epochs, 4 of 20 pairs",
+)
+
+# The longest first, so that no core waits for the last.
+PLANS: dict[str, Plan] = {
+    "figure2": Plan(("experiment=figure2",), *SINUSOID),
+    "figure3-sigmoid": Plan(("experiment=figure3",), *DIGITS),
+    "figure3-softplus": Plan(("experiment=figure3", SOFTPLUS), *DIGITS),
+    "figure1-width8-sigmoid": Plan(("experiment=figure1_width8",), *XOR),
+    "figure1-width8-softplus": Plan(("experiment=figure1_width8", SOFTPLUS), *XOR),
+    "figure1-sigmoid": Plan(("experiment=figure1",), *XOR),
+    "figure1-softplus": Plan(("experiment=figure1", SOFTPLUS), *XOR),
+}
+
+
+def reproduce(configs: Mapping[str, Config], directory: Path, *, quick: bool, outputs: Path) -> bool:
+    """Runs what is missing, draws what is missing, writes REPRODUCTION.md and REPRODUCTION.json.
+
+    A complete run is used again while its config and the code under its numbers are the same; a figure, while its run
+    and the code that draws it are.
+
+    Args:
+        configs: of each plan, by its name.
+        directory: where figures and tables go.
+        quick: stop training early; nothing is judged then.
+        outputs: where earlier runs are looked for.
+
+    Returns:
+        Whether no claim is off.
+
+    Raises:
+        FolderError: a run failed.
+    """
+    found = find_runs(configs, outputs)
+    missing = [name for name in PLANS if name not in found]
+    print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
+    found |= train(missing, quick)
+    runs = {name: load_run(found[name]) for name in PLANS}
+    drawn = draw(runs, directory, quick)
+    measured = {name: Measured(run) for name, run in runs.items()}
+    rows = [
+        (claim, obtained, verdict(claim, obtained))
+        for claim in CLAIMS
+        for obtained in [claim.measure(measured[claim.run])]
+    ]
+    write_tables(rows, runs, drawn, directory, quick)
+    return quick or all(word != "off" for _, _, word in rows)
+
+
+def find_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
+    """The newest complete run under `outputs` for each config, made by the code as it is."""
+    sources = {kind: run_source(kind) for kind in {config.probe.kind for config in configs.values()}}
+    wanted: dict[tuple[object, ...], str] = {
+        (config_hash(config), sources[config.probe.kind]["training"], sources[config.probe.kind]["probe"]): name
+        for name, config in configs.items()
+    }
+    found: dict[str, Path] = {}
+    for path in sorted(outputs.glob("*/*/*/run.json"), key=lambda path: path.parent.name):
+        info = json.loads(path.read_text())
+        source = info.get("source") or {}
+        name = wanted.get((info.get("config_hash"), source.get("training"), source.get("probe")))
+        if name is not None and info.get("status") == "complete":
+            found[name] = path.parent
+    return found
+
+
+def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
+    """Runs plans side by side, one core each; returns their directories."""
+    with (
+        ThreadPoolExecutor(available_cores()) as pool,
+        tqdm(total=len(names), unit="run", disable=not names or not sys.stderr.isatty()) as bar,
+    ):
+
+        def one(name: str) -> Path:
+            words = PLANS[name].words(quick)
+            print("nngeom run", *words, flush=True)
+            done = subprocess.run(
+                [sys.executable, "-m", "nngeom_cli.cli", "run", *words],
+                env=os.environ | {"NNGEOM_CORES": "1"},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise FolderError(f"`nngeom run {' '.join(words)}` must end well. Got: {done.stderr.strip()[-300:]}")
+            bar.update()
+            return Path(done.stdout.splitlines()[-1])
+
+        return dict(zip(names, pool.map(one, names), strict=True))
+
+
+def draw(runs: Mapping[str, Run], directory: Path, quick: bool) -> dict[str, dict[str, Any]]:
+    """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
+    table = directory / f"{TABLE}.json"
+    known = json.loads(table.read_text()).get("figures", {}) if table.exists() else {}
+    code = source_hash(["figures.draw_figures"])
+    drawn = {}
+    for name, run in runs.items():
+        key = {"run": str(run.directory), "finished": run.info.get("finished"), "code": code}
+        before = known.get(name, {})
+        files = [directory / file for file in before.get("files", [])]
+        if not files or any(before.get(part) != value for part, value in key.items()) or not all_there(files):
+            print(f"drawing {name}", flush=True)
+            files = draw_figures(run, directory=directory, name=name, note=PLANS[name].note if quick else None)
+        drawn[name] = key | {"files": [file.name for file in files]}
+    return drawn
+
+
+def all_there(files: Iterable[Path]) -> bool:
+    return all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
+
+
+def write_tables(
+    rows: Sequence[tuple[Claim, Estimate, str]],
+    runs: Mapping[str, Run],
+    drawn: Mapping[str, dict[str, Any]],
+    directory: Path,
+    quick: bool,
+) -> None:
+    """REPRODUCTION.md for people, REPRODUCTION.json for programs."""
+    listed = [
+        {
+            "run": claim.run,
+            "statement": claim.statement,
+            "statistic": claim.statistic,
+            "expected": [finite(end) for end in claim.expected],
+            "obtained": {key: finite(value) for key, value in asdict(obtained).items()},
+            "verdict": None if quick else word,
+            "finding": claim.finding,
+        }
+        for claim, obtained, word in rows
+    ]
+    about = {
+        name: {key: run.info.get(key) for key in ("command", "config_hash", "source", "wall_seconds")}
+        | {"directory": str(run.directory)}
+        for name, run in runs.items()
+    }
+    whole = {"quick": quick, "claims": listed, "runs": about, "figures": drawn}
+    with written_whole(directory / f"{TABLE}.json") as path:
+        path.write_text(json.dumps(whole, indent=2) + "\n")
+    with written_whole(directory / f"{TABLE}.md") as path:
+        path.write_text("\n".join(markdown(rows, about, drawn, quick)) + "\n")
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if abs(value) < float("inf") else None
+
+
+def markdown(
+    rows: Sequence[tuple[Claim, Estimate, str]],
+    about: Mapping[str, dict[str, Any]],
+    drawn: Mapping[str, dict[str, Any]],
+    quick: bool,
+) -> list[str]:
+    """The table, what it shows, and where it comes from."""
+    lines = ["# The paper's claims, measured", ""]
+    if quick:
+        lines += ["**QUICK: training stopped early, so nothing is judged.**", ""]
+    lines += [
+        "Intervals hold 95 %, over networks. A claim holds if the whole interval has the sign that it names, or if the",
+        "interval meets a range that was given in numbers. Expected ranges were fixed before the runs. `differs`: the",
+        "number is not as the paper says, for the reason under Findings; `off`: nor is any reason known.",
+        "",
+        "| run | statement | statistic | expected | obtained | verdict |",
+        "|---|---|---|---|---|---|",
+    ]
+    for claim, obtained, word in rows:
+        cells = [claim.run, claim.statement, claim.statistic.replace("|", "\\|"), shown(claim.expected), str(obtained)]
+        lines.append(f"| {' | '.join(cells)} | {'not judged' if quick else word} |")
+    findings = dict.fromkeys(claim.finding for claim, _, word in rows if word == "differs")
+    if findings and not quick:
+        lines += ["", "## Findings", "", *(f"- {finding}" for finding in findings)]
+    lines += ["", "## Runs and figures", ""]
+    for name, run in about.items():
+        files = ", ".join(f"[{file}]({file})" for file in drawn[name]["files"])
+        lines.append(
+            f"- {name}: `{run['command']}`, config {run['config_hash'][:12]}, {run['wall_seconds']} s. {files}"
+        )
+    return lines
+
+
+def shown(expected: tuple[float, float]) -> str:
+    low, high = expected
+    if low == high:
+        return f"{low:g}"
+    if high == float("inf"):
+        return f"> {low:g}"
+    return f"< {high:g}" if low == -float("inf") else f"{low:.3g} to {high:.3g}"

@@ -1,0 +1,281 @@
+"""The paper's claims: what is run again, what is drawn again, what is said of a number."""
+
+import json
+import math
+import shutil
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_runs import made_run, plane
+
+from nngeom_cli import claims, reproduction
+from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
+from nngeom_cli.config import config_hash, load_config
+from nngeom_cli.launching import composed, conf_directory
+from nngeom_cli.reproduction import PLANS, draw, find_runs
+from nngeom_cli.source import run_source
+
+FIGURES = sorted(path.stem for path in (conf_directory() / "experiment").glob("figure*.yaml"))
+
+
+# ---- the experiments
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_experiment_of_the_paper_composes_and_its_header_names_the_command(name):
+    config = load_config(composed([f"experiment={name}"]))
+    header = (conf_directory() / "experiment" / f"{name}.yaml").read_text().split("defaults:")[0]
+    assert f"nngeom run experiment={name}" in header
+    assert "Expected:" in header
+    assert config.replicates >= 8
+    assert f"experiment={name}" in {plan.overrides[0] for plan in PLANS.values()}
+
+
+def test_the_experiments_have_the_papers_numbers():
+    one, wide, two, three = (load_config(composed([f"experiment={name}"])) for name in FIGURES)
+    assert (one.architecture.hidden, wide.architecture.hidden, two.architecture.hidden) == ([2], [8], [8, 8])
+    assert (one.optimizer.epochs, two.optimizer.epochs, three.optimizer.epochs) == (2000, 150_000, 30)
+    assert (three.architecture.hidden, three.probe.top_k, three.optimizer.batch_size) == ([30], 6, 12)
+    assert len({tuple(pair) for pair in three.probe.pairs}) == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FIGURES)
+def test_an_experiment_of_the_paper_runs(name, tmp_path):
+    small = ["optimizer.epochs=2", "probe.checkpoints=[0,1]", "replicates=2"]
+    command = [sys.executable, "-m", "nngeom_cli.cli", "run", f"experiment={name}", *small]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert list(Path(done.stdout.splitlines()[-1]).glob("figures/*.png"))
+
+
+# ---- what is run again
+
+
+@pytest.fixture
+def outputs(tmp_path):
+    """`outputs(name, config, **changes)` leaves a run.json of a complete run, with changes."""
+
+    def leave(folder, config, **changes):
+        info = {"status": "complete", "config": asdict(config), "config_hash": config_hash(config)}
+        info |= {"source": run_source(config.probe.kind), "process": None} | changes
+        directory = tmp_path / "runs" / "any" / folder
+        directory.mkdir(parents=True)
+        (directory / "run.json").write_text(json.dumps(info))
+        return directory
+
+    return leave
+
+
+def configs():
+    return {name: load_config(composed(plan.words(quick=False))) for name, plan in PLANS.items()}
+
+
+def test_a_complete_run_of_the_same_config_and_code_is_used_again_the_newest_first(outputs, tmp_path):
+    config = configs()["figure2"]
+    outputs("1", config)
+    newest = outputs("2", config)
+    assert find_runs(configs(), tmp_path) == {"figure2": newest}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"status": "interrupted"},
+        {"source": {"training": "other", "probe": "other"}},
+        {"source": run_source("path")},
+        {"source": None},
+        {"config_hash": "other"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_any_other_run_is_not(outputs, tmp_path, changes):
+    outputs("1", configs()["figure2"], **changes)
+    assert find_runs(configs(), tmp_path) == {}
+
+
+def test_editing_a_value_makes_the_run_of_that_config_go_again_and_no_other(outputs, tmp_path):
+    mine = configs()
+    for name, config in mine.items():
+        outputs(name, config)
+    assert find_runs(mine, tmp_path).keys() == PLANS.keys()
+    mine["figure2"] = replace(mine["figure2"], seed=1)
+    assert find_runs(mine, tmp_path).keys() == PLANS.keys() - {"figure2"}
+
+
+def test_editing_the_geometry_of_planes_leaves_the_paths_alone(outputs, tmp_path, monkeypatch):
+    for name, config in configs().items():
+        outputs(name, config)
+    before = reproduction.run_source
+    monkeypatch.setattr(
+        reproduction, "run_source", lambda kind: before(kind) | ({"probe": "edited"} if kind == "grid" else {})
+    )
+    assert find_runs(configs(), tmp_path).keys() == {"figure3-sigmoid", "figure3-softplus"}
+
+
+def test_the_quick_runs_are_others():
+    whole = {config_hash(config) for config in configs().values()}
+    quick = {config_hash(load_config(composed(plan.words(quick=True)))) for plan in PLANS.values()}
+    assert len(whole) == len(quick) == len(PLANS)
+    assert not whole & quick
+
+
+# ---- what is drawn again
+
+
+@pytest.fixture
+def drawing(tmp_path, monkeypatch):
+    """`drawing(quick)` draws a made run of each plan and returns the names that were drawn."""
+    drawn = []
+
+    def draw_figures(run, *, directory, name, note):
+        drawn.append((name, note))
+        for kind in ("png", "pdf"):
+            (directory / f"{name}-made.{kind}").write_text("")
+        return [directory / f"{name}-made.png"]
+
+    monkeypatch.setattr(reproduction, "draw_figures", draw_figures)
+    runs = {name: made_run(Path(name), plane()) for name in PLANS}
+
+    def draw_again(quick=False):
+        drawn.clear()
+        figures = draw(runs, tmp_path, quick)
+        (tmp_path / "REPRODUCTION.json").write_text(json.dumps({"figures": figures}))
+        return list(drawn)
+
+    return draw_again, runs
+
+
+def test_figures_are_drawn_once_and_a_deleted_one_again(drawing, tmp_path):
+    draw_again, _ = drawing
+    assert [name for name, _ in draw_again()] == list(PLANS)
+    assert draw_again() == []
+    (tmp_path / "figure2-made.pdf").unlink()
+    assert draw_again() == [("figure2", None)]
+    assert draw_again() == []
+
+
+def test_the_figures_of_another_run_are_drawn_again_and_so_are_all_when_their_code_changes(drawing, monkeypatch):
+    draw_again, runs = drawing
+    draw_again()
+    runs["figure2"] = made_run(Path("another"), plane())
+    assert [name for name, _ in draw_again()] == ["figure2"]
+    monkeypatch.setattr(reproduction, "source_hash", lambda _: "edited")
+    assert [name for name, _ in draw_again()] == list(PLANS)
+
+
+def test_each_quick_figure_says_so(drawing):
+    draw_again, _ = drawing
+    assert all(note.startswith("QUICK: ") for _, note in draw_again(quick=True))
+
+
+# ---- what is said
+
+
+def made_claim(expected, finding=""):
+    return Claim("figure2", "Said.", "number", expected, lambda _: Estimate(0, 0, 0, 8), finding)
+
+
+@pytest.mark.parametrize(
+    ("expected", "interval", "finding", "word"),
+    [
+        ((0, math.inf), (0.1, 0.9), "", "holds"),
+        ((0, math.inf), (-0.1, 0.9), "", "off"),
+        ((0, math.inf), (-0.1, 0.9), "known", "differs"),
+        ((-math.inf, 0), (-0.9, -0.1), "", "holds"),
+        ((-math.inf, 0), (-0.9, 0.1), "", "off"),
+        ((0, math.inf), (0, 0), "", "off"),
+        ((0, math.inf), (math.nan, math.nan), "", "off"),
+        ((3, 3), (2, 4), "", "holds"),
+        ((3, 3), (1, 2), "", "off"),
+        ((0.3, 0.6), (0.5, 0.9), "", "holds"),
+        ((0.3, 0.6), (0.61, 0.9), "", "off"),
+        ((0.3, 0.6), (math.nan, math.nan), "", "off"),
+    ],
+)
+def test_the_verdict_follows_from_the_interval(expected, interval, finding, word):
+    assert verdict(made_claim(expected, finding), Estimate(sum(interval) / 2, *interval, 8)) == word
+
+
+def measured_plane():
+    geometry = plane(epochs=(0, 10, 200), replicates=8)
+    geometry.attrs["box"] = [-1.0, 1.0, -1.0, 1.0]
+    run = made_run(Path("made"), geometry, solved=[True] * 6 + [False] * 2)
+    return Measured(run)
+
+
+def test_a_statistic_is_that_of_the_first_or_last_checkpoint_or_their_paired_difference():
+    measured = measured_plane()
+    values = measured.box.volume_band_contrast.sel(boundary="final").isel(layer=0)
+    stages = {
+        stage: statistic("volume_band_contrast", stage)(measured) for stage in ("initial", "trained", "difference")
+    }
+    assert stages["initial"].value == pytest.approx(values.sel(epoch=0).mean().item())
+    assert stages["trained"].value == pytest.approx(values.sel(epoch=200).mean().item())
+    assert stages["difference"].value == pytest.approx(stages["trained"].value - stages["initial"].value)
+    assert all(one.low < one.value < one.high and one.n == 8 for one in stages.values())
+
+
+def test_the_window_reaches_past_the_box():
+    measured = measured_plane()
+    assert measured.window.attrs["points"] == 25 * 25 > measured.box.attrs["points"]
+
+
+def test_the_gap_lies_between_the_nearer_ends_of_the_intervals():
+    measured = measured_plane()
+    before, after = (statistic("volume_band_contrast", stage)(measured) for stage in ("initial", "trained"))
+    assert gap("volume_band_contrast", rises=True)(measured).value == after.low - before.high
+    assert gap("volume_band_contrast", rises=False)(measured).value == before.low - after.high
+
+
+def test_shares_and_accuracies_have_intervals():
+    measured = measured_plane()
+    share = claims.share_solved(measured)
+    assert (share.value, share.n) == (0.75, 8)
+    n, p, z = 8, 0.75, 1.959963984540054  # Wilson 1927
+    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
+    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
+    assert (share.low, share.high) == pytest.approx((middle - half, middle + half))
+    assert claims.estimate(xr.DataArray(np.arange(9.0), dims="replicate")).value == 4
+
+
+def test_each_run_has_claims_and_each_claim_a_run():
+    assert {claim.run for claim in CLAIMS} == set(PLANS)
+    for claim in CLAIMS:
+        assert claim.expected[0] <= claim.expected[1]
+        assert claim.statement.endswith(".")
+
+
+def test_the_table_says_verdicts_findings_and_commands_and_quick_judges_nothing():
+    off, differs = made_claim((1, math.inf)), made_claim((0, math.inf), "It is known why.")
+    rows = [(off, Estimate(0.5, 0.4, 0.6, 8), "off"), (differs, Estimate(0, 0, 0, 8), "differs")]
+    about = {"figure2": {"command": "nngeom run experiment=figure2", "config_hash": "c0ffee" * 4, "wall_seconds": 3.0}}
+    drawn = {"figure2": {"files": ["figure2-made.png"]}}
+    whole = "\n".join(reproduction.markdown(rows, about, drawn, quick=False))
+    assert "| > 1 | 0.5 [0.4, 0.6] (n = 8) | off |" in whole
+    assert "## Findings\n\n- It is known why." in whole
+    assert "`nngeom run experiment=figure2`" in whole
+    quick = "\n".join(reproduction.markdown(rows, about, drawn, quick=True))
+    assert "QUICK" in quick
+    assert "| off |" not in quick
+
+
+@pytest.mark.slow
+def test_reproduce_quick_runs_draws_and_on_a_second_call_does_nothing_again(tmp_path):
+    command = [sys.executable, "-m", "nngeom_cli.cli", "reproduce", "--quick"]
+    first = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert first.stdout.count("nngeom run") == len(PLANS)
+    folder = tmp_path / "outputs" / "figures" / "quick"
+    assert first.stdout.splitlines()[-1] == "outputs/figures/quick/REPRODUCTION.md"
+    table = json.loads((folder / "REPRODUCTION.json").read_text())
+    assert len(table["claims"]) == len(CLAIMS)
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "nngeom run" not in second.stdout
+    assert "drawing" not in second.stdout
+    shutil.rmtree(tmp_path / table["runs"]["figure3-sigmoid"]["directory"])
+    third = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert [line for line in third.stdout.splitlines() if line.startswith("drawing")] == ["drawing figure3-sigmoid"]
