@@ -31,9 +31,15 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
-        if packed:
-            raise ValueError(f"{packed[0]} is compressed")
+            for entry in archive.infolist():
+                if entry.compress_type != zipfile.ZIP_STORED:
+                    raise ValueError(f"{entry.filename} is compressed")
+                with archive.open(entry) as file:
+                    np.lib.format.read_magic(file)
+                    shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                _refuse_dtype(entry.filename, dtype)
+                if math.prod(shape) * dtype.itemsize > entry.file_size:
+                    raise ValueError(f"{entry.filename} is larger than its file")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except READING as error:
@@ -70,8 +76,8 @@ def _refuse_harm(file: Any, size: int) -> None:
             raise ValueError(f"{name} is no array")
         if item.external or item.is_virtual:
             raise ValueError(f"{name} lies in another file")
-        if item.dtype.kind not in "biufSU" and h5py.check_string_dtype(item.dtype) is None:
-            raise ValueError(f"{name} holds {item.dtype}")
+        if h5py.check_string_dtype(item.dtype) is None:
+            _refuse_dtype(name, item.dtype)
         creation = item.id.get_create_plist()
         filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
         if not set(filters) <= set(PLAIN_FILTERS):
@@ -79,6 +85,11 @@ def _refuse_harm(file: Any, size: int) -> None:
         total += math.prod(item.shape or ()) * item.dtype.itemsize
     if total > size:
         raise ValueError(f"its arrays have {total} bytes in a file of {size}")
+
+
+def _refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "biufSU":
+        raise ValueError(f"{name} holds {dtype}")
 
 
 def _damaged(path: Path, what: str, error: Exception) -> DamageError:

@@ -24,7 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     from nngeom_cli.launching import launch
 
     shown = ["--resolve"] if {"--help", "-h"} & set(arguments) else []
-    sweep, outcomes = launch([*_known_flags(arguments), *shown], "nngeom run")
+    frozen, rest = _frozen_run(arguments)
+    sweep, outcomes = launch([*_known_flags(rest), *shown], "nngeom run", frozen)
     if sweep is not None:
         return _report(sweep, outcomes)
     for outcome in outcomes:
@@ -269,6 +270,28 @@ def _complete(words: list[str]) -> int:
         with suppress(ConfigError):  # a half-typed line is no error
             launch(words, "nngeom")
     return DONE
+
+
+def _frozen_run(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The run that `--from` names, and the arguments without it."""
+    from pathlib import Path
+
+    from nngeom_cli.keys import SECTIONS
+
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
+    if "--from" not in words:
+        return None, words
+    place = words.index("--from")
+    named = words[place + 1 : place + 2]
+    if not named or named[0].startswith("-") or not (Path(named[0]) / "run.json").is_file():
+        got = " ".join(named) or "nothing"
+        raise ConfigError(f"`--from` must be followed by a run directory. Got {got}. See outputs/runs.")
+    rest = words[:place] + words[place + 2 :]
+    for key in (word.partition("=")[0] for word in rest if "=" in word):
+        if key in (*SECTIONS, "experiment"):
+            way_out = f"Set single keys: {key}.NAME=VALUE."
+            raise ConfigError(f"`{key}` must be left out with --from. Got a group, of which the run has one. {way_out}")
+    return Path(named[0]), rest
 
 
 def _known_flags(arguments: Sequence[str]) -> list[str]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import errno
 from collections.abc import Iterable
 from typing import Any
 
 __all__ = [
+    "DISK_TROUBLE",
     "ConfigError",
     "DamageError",
     "FolderError",
@@ -20,6 +22,7 @@ __all__ = [
     "shown",
 ]
 
+DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 LONGEST = 100  # characters of a value in a message
 LARGEST_SEED = 2**32 - 1  # what every random generator takes
 

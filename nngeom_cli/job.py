@@ -16,10 +16,12 @@ from omegaconf import DictConfig
 from nngeom_cli.config import load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, sentence_of
+from nngeom_cli.frozen import FROZEN
 
 __all__ = ["JobError", "command_of", "job"]
 
 log = logging.getLogger(__name__)
+logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
 
 
 class JobError(RuntimeError):
@@ -69,6 +71,8 @@ def command_of(settings: HydraConf) -> str:
     for source in settings.runtime.config_sources:
         if source.provider == "command-line":
             words += ["--config-dir", source.path]
-    if settings.job.config_name != "config":
+    if settings.job.config_name == FROZEN:
+        words += ["--from", settings.job.name]
+    elif settings.job.config_name != "config":
         words += ["--config-name", str(settings.job.config_name)]
     return shlex.join([*words, *settings.overrides.task])

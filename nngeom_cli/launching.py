@@ -17,6 +17,7 @@ from typing import Any
 
 import hydra
 from hydra._internal import hydra as hydra_application
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins import basic_launcher, basic_sweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
@@ -30,7 +31,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
-from nngeom_cli.errors import ConfigError, FolderError
+from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
+from nngeom_cli.foreign import refuse_foreign_code
+from nngeom_cli.frozen import FROZEN, frozen_config
 from nngeom_cli.job import command_of, job
 from nngeom_cli.launchers import launched, replaced
 from nngeom_cli.refusals import explained
@@ -39,12 +42,13 @@ from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 __all__ = ["composed", "conf_directory", "launch"]
 
 
-def launch(arguments: Sequence[str], prog: str) -> tuple[Path | None, list[Outcome]]:
+def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> tuple[Path | None, list[Outcome]]:
     """Give `arguments` to Hydra, as if `prog` were a Hydra application.
 
     Args:
         arguments: overrides and flags, as typed.
         prog: the name that Hydra shows for this command.
+        frozen: a run whose config is taken instead of that in conf/.
 
     Returns:
         The directory of the sweep, None for a single run; one outcome a job, none where Hydra only showed something
@@ -82,11 +86,13 @@ def launch(arguments: Sequence[str], prog: str) -> tuple[Path | None, list[Outco
 
     Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
     plain_sweep = basic_sweeper.BasicSweeper.sweep
+    if frozen is not None:
+        ConfigStore.instance().store(FROZEN, frozen_config(frozen, conf_directory()))
     with (
         replaced(hydra_application, "run_job", run_single),
         replaced(basic_sweeper.BasicSweeper, "sweep", run_sweep),
     ):
-        _start(job, "config", arguments, prog, claimed)
+        _start(job, "config" if frozen is None else FROZEN, arguments, prog, claimed)
     return (sweeps[0] if sweeps else None), outcomes
 
 
@@ -95,7 +101,11 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     _take_own_launchers()
     main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
     try:
-        with replaced(sys, "argv", [prog, *arguments]), _full_errors() as debugging:
+        with (
+            replaced(ConfigLoaderImpl, "load_configuration", _load_harmless),
+            replaced(sys, "argv", [prog, *arguments]),
+            _full_errors() as debugging,
+        ):
             main()
     except KeyboardInterrupt:
         raise KeyboardInterrupt(*claimed) from None
@@ -105,6 +115,11 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     except (ConfigError, FolderError):
         raise
     except Exception as error:
+        if claimed and isinstance(error, OSError) and error.errno in DISK_TROUBLE:  # Hydra writes there before the job
+            what = os.strerror(error.errno)
+            raise FolderError(
+                f"`{claimed[0]}` must be a folder that can be written. Got: {what}. Make room."
+            ) from error
         if debugging or claimed:
             raise
         raise explained(error) from error
@@ -129,6 +144,16 @@ def _take_own_launchers() -> None:
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
         launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
+
+
+load_configuration = ConfigLoaderImpl.load_configuration
+
+
+def _load_harmless(*arguments: Any, **options: Any) -> DictConfig:
+    """A config as Hydra composes it, looked through before Hydra acts on it."""
+    config = load_configuration(*arguments, **options)
+    refuse_foreign_code(config)
+    return config
 
 
 def _check(composed: DictConfig, *, local: bool) -> Config:

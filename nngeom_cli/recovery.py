@@ -8,7 +8,7 @@ import torch
 
 from nngeom_cli.checkpoints import read_checkpoint
 from nngeom_cli.errors import DamageError
-from nngeom_cli.files import fault, read_manifest, remove_leftovers
+from nngeom_cli.files import fault, read_manifest
 from nngeom_cli.optimizers import make_optimizer
 from nngeom_cli.runner import Laboratory, Start
 from nngeom_cli.store import CHECKPOINTS, GEOMETRY, RunDirectory, checkpoint_name, epoch_of, geometry_name, saved_epochs
@@ -104,4 +104,3 @@ def remove_rest(store: RunDirectory, start: Start) -> None:
     names = [geometry_name(epoch) for epoch in saved_epochs(store.directory, GEOMETRY)]
     names += [checkpoint_name(epoch) for epoch in saved_epochs(store.directory, CHECKPOINTS)]
     store.forget([name for name in {*names, *store.checksums} if name not in store.checksums or epoch_of(name) > last])
-    remove_leftovers(store.directory)

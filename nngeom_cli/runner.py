@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import logging
 import math
 import os
@@ -20,8 +19,9 @@ from tqdm import tqdm
 
 from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, staged
 from nngeom_cli.cores import available_cores, train_on_cores
-from nngeom_cli.errors import FolderError
+from nngeom_cli.errors import DISK_TROUBLE, FolderError
 from nngeom_cli.figures import draw_figures
+from nngeom_cli.files import remove_leftovers
 from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.probes import Probe, make_probe
 from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
@@ -35,7 +35,6 @@ __all__ = ["Laboratory", "RunError", "Start", "carry_through", "prepare", "recor
 
 log = logging.getLogger(__name__)
 
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 PAUSE_SECONDS = 0.5  # how long training goes on without a word
 SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 5e9  # of a common core, roughly
 
@@ -129,6 +128,7 @@ def recorded(store: RunDirectory) -> Iterator[None]:
     """run.json tells that a run is at work, then how it ended and what it cost."""
     meter = Meter(store.info)
     try:
+        remove_leftovers(store.directory)
         store.update(status="running", process=this_process(), error=None, finished=None)
         yield
         status = "diverged" if "diverged" in store.info else "complete"

@@ -187,12 +187,24 @@ class Run:
     @property
     def config(self) -> dict[str, Any]:
         """The whole config of the run."""
+        if "config" not in self.info:
+            raise DamageError(f"`{self.directory / INFO}: config` must be given. Got nothing. {OTHERWISE}")
         return dict(self.info["config"])
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
         """Loss and accuracy: columns epoch, replicate, loss, accuracy, and test_loss, test_accuracy if there are."""
-        return pd.read_csv(self.directory / HISTORY, converters=dict.fromkeys(SCORES, float))
+        path = self.directory / HISTORY
+        if not path.exists():
+            raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
+        try:
+            history = pd.read_csv(path, converters=dict.fromkeys(SCORES, float), index_col=False)
+            return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
+        except (ValueError, KeyError, OverflowError) as error:
+            what = "columns epoch, replicate, loss, accuracy"
+            raise DamageError(
+                f"`{path}` must have {what}. Got: {one_line(error)}. `nngeom resume` mends it."
+            ) from error
 
     @functools.cached_property
     def geometry(self) -> xr.Dataset:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import types
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -65,7 +66,7 @@ def nngeom(runner, capsys):
     """`nngeom(*words)` -> exit code, lines of stdout, lines of stderr."""
 
     def call(*words):
-        code = main(words)
+        code = main([str(word) for word in words])
         said = capsys.readouterr()
         return code, said.out.splitlines(), said.err.splitlines()
 
@@ -173,6 +174,66 @@ def test_an_output_folder_that_cannot_be_made_is_a_failure_in_one_line(nngeom, r
     assert line.startswith("nngeom: `hydra.")
     assert "must be a folder that can be written. Got " in line
     assert "Not a directory" in line
+
+
+# ---- a run again
+
+
+@pytest.fixture
+def saved(nngeom, runner):
+    """The directory of a saved run of digits, with a seed of its own."""
+    assert nngeom("run", "task=digits", "seed=7", "optimizer.lr=0.25", "probe.top_k=3")[0] == 0
+    config, directory, _ = runner.runs.pop()
+    (directory / "run.json").write_text(json.dumps({"status": "complete", "config": asdict(config)}))
+    return config, directory
+
+
+def test_a_saved_config_runs_again_in_a_new_directory(nngeom, runner, saved):
+    config, directory = saved
+    assert nngeom("run", "--from", directory)[0] == 0
+    again, elsewhere, command = runner.runs.pop()
+    assert again == config
+    assert elsewhere != directory
+    assert command == f"nngeom run --from {directory}"
+
+
+def test_single_keys_of_a_saved_config_can_be_set_and_swept(nngeom, runner, saved):
+    config, directory = saved
+    assert nngeom("run", "-m", f"--from={directory}", "seed=1,2", "optimizer.lr=0.5")[0] == 0
+    assert [run[0].seed for run in runner.runs] == [1, 2]
+    assert all(run[0].optimizer == replace(config.optimizer, lr=0.5) for run in runner.runs)
+    assert runner.runs[1][2] == f"nngeom run --from {directory} seed=2 optimizer.lr=0.5"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--from"], "`--from` must be followed by a run directory. Got nothing. See outputs/runs."),
+        (["--from", "nowhere"], "`--from` must be followed by a run directory. Got nowhere. See outputs/runs."),
+        (["--from=SAVED", "task=xor"], "`task` must be left out with --from. Got a group, of which the run has one. "),
+        (["--from=SAVED", "optimizer.momentum=0"], "`optimizer.momentum` must be left out here. Got 0. Only "),
+    ],
+    ids=str,
+)
+def test_a_saved_config_is_named_in_one_way(nngeom, runner, saved, words, sentence):
+    code, out, err = nngeom("run", *(word.replace("SAVED", str(saved[1])) for word in words))
+    assert (code, out, runner.runs) == (2, [], [])
+    assert err[0].startswith(f"nngeom: {sentence}")
+    assert len(err) == 1
+
+
+def test_a_saved_config_with_an_interpolation_is_refused(nngeom, saved):
+    _, directory = saved
+    path = directory / "run.json"
+    path.write_text(path.read_text().replace('"sigmoid"', '"${oc.env:HOME}"'))
+    code, _, err = nngeom("run", "--from", directory)
+    assert (code, err) == (
+        2,
+        [
+            "nngeom: `architecture.activation` must be a plain value. Got ${oc.env:HOME}. "
+            "A saved config holds no interpolations."
+        ],
+    )
 
 
 # ---- a sweep

@@ -31,7 +31,8 @@ LEVELS = [
     {"provenance", "reporting"},
     {"runner", "reproduction"},
     {"recovery"},
-    {"resuming"},
+    {"resuming", "frozen"},
+    {"foreign"},
     {"job", "launchers", "launching", "refusals", "cli"},
 ]
 HYDRA = {"cli", "job", "launchers", "launching", "refusals"}

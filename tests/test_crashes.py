@@ -1,0 +1,316 @@
+"""Killed at every moment that touches the disk, and on a full disk: what is resumed is what was never interrupted."""
+
+import errno
+import json
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from functools import partial
+from pathlib import Path
+
+import pytest
+from test_cli import Runner
+from test_resuming import assert_same
+from test_runner import config
+
+from nngeom_cli import runner
+from nngeom_cli.cli import main
+from nngeom_cli.config import load_config
+from nngeom_cli.errors import FolderError
+from nngeom_cli.resuming import resume
+from nngeom_cli.store import load_run
+
+SIGMOID = {"hidden": [4, 3], "activation": "sigmoid"}
+NUMBERS = {"seed": 1, "replicates": 2, "device": "cpu", "dtype": "float64", "checkpoint_seconds": 0}
+STEP = {"lr": 0.05, "weight_decay": 1e-3, "epochs": 4}
+CONFIGS = {
+    "xor": config(optimizer__epochs=4, probe__checkpoints=[0, 3], checkpoint_seconds=0),
+    "sinusoid": load_config(
+        {
+            "task": {"name": "sinusoid", "points": 30, "data_seed": 0},
+            "architecture": SIGMOID,
+            "optimizer": {"name": "sgd", "momentum": 0.9, "batch_size": None} | STEP,
+            "probe": {"kind": "grid", "layers": [2], "resolution": 5, "window": [-1.5, 1.5], "checkpoints": [0, 3]},
+        }
+        | NUMBERS
+    ),
+    "digits": load_config(
+        {
+            "task": {"name": "digits"},
+            "architecture": SIGMOID,
+            "optimizer": {"name": "adam", "betas": [0.9, 0.999], "eps": 1e-8, "batch_size": 200} | STEP,
+            "probe": {
+                "kind": "path",
+                "layers": [1],
+                "pairs": [[0, 1]],
+                "endpoints": "class",
+                "steps": 4,
+                "top_k": 2,
+                "checkpoints": [0, 3],
+            },
+        }
+        | NUMBERS
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_figures(monkeypatch):
+    monkeypatch.setattr(runner, "draw_figures", lambda _: [])
+    monkeypatch.setenv("NNGEOM_CORES", "1")
+
+
+class Disk:
+    """Counts what is done to the disk; at the `last` time something happens, and whenever that is told to persist."""
+
+    def __init__(self, patch, last, happen):
+        self.count, self.last, self.happen = 0, last, happen
+        fsync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+        def watched_fsync(handle):
+            self.touch(Path(f"/proc/self/fd/{handle}").readlink())
+            fsync(handle)
+
+        def watched_replace(path, target):
+            self.touch()
+            moved = replace(path, target)
+            self.touch()
+            return moved
+
+        def watched_unlink(path, missing_ok=False):
+            if not missing_ok:
+                self.touch()
+            unlink(path, missing_ok)
+
+        patch.setattr(os, "fsync", watched_fsync)
+        patch.setattr(Path, "replace", watched_replace)
+        patch.setattr(Path, "unlink", watched_unlink)
+
+    def touch(self, path=None):
+        self.count += 1
+        if self.count >= self.last:
+            self.happen(path)
+
+
+def kill(path):
+    if path is not None and path.is_file():
+        os.truncate(path, path.stat().st_size // 2)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def fill(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def ends_in_a_process(last, work):
+    """Whether `work` came to its end in a process that is killed at its `last` touch of the disk."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # pytest's threads hold no lock that matters here
+        child = os.fork()
+    if child == 0:
+        try:
+            Disk(pytest.MonkeyPatch(), last, kill)
+            work()
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    assert code in (0, -signal.SIGKILL)
+    return code == 0
+
+
+def run_or_resume(name, directory):
+    if (directory / "run.json").exists():
+        resume(directory)
+    else:
+        runner.run(CONFIGS[name], directory, command="nngeom run")
+
+
+@pytest.fixture(scope="module")
+def whole(request, tmp_path_factory):
+    """Runs that were never interrupted, with the number of times that they touched the disk."""
+    runs = {}
+    for name, settings in CONFIGS.items():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(runner, "draw_figures", lambda _: [])
+            patch.setenv("NNGEOM_CORES", "1")
+            disk = Disk(patch, 10**9, fill)
+            directory = tmp_path_factory.mktemp(name)
+            runner.run(settings, directory, command="nngeom run")
+        runs[name] = load_run(directory), disk.count
+    return runs
+
+
+def killed_everywhere(name, whole, folder, step, offset=0):
+    run, touches = whole[name]
+    assert touches > 50
+    for last in range(1 + offset, touches + 1, step):
+        directory = folder / f"{name}-{last}"
+        directory.mkdir()
+        assert not ends_in_a_process(last, partial(run_or_resume, name, directory))
+        ends_in_a_process(1 + last % 17, partial(run_or_resume, name, directory))
+        run_or_resume(name, directory)
+        assert_same(load_run(directory), run, epochs=[0, 3, 4])
+        assert not list(directory.rglob(".half-*"))
+        shutil.rmtree(directory)
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_killed_at_a_few_moments_and_again_in_resuming(name, whole, tmp_path):
+    killed_everywhere(name, whole, tmp_path, step=29, offset=list(CONFIGS).index(name))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", CONFIGS)
+def test_killed_at_every_moment_and_again_in_resuming(name, whole, tmp_path):
+    killed_everywhere(name, whole, tmp_path, step=1)
+
+
+def test_a_disk_that_fills_up_at_any_moment_is_a_sentence_and_leaves_what_was_there(whole, tmp_path):
+    run, touches = whole["xor"]
+    for last in range(3, touches, 13):
+        directory = tmp_path / f"run-{last}"
+        directory.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            Disk(patch, last, fill)
+            with pytest.raises(FolderError) as caught:
+                run_or_resume("xor", directory)
+        assert str(caught.value) == (
+            f"`{directory}` must be a folder that can be written. Got: No space left on device. "
+            f"Make room, then `nngeom resume {directory}` goes on."
+        )
+        assert json.loads((directory / "run.json").read_text())["status"] == "running"  # its process is this one
+        resume(directory)
+        assert_same(load_run(directory), run, epochs=[0, 3, 4])
+
+
+# ---- with the real command, in processes of its own
+
+
+def nngeom(*words, **options):
+    settings = {"env": os.environ | {"NNGEOM_CORES": "2"}, "text": True, "capture_output": True} | options
+    return subprocess.run([sys.executable, "-m", "nngeom_cli.cli", *map(str, words)], check=False, **settings)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a disk of some kilobytes, or mounts it anew; skips where that is not allowed."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("needs the right to mount a disk")
+        return folder
+
+    yield lambda size: mount("-t", "tmpfs", "-o", f"size={size}k", "none"), lambda how: mount("-o", f"remount,{how}")
+    subprocess.run(["umount", str(folder)], check=False)
+
+
+@pytest.mark.slow
+def test_a_real_full_disk_and_a_read_only_one_end_in_a_sentence_and_resume_goes_on(small_disk):
+    mounted, again = small_disk
+    directory = mounted(600) / "run"
+    done = nngeom("run", "task=xor", f"hydra.run.dir={directory}")
+    assert done.returncode == 1
+    assert done.stderr == (
+        f"nngeom: `{directory}` must be a folder that can be written. Got: No space left on device. "
+        f"Make room, then `nngeom resume {directory}` goes on.\n"
+    )
+    kept = sorted((directory / "checkpoints").iterdir())
+    assert kept
+    assert not list(directory.rglob(".half-*"))
+    again("ro")
+    done = nngeom("resume", directory)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith(f"nngeom: `{directory}` must be a folder that can be written. Got: Read-only file")
+    again("rw,size=100m")
+    done = nngeom("resume", directory)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert load_run(directory).status == "complete"
+
+
+@pytest.mark.slow
+def test_killed_at_random_times_a_real_run_ends_as_one_that_was_not(tmp_path):
+    words = ["task=digits", "optimizer.epochs=12", "replicates=4", "checkpoint_seconds=0.1", "probe.pairs=[[3,8]]"]
+    assert nngeom("run", *words, f"hydra.run.dir={tmp_path / 'whole'}").returncode == 0
+    whole, directory = load_run(tmp_path / "whole"), tmp_path / "killed"
+    chance, kills = random.Random(0), 0
+    while not (directory / "run.json").exists() or load_run(directory).status != "complete":
+        begun = (directory / "run.json").exists()
+        if not begun:
+            shutil.rmtree(directory, ignore_errors=True)
+        arguments = ["resume", directory] if begun else ["run", *words, f"hydra.run.dir={directory}"]
+        try:
+            done = nngeom(*arguments, timeout=chance.uniform(2, 6) + kills)
+        except subprocess.TimeoutExpired:  # subprocess kills with SIGKILL
+            kills += 1
+        else:
+            assert done.returncode == 0
+    assert kills
+    assert_same(load_run(directory), whole, epochs=whole.geometry.epoch.values.tolist())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_ends_with_130_and_an_honest_status(tmp_path, number):
+    directory = tmp_path / "run"
+    command = [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor", "optimizer.epochs=10000000"]
+    process = subprocess.Popen(
+        [*command, f"hydra.run.dir={directory}", "probe.checkpoints=[0]"],
+        stderr=subprocess.PIPE,
+        env=os.environ | {"NNGEOM_CORES": "2"},
+        text=True,
+        start_new_session=True,
+    )
+    while not (directory / "SHA256SUMS").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said == f"nngeom: Interrupted. What was measured until then is in {directory}.\n"
+    assert load_run(directory).status == "interrupted"
+    assert json.loads((directory / "run.json").read_text())["status"] == "interrupted"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+
+
+@pytest.mark.slow
+def test_of_two_processes_on_one_directory_exactly_one_wins(tmp_path):
+    directory = tmp_path / "run"
+    words = ["run", "task=xor", "optimizer.epochs=30000", "probe.checkpoints=[0]", f"hydra.run.dir={directory}"]
+    with pytest.raises(subprocess.TimeoutExpired):
+        nngeom(*words, "checkpoint_seconds=0.1", timeout=8)
+    command = [sys.executable, "-m", "nngeom_cli.cli", "resume", str(directory)]
+    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    said = [process.communicate()[1] for process in both]
+    assert sorted(process.returncode for process in both) == [0, 2]
+    loser = [process.returncode for process in both].index(2)
+    assert said[loser].startswith(
+        f"nngeom: `{directory}` must have one writer at a time. Got a second one, while process "
+    )
+    assert load_run(directory).status == "complete"
+
+
+def test_twenty_runs_that_start_in_the_same_second_have_twenty_directories(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "nngeom_cli.runner", Runner())
+    together = time.time() + 2
+    children = []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        for _ in range(20):
+            if not (child := os.fork()):
+                time.sleep(max(0, together - time.time()))
+                os._exit(main(["run"]))
+            children.append(child)
+    assert {os.waitpid(child, 0)[1] for child in children} == {0}
+    assert len(list((tmp_path / "outputs" / "runs" / "xor").iterdir())) == 20
