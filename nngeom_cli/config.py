@@ -20,6 +20,7 @@ from nngeom_cli.schemas import (
     AdamConfig,
     AdamWConfig,
     ArchitectureConfig,
+    FiguresConfig,
     GridConfig,
     NumbersConfig,
     OptimizerConfig,
@@ -51,6 +52,7 @@ __all__ = [
     "ConfigError",
     "CsvConfig",
     "DigitsConfig",
+    "FiguresConfig",
     "FileConfig",
     "GridConfig",
     "MoonsConfig",
@@ -71,7 +73,7 @@ __all__ = [
     "staged",
 ]
 
-UNMEASURED = ("checkpoint_seconds",)  # keys on which no number depends
+UNMEASURED = ("checkpoint_seconds", "figures")  # keys on which no number depends
 
 
 def _integer(value: Any) -> int:
@@ -155,6 +157,7 @@ class Config(NumbersConfig):
     architecture: ArchitectureConfig
     optimizer: OptimizerConfig
     probe: ProbeConfig
+    figures: FiguresConfig
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -234,8 +237,9 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
     """Check a composed config, or one read back from a run, and give it types.
 
     Args:
-        mapping: the sections task, architecture, optimizer, probe, and seed, replicates, device, dtype. A `DictConfig`
-            is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads nothing.
+        mapping: the sections task, architecture, optimizer, probe, figures, and seed, replicates, device, dtype. A
+            `DictConfig` is resolved first; in a plain mapping an interpolation is refused, so that a saved config reads
+            nothing. A key whose schema has a default may be absent: runs were saved before it existed.
 
     Returns:
         The config, with nothing left that can be found wrong without torch.
@@ -247,7 +251,8 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
     _refuse_interpolations(values, "")
     sections: dict[str, Any] = {}
     for section, (chooser, schemas) in SECTIONS.items():
-        content = values.pop(section, None)
+        optional = not chooser and all(field.default is not MISSING for field in fields(schemas[""]))
+        content = values.pop(section, {} if optional else None)
         require(isinstance(content, Mapping), section, "a section", content, f"For example {section}=xor.")
         name = content.get(chooser, "???") if chooser else ""
         if chooser:

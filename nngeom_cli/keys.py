@@ -7,7 +7,7 @@ from dataclasses import fields
 from typing import Any
 
 from nngeom_cli.errors import ConfigError, nearest, one_of, shown
-from nngeom_cli.schemas import OPTIMIZERS, PROBES, ArchitectureConfig, NumbersConfig
+from nngeom_cli.schemas import OPTIMIZERS, PROBES, ArchitectureConfig, FiguresConfig, NumbersConfig
 from nngeom_cli.task_schemas import TASKS
 
 __all__ = ["SECTIONS", "unknown_key"]
@@ -18,6 +18,7 @@ SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
     "architecture": (None, {"": ArchitectureConfig}),
     "optimizer": ("name", OPTIMIZERS),
     "probe": ("kind", PROBES),
+    "figures": (None, {"": FiguresConfig}),
 }
 
 

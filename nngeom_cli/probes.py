@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor
 
 from nngeom_cli.config import ConfigError, GridConfig, PathConfig, PlaneConfig, ProbeConfig
-from nngeom_cli.geometry import MLPFeatureMap, layer_spectra, measure_layers
+from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, MLPFeatureMap, layer_spectra, measure_layers
 from nngeom_cli.networks import Network
 from nngeom_cli.tasks import Task
 
@@ -24,7 +24,12 @@ MAX_STORED_POINTS = 1000  # a larger training set is not drawn over a heatmap, s
 
 GRID_QUANTITIES = {
     "log_volume_element": {"long_name": "log volume element log sqrt(det g)", "units": "nats"},
-    "ricci_scalar": {"long_name": "Ricci scalar R", "units": "", "convention": "the unit 2-sphere has R = +2"},
+    "ricci_scalar": {
+        "long_name": "Ricci scalar R",
+        "units": "",
+        "convention": "the unit 2-sphere has R = +2",
+        "paper_curvature_factor": PAPER_CURVATURE_FACTOR,
+    },
     "ricci_scalar_error": {"long_name": "estimated rounding error of R", "units": "", "convention": "absolute"},
     "condition_number": {"long_name": "condition number of the metric", "units": ""},
 }

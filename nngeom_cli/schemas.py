@@ -1,7 +1,7 @@
 """The schemas of a config's sections, one per optimizer and probe, with the range of each key.
 
-Each kind has a schema of its own, so that a key of another kind is refused. The schemas hold no defaults: those are
-in conf/.
+Each kind has a schema of its own, so that a key of another kind is refused. Defaults are in conf/; a
+schema has one only for a key that runs were saved without, and it is the same.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ __all__ = [
     "AdamConfig",
     "AdamWConfig",
     "ArchitectureConfig",
+    "FiguresConfig",
     "GridConfig",
     "NumbersConfig",
     "OptimizerConfig",
@@ -34,6 +35,7 @@ Window: TypeAlias = list[float] | list[list[float]] | None
 LARGEST_DEGREE = 150  # of a monomial
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
+CURVATURE_CONVENTIONS = ("geometric", "paper")
 
 Layers: TypeAlias = list[int]  # in a config also `all`, which is written out when it is loaded
 Triples: TypeAlias = list[list[int]]
@@ -238,6 +240,30 @@ class PlaneConfig(_WatchConfig):
             "The default is 1.1.",
         )
         require(self.top_k >= 1, "probe.top_k", "at least 1", self.top_k, "The paper uses 6.")
+
+
+@dataclass(frozen=True)
+class FiguresConfig:
+    """How a run is drawn; nothing that is measured depends on it."""
+
+    curvature_convention: str = "geometric"
+    band: float = 0.15
+
+    def __post_init__(self) -> None:
+        require(
+            self.curvature_convention in CURVATURE_CONVENTIONS,
+            "figures.curvature_convention",
+            one_of(CURVATURE_CONVENTIONS),
+            self.curvature_convention,
+            "geometric draws R (unit 2-sphere: +2), paper draws the 3 R that the paper prints.",
+        )
+        require(
+            0 < self.band < math.inf,
+            "figures.band",
+            "a positive number",
+            self.band,
+            "It is a distance in input space, 0.15 by default.",
+        )
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
-from scipy.stats import norm, rankdata, t
+from scipy.special import ndtr, stdtrit
 
 from nngeom_cli.boundary import boundary_of, distance_to_boundary
 from nngeom_cli.reading import RELIABLE, unreliable
 
-__all__ = ["REASONS", "grid_statistics", "over_replicates", "path_statistics", "summarize"]
+__all__ = ["DEFINED", "REASONS", "grid_statistics", "over_replicates", "path_statistics", "summarize"]
 
 Array: TypeAlias = NDArray[Any]
 Reason: TypeAlias = tuple[Any, int]  # a mask and the flag where it holds
@@ -227,7 +227,7 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
         if n < 2:
             return (float(reduce(cells)) if n else math.nan), math.nan, math.nan, n
         resampled = cells[(uniform[:, :n] * n).astype(int)].reshape(RESAMPLES, -1)
-        tail = norm.cdf(-math.sqrt(n / (n - 1)) * t.ppf((1 + LEVEL) / 2, n - 1))
+        tail = float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + LEVEL) / 2)))
         low, high = np.quantile(reduce(resampled, axis=1), [tail, 1 - tail])
         return float(reduce(cells)), float(low), float(high), n
 
@@ -271,14 +271,20 @@ def rank_correlation(distance: Array, field: Array, usable: Array, error: Any, r
     """Spearman's correlation of a field with minus the distance, and why there is none."""
     middle = (usable.sum(axis=-1, keepdims=True) + 1) / 2
     pair = (field, np.broadcast_to(-distance, field.shape))
-    ranks = (rankdata(np.where(usable, values, np.inf), axis=-1) for values in pair)  # unusable ones come last
-    a, b = (np.where(usable, rank - middle, 0.0) for rank in ranks)
+    a, b = (np.where(usable, ranks(np.where(usable, values, np.nan)) - middle, 0.0) for values in pair)
     covariance, variances = (a * b).sum(axis=-1), (a * a).sum(axis=-1) * (b * b).sum(axis=-1)
     margin = np.maximum(error, CONSTANT / 2)
-    lowest = np.min(field + margin, axis=-1, where=usable, initial=np.inf)
-    constant = np.max(field - margin, axis=-1, where=usable, initial=-np.inf) <= lowest
     with np.errstate(invalid="ignore"):
+        lowest = np.min(field + margin, axis=-1, where=usable, initial=np.inf)
+        constant = np.max(field - margin, axis=-1, where=usable, initial=-np.inf) <= lowest
         return covariance / np.sqrt(variances), first([*reasons, (constant | (variances == 0), IS_CONSTANT)])
+
+
+def ranks(values: Array) -> Array:
+    """Ranks along the last axis, from 1, the mean of their ranks for equal values; NaN where there is none."""
+    columns = pd.DataFrame(values.reshape(math.prod(values.shape[:-1]), values.shape[-1]).T)
+    ranked: Array = columns.rank().to_numpy().T.reshape(values.shape)
+    return ranked
 
 
 def first(reasons: list[Reason]) -> Array:

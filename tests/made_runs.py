@@ -21,6 +21,7 @@ class MadeRun:
     geometry: xr.Dataset
     history: pd.DataFrame
     info: dict[str, Any] = field(default_factory=dict)
+    config: dict[str, Any] = field(default_factory=dict)
 
 
 def made_run(directory, geometry, solved=(False, True)):
@@ -57,7 +58,13 @@ def plane(epochs=(0, 10, 200), layers=(1,), replicates=2, hidden=8):
             "input": (("point", "feature"), points),
             "label": ("point", np.array([0, 1, 1, 0])),
         },
-        attrs={"kind": "grid", "task": "made", "activation": "sigmoid", "widths": np.array([2, hidden, hidden, 1])},
+        attrs={
+            "kind": "grid",
+            "task": "made",
+            "activation": "sigmoid",
+            "widths": np.array([2, hidden, hidden, 1]),
+            "box": [-1.0, 1.0, -1.0, 1.0],
+        },
     )
 
 

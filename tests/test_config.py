@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -55,12 +56,14 @@ PLANE = {
     "top_k": 6,
     "checkpoints": [0, 10],
 }
+FIGURES = {"curvature_convention": "geometric", "band": 0.15}
 NUMBERS = {"seed": 0, "replicates": 8, "device": "auto", "dtype": "float64"}
 XOR = {
     "task": {"name": "xor"},
     "architecture": {"hidden": [8], "activation": "sigmoid"},
     "optimizer": SGD,
     "probe": GRID,
+    "figures": FIGURES,
     **NUMBERS,
 }
 DIGITS = {
@@ -68,6 +71,7 @@ DIGITS = {
     "architecture": {"hidden": [30], "activation": "sigmoid"},
     "optimizer": ADAM,
     "probe": PATH,
+    "figures": FIGURES,
     **NUMBERS,
 }
 
@@ -205,6 +209,9 @@ WRONG_XOR = [
     ({"replicates": 0}, "`replicates` must be at least 1. Got 0."),
     ({"device": "gpu"}, "`device` must be auto, cpu, cuda or mps. Got gpu."),
     ({"device": "mps"}, "`dtype` must be float32 for device=mps, which has no float64. Got float64."),
+    ({"figures__curvature_convention": "true"}, "`figures.curvature_convention` must be geometric or paper. Got true."),
+    ({"figures__band": 0}, "`figures.band` must be a positive number. Got 0."),
+    ({"figures__colour": 1}, "`figures.colour` must be a key of the config. Got 1."),
     ({"dtype": "float16"}, "`dtype` must be float64 or float32. Got float16."),
 ]
 WRONG_DIGITS = [
@@ -349,6 +356,15 @@ def test_a_schedule_is_sorted_unique_and_holds_both_ends(spacing, count, epochs)
     assert all(type(epoch) is int for epoch in schedule)
 
 
+def test_a_config_that_was_saved_before_figures_had_a_section_has_the_defaults():
+    saved = {key: value for key, value in XOR.items() if key != "figures"}
+    assert load_config(saved) == load_config(XOR)
+    assert load_config({**saved, "figures": {}}) == load_config(XOR)
+    assert load_config({**saved, "figures": {"band": 0.3}}).figures.curvature_convention == "geometric"
+    conf = OmegaConf.load(Path(__file__).parent.parent / "conf" / "config.yaml")
+    assert OmegaConf.to_container(conf.figures) == FIGURES
+
+
 def test_the_hash_knows_the_values_and_not_their_order_or_spelling():
     config = load_config(XOR)
     respelt = changed(
@@ -356,6 +372,7 @@ def test_the_hash_knows_the_values_and_not_their_order_or_spelling():
     )
     assert config_hash(load_config(respelt)) == config_hash(config)
     assert config_hash(replace(config, seed=1)) != config_hash(config)
+    assert config_hash(load_config(changed(XOR, figures__band=0.3))) == config_hash(config)  # measured all the same
     assert re.fullmatch("[0-9a-f]{64}", config_hash(config))
 
 
@@ -367,7 +384,11 @@ def test_the_hash_knows_the_values_and_not_their_order_or_spelling():
         max_leaves=6,
     ),
     st.sampled_from(
-        [f"{section}__{key}" for section in ("task", "architecture", "optimizer", "probe") for key in XOR[section]]
+        [
+            f"{section}__{key}"
+            for section in ("task", "architecture", "optimizer", "probe", "figures")
+            for key in XOR[section]
+        ]
     ),
 )
 def test_any_value_is_taken_or_refused_in_one_line(value, key):

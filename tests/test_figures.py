@@ -10,7 +10,7 @@ from nngeom_cli import figures
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.plane import through_training
-from nngeom_cli.figures.selection import Outcome, evenly, outcomes, percent, representative
+from nngeom_cli.figures.selection import Outcome, outcomes, percent, representative, stages
 from nngeom_cli.figures.style import (
     style,
 )
@@ -38,9 +38,25 @@ def test_100_percent_is_said_of_all_only():
     assert [percent(a) for a in (1.0, 0.9996, 0.84, 0.125)] == ["100%", "99.9%", "84%", "12.5%"]
 
 
-def test_chosen_checkpoints_are_even():
-    assert evenly(list(range(101)), 6) == [0, 20, 40, 60, 80, 100]
-    assert evenly([0, 7], 6) == [0, 7]
+def levels(*values):
+    return [np.array([value, np.nan]) for value in values]
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        (levels(*range(101)), [0, 20, 40, 60, 80, 100]),  # steady change
+        (levels(0, 7), [0, 1]),
+        (levels(3), [0]),
+        (levels(0, 0, 0, 1, 2, 3, 4, 5, 5, 5, 5), [0, 3, 4, 5, 6, 10]),  # only where something happens
+        (levels(0, 0, 0, 1, 2, 2, 2, 2, 2, 2, 2), [0, 3, 4, 10]),  # as few as four, if there is no more to see
+        (levels(0, -1, 0, -1, 0, -1), [0, 1, 2, 3, 4, 5]),  # change counts, not where it leads
+        (levels(*[2.0] * 11), [0, 2, 4, 6, 8, 10]),
+        (levels(*[np.nan] * 11), [0, 2, 4, 6, 8, 10]),
+    ],
+)
+def test_stages_of_training_lie_at_equal_steps_of_change(fields, shown):
+    assert stages(fields, 4, 6) == shown
 
 
 def test_figures_are_written_whole_with_what_made_them(tmp_path):

@@ -32,6 +32,7 @@ def config(**changes):
             "window": [-1.5, 1.5],
             "checkpoints": [0, 5],
         },
+        "figures": {"curvature_convention": "geometric", "band": 0.15},
         "seed": 3,
         "replicates": 2,
         "device": "cpu",

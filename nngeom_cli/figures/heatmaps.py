@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,12 +17,12 @@ from nngeom_cli.boundary import boundary_of
 from nngeom_cli.figures import images, panel
 from nngeom_cli.figures.panel import Field
 from nngeom_cli.figures.sheet import Sheet
+from nngeom_cli.figures.strip import Strip, draw_strips, strip_keys, strips_height
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     COLUMN_WIDTH,
     FONT_SIZE,
     LINE,
-    QUANTITIES,
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
     TINY_FONT_SIZE,
@@ -46,6 +46,7 @@ class Block:
     Attributes:
         words: what stands in a panel in place of colours; empty where there are colours.
         layer: its name; empty where the quantity belongs to no layer, or there is only one.
+        number: that of the layer; 0 where the quantity belongs to none.
     """
 
     quantity: Quantity
@@ -53,6 +54,7 @@ class Block:
     norm: Normalize | None
     words: list[str]
     layer: str
+    number: int
 
     @property
     def drawn(self) -> list[Field]:
@@ -77,8 +79,9 @@ def heatmaps(
     *,
     columns: int,
     head_every_row: bool,
+    quantities: Sequence[Quantity],
+    strips: Mapping[tuple[str, int], Sequence[Strip]] | None = None,
     note: str | None = None,
-    quantities: Sequence[Quantity] = QUANTITIES,
 ) -> Sheet:
     """A block of heatmaps for each quantity and layer, the same panels in each.
 
@@ -89,8 +92,9 @@ def heatmaps(
         headings: what is written above each panel.
         columns: panels side by side.
         head_every_row: whether the headings stand above every panel, or above those of the first block only.
+        quantities: what to draw, where it was measured.
+        strips: what stands under the heatmaps of a variable and layer.
         note: a line above the title.
-        quantities: what to draw, if it is there.
     """
     x, y = panels[0].x.values, panels[0].y.values
     blocks = [part for quantity in quantities for part in blocks_of(quantity, panels)]
@@ -103,14 +107,16 @@ def heatmaps(
     last_drawn = max((place for place, part in enumerate(blocks) if part.drawn), default=-1)
     title = wrapped(words, width - 0.1)
     heading_size = SMALL_FONT_SIZE if across > panel.SMALL_PANEL else TINY_FONT_SIZE
-    keys = legend_keys(blocks, panels[0], any(boundaries))
-    keys_across = 3 if width > 5 else 2
+    keys = legend_keys(blocks, panels[0], any(boundaries)) + (strip_keys(strips) if strips else [])
+    keys_across = 4 if width > 5 else 2
     heading = LINE * (headings[0].count("\n") + 1)
     head = [heading if head_every_row or place == 0 else 0.0 for place in range(len(blocks))]
     grid = [rows * (down + above) + (rows - 1) * GAP for above in head]
     body = [inches if part.drawn else FLAT_HEIGHT for part, inches in zip(blocks, grid, strict=True)]
-    if last_drawn >= 0:
-        body[last_drawn] += TICK_LABELS
+    below = [(strips or {}).get((part.quantity.variable, part.number), ()) if part.drawn else () for part in blocks]
+    labelled = [bool(below[place]) or place == last_drawn for place in range(len(blocks))]
+    for place in range(len(blocks)):
+        body[place] += labelled[place] * TICK_LABELS + strips_height(below[place], width - LEFT)
     top = LINE * (title.count("\n") + 1) + 0.1
     height = top + sum(body) + len(blocks) * (LINE + 0.12) + LINE * -(-len(keys) // keys_across) + 0.06
 
@@ -132,9 +138,11 @@ def heatmaps(
                     panel.say_flat(axes, part.words[place], across, TINY_FONT_SIZE)
                 else:
                     draw_panel(axes, part, place, data, boundaries[place], across, with_images=position == 0)
-                    tick(axes, left=column == 0, bottom=position == last_drawn and place + columns >= len(panels))
+                    tick(axes, left=column == 0, bottom=labelled[position] and place + columns >= len(panels))
             bar_height = min(grid[position] - head[position], MAX_BAR)
             draw_bar(sheet, part, LEFT + span + 0.06, top + head[position], bar_height)
+            if below[position]:
+                draw_strips(sheet, below[position], LEFT, top + grid[position] + TICK_LABELS, width - LEFT)
         top += body[position] + 0.08
     if keys:
         sheet.legend(keys, keys_across)
@@ -161,9 +169,11 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block
     for data in panels:
         values = data[quantity.variable].values
         values = values % len(CLASS_COLOURS) if quantity.classes else values
-        fields.append(Field(values, data[error].values if error is not None and error in data else None))
+        errors = quantity.factor * data[error].values if error is not None and error in data else None
+        fields.append(Field(quantity.factor * values, errors))
     words = [in_words(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
-    return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])), words, layer)
+    number = int(panels[0].layer) if panels[0].layer.ndim == 0 else 0
+    return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])), words, layer, number)
 
 
 def in_words(quantity: Quantity, field: Field, data: xr.Dataset) -> str:

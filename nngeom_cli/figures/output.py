@@ -6,19 +6,24 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
+from nngeom_cli.figures.selection import figures_config
 from nngeom_cli.figures.style import DPI
 from nngeom_cli.files import written_whole
 from nngeom_cli.store import Run
 
 __all__ = ["provenance", "save"]
 
-CONVENTION = "Ricci scalar: the unit 2-sphere has R = +2; natural logarithms; features divided by sqrt(width)"
+CURVATURE = {
+    "geometric": "Ricci scalar: the unit 2-sphere has R = +2",
+    "paper": "Ricci scalar as the paper prints it, 3 R, where the unit 2-sphere has R = +2",
+}
 
 
 def provenance(run: Run) -> dict[str, str]:
     """Name, command, config hash, seeds, version and convention of a run, as text."""
     info = run.info
     seeds = [int(seed) for seed in run.geometry.replicate.values]
+    convention = figures_config(run).curvature_convention
     known = {
         "Run": run.directory.name,
         "Command": info.get("command"),
@@ -26,7 +31,7 @@ def provenance(run: Run) -> dict[str, str]:
         "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
         "Version": f"nngeom {info.get('versions', {}).get('nngeom', 'of unknown version')}",
         "Commit": (info.get("git") or {}).get("commit"),
-        "Convention": CONVENTION,
+        "Convention": f"{CURVATURE[convention]}; natural logarithms; features divided by sqrt(width)",
     }
     return {key: str(value) for key, value in known.items() if value is not None}
 

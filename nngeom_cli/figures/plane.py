@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
+import xarray as xr
+
 from nngeom_cli.figures.heatmaps import heatmaps
-from nngeom_cli.figures.selection import describe, evenly, outcomes, percent, representative, training_state
+from nngeom_cli.figures.selection import (
+    describe,
+    figures_config,
+    outcomes,
+    percent,
+    representative,
+    stages,
+    training_state,
+)
 from nngeom_cli.figures.sheet import Sheet
-from nngeom_cli.figures.style import PLANE_QUANTITIES
+from nngeom_cli.figures.strip import grid_strips
+from nngeom_cli.figures.style import PLANE_QUANTITIES, QUANTITIES, in_convention
 from nngeom_cli.store import Run
 
 __all__ = ["across_replicates", "on_image_plane", "through_training"]
 
-MAX_EPOCHS = 6
+FEWEST_STAGES, MOST_STAGES = 4, 6  # checkpoints shown of a training
 MAX_IMAGE_EPOCHS = 4  # panels must be large enough for three images
 MAX_REPLICATES = 50  # more panels than that are too small to read
 
 
 def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
-    """One replicate at up to six checkpoints: a row of heatmaps for each quantity and layer."""
-    seed = representative(run)
+    """One replicate at up to six checkpoints: heatmaps of each quantity and layer, their statistics beneath."""
+    seed, settings = representative(run), figures_config(run)
     geometry = run.geometry.sel(layer=list(layers), replicate=seed)
-    epochs = evenly(geometry.epoch.values.tolist(), MAX_EPOCHS)
+    epochs = changing_epochs(geometry, FEWEST_STAGES, MOST_STAGES)
     results = outcomes(run)
     words = f"{describe(run.geometry, *layers)}; replicate with seed {seed} ({results[seed]})"
     solved = [outcome.solved for outcome in results.values()]
     if len(solved) > 1 and None not in solved:
         words += f"; {sum(map(bool, solved))} of {len(solved)} replicates solved the task"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
-    headings = [training_state(run, epoch, seed) for epoch in epochs]
-    return heatmaps(words, panels, headings, columns=len(epochs), head_every_row=False, note=note)
+    return heatmaps(
+        words,
+        panels,
+        [training_state(run, epoch, seed) for epoch in epochs],
+        columns=len(epochs),
+        head_every_row=False,
+        quantities=in_convention(QUANTITIES, settings.curvature_convention, run.geometry),
+        strips=grid_strips(run.geometry, layers, settings.band, epochs),
+        note=note,
+    )
 
 
 def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) -> Sheet:
     """One replicate on the plane through three inputs, at up to four checkpoints."""
     seed = representative(run)
     geometry = run.geometry.sel(layer=list(layers), replicate=seed).isel(plane=plane)
-    epochs = evenly(geometry.epoch.values.tolist(), MAX_IMAGE_EPOCHS)
+    epochs = changing_epochs(geometry, MAX_IMAGE_EPOCHS, MAX_IMAGE_EPOCHS)
     classes, rows = (
         ", ".join(f"{end:g}" for end in geometry[name].values) for name in ("corner_class", "corner_index")
     )
@@ -49,7 +68,7 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
         columns=len(epochs),
         head_every_row=False,
         note=note,
-        quantities=PLANE_QUANTITIES,
+        quantities=in_convention(PLANE_QUANTITIES, figures_config(run).curvature_convention, run.geometry),
     )
 
 
@@ -65,4 +84,19 @@ def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
     panels = [geometry.sel(replicate=seed) for seed in seeds]
     headings = [f"seed {seed}: {percent(results[seed].accuracy)}" for seed in seeds]
     columns = len(seeds) if len(seeds) <= 4 else 4 if len(seeds) <= 8 else 8 if len(seeds) <= 24 else 10
-    return heatmaps(words, panels, headings, columns=columns, head_every_row=True, note=note)
+    return heatmaps(
+        words,
+        panels,
+        headings,
+        columns=columns,
+        head_every_row=True,
+        quantities=in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry),
+        note=note,
+    )
+
+
+def changing_epochs(geometry: xr.Dataset, fewest: int, most: int) -> list[int]:
+    """Checkpoints between which the log volume element changes about equally."""
+    volumes = geometry.log_volume_element.transpose("epoch", ...).values
+    chosen: list[int] = geometry.epoch.values[stages(volumes, fewest, most)].tolist()
+    return chosen

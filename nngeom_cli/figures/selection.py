@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from nngeom_cli.reading import layer_words
+from nngeom_cli.schemas import FiguresConfig
 from nngeom_cli.store import Run
 
-__all__ = ["Outcome", "describe", "evenly", "outcomes", "representative", "training_state"]
+__all__ = ["Outcome", "describe", "figures_config", "outcomes", "representative", "stages", "training_state"]
 
 NOT_GIVEN = float("nan")
+ALIKE = 0.1  # of an equal share of the change: a stage that differs by less from the one before shows nothing new
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,48 @@ class Outcome:
         return words if self.solved is None else f"{words}, {'solved' if self.solved else 'not solved'}"
 
 
+def figures_config(run: Run) -> FiguresConfig:
+    """How a run is to be drawn; the defaults where it was saved before there was a choice."""
+    return FiguresConfig(**run.config.get("figures", {}))
+
+
 def percent(fraction: float) -> str:
     """A fraction in percent that says 100 only of all."""
     tenths = math.floor(1000 * fraction) / 10 if fraction > 0.99 else round(100 * fraction, 1)
     return f"{tenths:.3g}%"
 
 
-def evenly(values: Sequence[int], count: int) -> list[int]:
-    """At most `count` of `values` at even places; the first and the last are always among them."""
-    places = np.linspace(0, len(values) - 1, min(count, len(values)))
-    return [int(values[place]) for place in places.round().astype(int)]
+def stages(fields: Sequence[NDArray[np.float64]], fewest: int, most: int) -> list[int]:
+    """Places of at most `most` fields, the first and the last among them, with about equal change between neighbours.
+
+    The change from one checkpoint to the next is the root mean square over the points that are finite at both; places
+    are chosen at equal steps of its sum, and of more than `fewest` those dropped that hardly differ from the one
+    before. Where nothing changes, or nothing is finite, they are chosen evenly.
+
+    Example:
+        >>> stages([np.array([level]) for level in (0.0, 0.1, 0.1, 5.0, 10.0, 10.1)], 2, 4)
+        [0, 3, 5]
+    """
+    with np.errstate(invalid="ignore"):  # infinity from infinity
+        steps = [np.square(after - before) for before, after in pairwise(fields)]
+    change = [np.sqrt(np.mean(step[np.isfinite(step)])) if np.isfinite(step).any() else 0.0 for step in steps]
+    travelled = np.cumsum([0.0, *change])
+    if travelled[-1] == 0:
+        travelled = np.arange(len(fields), dtype=np.float64)
+    last, most = len(fields) - 1, min(most, len(fields))
+    chosen = [0]
+    for remaining, target in zip(range(most - 2, 0, -1), np.linspace(0, travelled[-1], most)[1:-1], strict=True):
+        free = np.arange(chosen[-1] + 1, last + 1 - remaining)
+        chosen.append(int(free[np.abs(travelled[free] - target).argmin()]))
+    chosen = list(dict.fromkeys([*chosen, last]))
+    hardly = ALIKE * travelled[-1] / most
+    while len(chosen) > fewest:
+        apart = np.diff(travelled[chosen])
+        place = int(apart.argmin())
+        if apart[place] > hardly:
+            break
+        del chosen[place + 1 if place + 1 < len(chosen) - 1 else place]
+    return chosen
 
 
 def outcomes(run: Run) -> dict[int, Outcome]:

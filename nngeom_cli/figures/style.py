@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
 import matplotlib
 import numpy as np
+import xarray as xr
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize, SymLogNorm, to_rgb
 from numpy.typing import NDArray
 
@@ -19,7 +20,9 @@ __all__ = [
     "QUANTITIES",
     "Quantity",
     "control_colours",
+    "in_convention",
     "linear_norm",
+    "power_words",
     "style",
     "symmetric_log_norm",
     "symmetric_log_ticks",
@@ -40,6 +43,9 @@ LINE = 0.125  # inches between lines of text
 BOUNDARY_COLOUR = "#e3001b"
 CASING_COLOUR = "white"
 NOTE_COLOUR = "#b00020"
+STATISTIC_COLOUR = "#14418c"
+REPLICATE_COLOUR = "#9fb3d1"
+CONTROL_COLOUR = "black"
 MISSING_COLOUR = "#8c8c8c"
 UNRELIABLE_COLOUR = "#dedede"
 HATCH = "/" * 6
@@ -167,6 +173,7 @@ class Quantity:
         colours: its colour map; `norm`: the scale for given values; `ticks`: positions and labels, None for automatic.
         zero_in_words: whether a field that is exactly 0 all over is said in words instead of drawn.
         classes: whether the values are classes, which have legend entries and no colour bar.
+        factor: what the values are multiplied by.
     """
 
     variable: str
@@ -178,6 +185,7 @@ class Quantity:
     ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
     zero_in_words: bool = False
     classes: bool = False
+    factor: float = 1.0
 
 
 QUANTITIES = (
@@ -185,7 +193,7 @@ QUANTITIES = (
         "log_volume_element",
         None,
         "log volume element",
-        r"$\log\,\sqrt{\det g}$  (natural log)",
+        r"$\log\,V = \log\,\sqrt{\det g}$  (natural log)",
         VOLUME_COLOURS,
         linear_norm,
     ),
@@ -216,3 +224,30 @@ PLANE_QUANTITIES = (
     ),
     *(replace(quantity, title=f"{quantity.title} of the map restricted to the plane") for quantity in QUANTITIES),
 )
+
+
+def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.Dataset) -> list[Quantity]:
+    """Quantities with their curvature in a convention.
+
+    Args:
+        quantities: in the geometric convention.
+        convention: geometric (the unit 2-sphere has R = +2), or paper (what the paper prints, `paper_curvature_factor`
+            times as much).
+        geometry: what was measured; its attributes hold the factor.
+    """
+    if convention == "geometric":
+        return list(quantities)
+    factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
+    label = f"${factor:g}\\,R$  (paper's convention; unit 2-sphere: $+{2 * factor:g}$)"
+    return [
+        replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
+        if quantity.variable == "ricci_scalar"
+        else quantity
+        for quantity in quantities
+    ]
+
+
+def power_words(value: float) -> str:
+    """A power of ten, or 0, as it stands at an axis: 0, 1, 10, 100, 1000, 10⁴."""
+    power = round(np.log10(value)) if value else 0
+    return f"{value:g}" if 0 <= power <= 3 else "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

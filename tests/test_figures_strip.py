@@ -1,0 +1,99 @@
+"""What is on a strip is the statistic of the run: the figure is asked for its artists."""
+
+import numpy as np
+import pytest
+from made_runs import made_run, plane, texts
+
+from nngeom_cli.figures.output import provenance
+from nngeom_cli.figures.plane import through_training
+from nngeom_cli.figures.strip import grid_strips
+from nngeom_cli.figures.style import style
+from nngeom_cli.statistics import grid_statistics, over_replicates
+
+TITLES = ["volume_rank_correlation", "volume_band_contrast", "curvature_rank_correlation", "curvature_band_contrast"]
+
+
+def strip_axes(figure):
+    return [axes for axes in figure.axes if axes.get_xlabel() == "epoch"]
+
+
+def lines(axes, count):
+    return [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == count]
+
+
+def test_strips_hold_each_replicate_the_mean_and_its_interval(tmp_path):
+    geometry = plane(replicates=8)
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    numbers = grid_statistics(geometry, band=0.15).sel(boundary="final", layer=1)
+    for axes, name in zip(strip_axes(figure), TITLES, strict=True):
+        *replicates, mean, stages = lines(axes, 3)
+        assert np.array_equal(replicates, numbers[name].transpose("replicate", "epoch"))
+        over = over_replicates(numbers[name], np.random.default_rng(0))
+        assert np.array_equal(mean, over.estimate)
+        assert np.array_equal(stages, np.zeros(3))
+        band, control = axes.collections[0].get_paths()[0].get_extents(), axes.patches[0].get_extents()
+        assert (band.ymin, band.ymax) == pytest.approx((over.low.values.min(), over.high.values.max()))
+        control = control.transformed(axes.transData.inverted())
+        assert (control.ymin, control.ymax) == pytest.approx((over.low.values[0], over.high.values[0]))
+    assert "mean of 8 replicates, 95% interval" in texts(figure)
+    assert "untrained (epoch 0)" in texts(figure)
+
+
+def test_the_band_is_the_one_of_the_config(tmp_path):
+    geometry = plane()
+    run = made_run(tmp_path, geometry)
+    run.config = {"figures": {"curvature_convention": "geometric", "band": 0.4}}
+    figure = through_training(run, 1).figure
+    expected = grid_statistics(geometry, band=0.4).volume_band_contrast.sel(boundary="final", layer=1, replicate=3)
+    axes = strip_axes(figure)[1]
+    assert np.array_equal(lines(axes, 3)[0], expected)
+    assert "within 0.4 of final boundary" in texts(figure)
+
+
+def test_the_papers_convention_is_three_times_and_said(tmp_path):
+    run = made_run(tmp_path, plane())
+    images = [axes.images[0] for axes in through_training(run, 1).figure.axes if axes.images]
+    run.config = {"figures": {"curvature_convention": "paper", "band": 0.15}}
+    figure = through_training(run, 1).figure
+    for image, papers in zip(images, [axes.images[0] for axes in figure.axes if axes.images], strict=True):
+        factor = 1 if image.cmap.name == "viridis" else 3
+        assert np.array_equal(papers.get_array(), factor * image.get_array())
+    assert "3\\,R$  (paper's convention; unit 2-sphere: $+6$)" in texts(figure)
+    assert "R = +2" not in texts(figure)
+    assert "as the paper prints it, 3 R" in provenance(run)["Convention"]
+
+
+def test_an_undefined_statistic_says_why(tmp_path):
+    geometry = plane()
+    geometry["margin"] = abs(geometry.margin) + 1
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert texts(figure).count("undefined in 6 of 6 measurements: no boundary in the window (6)") == 4
+
+
+def test_a_flat_layer_has_no_strip_of_its_curvature(tmp_path):
+    geometry = plane(hidden=2)
+    geometry["ricci_scalar"] *= 0.0
+    assert len(strip_axes(through_training(made_run(tmp_path, geometry), 1).figure)) == 2
+
+
+@pytest.mark.parametrize("replicates", [1, 3, 50])
+@pytest.mark.parametrize("epochs", [(0,), (0, 200), (7,), range(0, 1000, 5)])
+def test_strips_of_any_run_lie_on_the_sheet_and_apart(tmp_path, replicates, epochs):
+    run = made_run(tmp_path, plane(epochs=epochs, replicates=replicates))
+    with style():
+        figure = through_training(run, 1).figure
+        figure.draw_without_rendering()
+    axes = strip_axes(figure)
+    boxes = [one.get_tightbbox() for one in axes]
+    assert all(box.x0 >= 0 and box.x1 <= figure.bbox.width and box.y0 >= 0 for box in boxes)
+    assert not any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[i + 1 :])
+    ticks = [label.get_window_extent() for label in axes[0].get_xticklabels() if label.get_text()]
+    assert not any(one.overlaps(other) for i, one in enumerate(ticks) for other in ticks[i + 1 :])
+    assert ("untrained" in texts(figure)) == (len(epochs) > 1)
+
+
+def test_the_plotted_numbers_have_names():
+    (first, _), _ = grid_strips(plane(), [1], 0.15, [0, 200]).values()
+    assert set(first.data) == {"volume_rank_correlation"} | {
+        f"volume_rank_correlation_{part}" for part in ("estimate", "low", "high", "n")
+    }
