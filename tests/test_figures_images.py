@@ -11,7 +11,9 @@ from matplotlib.colors import to_hex
 from nngeom_cli import figures
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.plane import on_image_plane, through_training
+from nngeom_cli.figures.strip import plane_strips
 from nngeom_cli.figures.style import CLASS_COLOURS, REGION_COLOURS
+from nngeom_cli.plane_statistics import plane_statistics
 
 
 def rows_of(figure, columns):
@@ -109,6 +111,28 @@ def test_geometry_has_a_row_a_layer_and_the_prediction_only_one(tmp_path):
     assert words.count("a bottleneck: width 3, so the metric has rank 3 < 6 and volume 0") == 1
     assert "log volume element of the map restricted to the plane, layer 3 (output)" in words
     assert words.count("entropy of the prediction") == 1
+
+
+def test_the_correlations_with_entropy_stand_under_the_curvature(tmp_path):
+    geometry = image_planes(replicates=3)
+    rng = np.random.default_rng(0)
+    for name in ("entropy", "log_effective_volume_element"):
+        geometry[name][...] = rng.normal(size=geometry[name].shape)
+    figure = on_image_plane(made_run(tmp_path, geometry), 1, 1).figure
+    numbers = plane_statistics(geometry).sel(boundary="final", layer=1).isel(plane=1)
+    strips = [axes for axes in figure.axes if axes.get_xlabel() == "epoch"]
+    lowest = min(axes.get_position().y0 for axes in chain(*rows_of(figure, columns=2)))
+    for axes, name in zip(strips, ("effective_volume", "volume", "curvature"), strict=True):
+        drawn = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 2][:3]
+        assert np.array_equal(drawn, numbers[f"{name}_entropy"].transpose("replicate", "epoch"))
+        assert axes.get_position().y1 < lowest
+
+
+def test_a_flat_layer_has_its_correlations_under_the_volume(tmp_path):
+    geometry = image_planes(layers=(1, 2))
+    geometry["ricci_scalar"].loc[{"layer": 2}] = 0.0
+    strips = plane_strips(geometry, 0, [1, 2], [0, 30])
+    assert set(strips) == {("ricci_scalar", 1), ("log_volume_element", 2)}
 
 
 def test_a_bottleneck_is_named_in_place_of_a_row(tmp_path):

@@ -15,7 +15,7 @@ from nngeom_cli.figures.selection import (
     training_state,
 )
 from nngeom_cli.figures.sheet import Sheet
-from nngeom_cli.figures.strip import grid_strips
+from nngeom_cli.figures.strip import grid_strips, plane_strips
 from nngeom_cli.figures.style import PLANE_QUANTITIES, QUANTITIES, in_convention
 from nngeom_cli.store import Run
 
@@ -50,7 +50,7 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
 
 
 def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) -> Sheet:
-    """One replicate on the plane through three inputs, at up to four checkpoints."""
+    """One replicate on the plane through three inputs, at up to four checkpoints; the statistics of all replicates."""
     seed = representative(run)
     geometry = run.geometry.sel(layer=list(layers), replicate=seed).isel(plane=plane)
     epochs = changing_epochs(geometry, MAX_IMAGE_EPOCHS, MAX_IMAGE_EPOCHS)
@@ -67,8 +67,9 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
         headings,
         columns=len(epochs),
         head_every_row=False,
-        note=note,
         quantities=in_convention(PLANE_QUANTITIES, figures_config(run).curvature_convention, run.geometry),
+        strips=plane_strips(run.geometry, plane, layers, epochs),
+        note=note,
     )
 
 

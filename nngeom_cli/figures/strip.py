@@ -26,9 +26,10 @@ from nngeom_cli.figures.style import (
     power_words,
     wrapped,
 )
+from nngeom_cli.plane_statistics import plane_statistics
 from nngeom_cli.statistics import DEFINED, REASONS, grid_statistics, over_replicates
 
-__all__ = ["Strip", "draw_strips", "grid_strips", "strip_keys", "strips_height"]
+__all__ = ["Strip", "draw_strips", "grid_strips", "plane_strips", "strip_keys", "strips_height"]
 
 AXES, BELOW = 0.72, 0.28  # inches: height of the axes; for tick labels and what the axis is
 REASON_WORDS = {
@@ -47,7 +48,7 @@ class Strip:
     """One statistic through training.
 
     Attributes:
-        name: of the statistic in what `grid_statistics` returns.
+        name: of the statistic in what `grid_statistics` or `plane_statistics` returns.
         title: what it is, and its unit.
         values: of each replicate, (epoch, replicate); NaN where it is undefined.
         over: `over_replicates` of them.
@@ -91,12 +92,44 @@ def grid_strips(
         for layer in layers:
             strips[variable, layer] = []
             for kind, title in titles.items():
-                name = f"{prefix}_{kind}"
-                values, flags = numbers[name].sel(layer=layer), numbers[f"{name}_undefined"].sel(layer=layer)
-                over = over_replicates(values, np.random.default_rng(0))
-                strip = Strip(name, title.format(words), values, over, why_undefined(flags.values), stages)
-                strips[variable, layer].append(strip)
+                one = strip_of(numbers.sel(layer=layer), f"{prefix}_{kind}", title.format(words), stages)
+                strips[variable, layer].append(one)
     return strips
+
+
+def plane_strips(
+    geometry: xr.Dataset, plane: int, layers: Sequence[int], stages: Sequence[int]
+) -> dict[tuple[str, int], list[Strip]]:
+    """The strips under the last heatmaps of a layer that are not flat.
+
+    Args:
+        geometry: `run.geometry` of a plane probe.
+        plane: number of the plane.
+        layers: those that are drawn.
+        stages: the epochs of the heatmaps.
+    """
+    one = geometry.sel(layer=list(layers)).isel(plane=[plane])
+    numbers = plane_statistics(one).sel(boundary="final").isel(plane=0)
+    titles = {
+        "effective_volume_entropy": "rank correlation of log V_eff with the entropy of the final prediction, in the "
+        "triangle of the three inputs",
+        "volume_entropy": "the same of log volume of the restricted map",
+        "curvature_entropy": "the same of log |R| of the restricted map",
+    }
+    strips = {}
+    for layer in layers:
+        bent = bool((one.ricci_scalar.sel(layer=layer) != 0).any())
+        strips["ricci_scalar" if bent else "log_volume_element", layer] = [
+            strip_of(numbers.sel(layer=layer), name, title, stages) for name, title in titles.items()
+        ]
+    return strips
+
+
+def strip_of(numbers: xr.Dataset, name: str, title: str, stages: Sequence[int]) -> Strip:
+    """One statistic of one layer."""
+    values, flags = numbers[name], numbers[f"{name}_undefined"]
+    over = over_replicates(values, np.random.default_rng(0))
+    return Strip(name, title, values, over, why_undefined(flags.values), stages)
 
 
 def strips_height(strips: Sequence[Strip], width: float) -> float:
@@ -170,7 +203,7 @@ def scale_values(axes: Axes, strip: Strip) -> None:
     axes.axhline(0.0, color=MISSING_COLOUR, linewidth=0.4, zorder=0.5)
     values = strip.values.values[np.isfinite(strip.values.values)]
     low, high = -1.0, 1.0
-    if not strip.name.endswith("correlation"):
+    if strip.name.endswith("contrast"):
         low, high = min(-LEAST_CONTRAST, values.min(initial=0.0)), max(LEAST_CONTRAST, values.max(initial=0.0))
     room = 0.06 * (high - low)
     axes.set_yticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low - room <= tick <= high + room])
