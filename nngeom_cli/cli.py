@@ -182,11 +182,45 @@ def reproduce(arguments: Sequence[str]) -> int:
     return DONE if as_expected else FAILED
 
 
+def theory(arguments: Sequence[str]) -> int:
+    """nngeom theory [KEY=VALUE ...]
+
+    An infinitely wide layer with Gaussian weights: Omega, log volume element and Ricci scalar against the radius, and
+    finite layers that approach it. Draws theory.png and theory.pdf, and writes the curves beside them as theory.nc.
+
+      nngeom theory activation=erf d=2
+      nngeom theory 'activation=[erf,monomial3]' bias_std=0 'widths=[32,512]' directory=FOLDER
+
+    """
+    from inspect import getdoc
+
+    from nngeom_cli.launching import composed, conf_directory
+
+    if {"--help", "-h"} & set(arguments):
+        print(getdoc(theory), (conf_directory() / "theory.yaml").read_text().rstrip(), sep="\n\n")
+        return DONE
+    if flags := [argument for argument in arguments if argument.startswith("-")]:
+        raise ConfigError(f"`nngeom theory` must be given KEY=VALUE. Got {flags[0]}. See `nngeom theory --help`.")
+    values = composed(arguments, "theory")
+
+    import shlex
+    from pathlib import Path
+
+    from nngeom_cli.figures.theory import save_theory
+    from nngeom_cli.theory import load_theory, theory_curves
+
+    config = load_theory(values)
+    command = shlex.join(["nngeom", "theory", *arguments])
+    print(save_theory(theory_curves(config).assign_attrs(command=command), Path(config.directory)))
+    return DONE
+
+
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (run, "train the networks of a config, measure their geometry, draw it"),
     "resume": (resume, "go on with a run that was interrupted, or train it longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
+    "theory": (theory, "the geometry of an infinitely wide layer, and finite ones near it"),
     "reproduce": (reproduce, "the paper's figures again, and a verdict on each of its claims"),
 }
 

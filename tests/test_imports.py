@@ -29,7 +29,7 @@ LEVELS = [
     {"reading", "boundary", "statistics", "plane_statistics", "figures", "sweep", "tables", "rows", "summary"},
     {"claims"},
     {"provenance", "reporting"},
-    {"runner", "reproduction"},
+    {"runner", "reproduction", "theory"},
     {"recovery"},
     {"resuming", "frozen"},
     {"foreign"},

@@ -1,0 +1,91 @@
+"""Curves of an infinitely wide layer, and finite layers that approach it."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_runs import texts
+
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.figures.style import style
+from nngeom_cli.figures.theory import draw_theory, save_theory
+from nngeom_cli.launching import composed
+from nngeom_cli.theory import TheoryConfig, load_theory, theory_curves
+
+SMALL = TheoryConfig(["erf", "softplus"], 2, 1.3, 0.4, 2.0, 4, [8, 512], 6, 0, "")
+
+
+@pytest.fixture(scope="module")
+def curves():
+    return theory_curves(SMALL).assign_attrs(command="nngeom theory")
+
+
+@pytest.mark.parametrize("d", [2, 5])
+def test_the_curves_of_erf_are_the_papers_closed_forms_put_right(d):
+    curves = theory_curves(replace(SMALL, activation=["erf"], d=d, widths=[])).sel(activation="erf")
+    sigma, zeta, r = SMALL.weight_std, SMALL.bias_std, curves.radius.values
+    s = sigma**2 * r**2 + zeta**2
+    omega = math.log(2 * sigma**2 / math.pi) - np.log(1 + 2 * s) / 2  # (B.26)
+    volume = d / 2 * math.log(2 * sigma**2 / math.pi) + math.log(2 * zeta**2 + 1) / 2 - (d + 2) / 4 * np.log(1 + 2 * s)
+    R = -math.pi * (d - 1) * (d + 2) * sigma**2 * r**2 / (2 * (2 * zeta**2 + 1) * np.sqrt(1 + 2 * s))  # (B.28) / 3
+    np.testing.assert_allclose(curves.omega, omega, rtol=1e-12)
+    np.testing.assert_allclose(curves.log_volume_element, volume, rtol=1e-12)
+    np.testing.assert_allclose(curves.ricci_scalar, R, rtol=1e-12)
+
+
+@pytest.mark.parametrize("quantity", ["omega", "log_volume_element", "ricci_scalar"])
+def test_wide_layers_lie_nearer_to_the_limit_than_narrow_ones(curves, quantity):
+    error = abs(curves[f"finite_{quantity}"] - curves[quantity]).median(("network", "radius"))
+    assert (error.sel(width=512) < 0.5 * error.sel(width=8)).all()
+
+
+def test_the_curvature_of_wide_layers_is_ours_and_not_three_times_that(curves):
+    ratio = (curves.finite_ricci_scalar / curves.ricci_scalar).sel(activation="erf", width=512)
+    assert ratio.median().item() == pytest.approx(1, abs=0.15)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "key"),
+    [
+        (["activation=relu"], "activation"),
+        (["activation=[erf,tnh]"], "activation"),
+        (["activation=null"], "activation"),
+        (["activation=[]"], "activation"),
+        (["d=1"], "d"),
+        (["d=2.0"], "d"),
+        (["weight_std=0"], "weight_std"),
+        (["bias_std=-1"], "bias_std"),
+        (["radius=.inf"], "radius"),
+        (["points=1"], "points"),
+        (["widths=[1]"], "widths"),
+        (["networks=1"], "networks"),
+        (["seed=-1"], "seed"),
+        (["directory=null"], "directory"),
+        (["dimension=2"], "dimension"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_what_is_wrong_is_said_in_one_sentence_that_begins_with_the_key(overrides, key):
+    with pytest.raises(ConfigError, match=rf"^`{key}` must be [^\n]* Got [^\n]*\.$"):
+        load_theory(composed(overrides, "theory"))
+
+
+def test_one_activation_needs_no_brackets():
+    assert load_theory(composed(["activation=erf", "widths=[]"], "theory")).activation == ["erf"]
+
+
+def test_the_figure_says_what_it_shows(curves):
+    with style():
+        sheet = draw_theory(curves)
+    words = texts(sheet.figure)
+    for part in ("erf", "softplus", "width 8", "width 512", "infinite width", "3 R", "d = 2", "6 finite layers"):
+        assert part in words
+    assert len(sheet.figure.axes) == 6
+
+
+def test_the_curves_lie_beside_the_figure(curves, tmp_path):
+    assert save_theory(curves, tmp_path) == tmp_path / "theory.png"
+    assert (tmp_path / "theory.pdf").stat().st_size > 1000
+    xr.testing.assert_equal(xr.load_dataset(tmp_path / "theory.nc", engine="h5netcdf"), curves)
