@@ -97,3 +97,11 @@ def test_the_plotted_numbers_have_names():
     assert set(first.data) == {"volume_rank_correlation"} | {
         f"volume_rank_correlation_{part}" for part in ("estimate", "low", "high", "n")
     }
+
+
+@pytest.mark.parametrize("epochs", [(0,), (0, 10), (0, 10, 200), (0, 5, 10, 50, 100, 200)])
+def test_the_legend_fits_the_sheet_whatever_its_width(tmp_path, epochs):
+    with style():
+        figure = through_training(made_run(tmp_path, plane(epochs=epochs, replicates=8)), 1).figure
+        figure.draw_without_rendering()
+        assert figure.legends[0].get_window_extent().x1 <= figure.bbox.x1

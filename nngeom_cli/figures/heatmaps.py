@@ -37,6 +37,7 @@ Array = NDArray[np.float64]
 
 LEFT, RIGHT, GAP = 0.32, 0.66, 0.07  # inches: tick labels, colour bar, between panels
 TICK_LABELS, MAX_PANEL, MAX_BAR, FLAT_HEIGHT = 0.16, 2.0, 2.5, 0.25  # inches
+KEY_WIDTH = 1.75  # inches: the longest legend entry, beside shorter ones
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def heatmaps(
     title = wrapped(words, width - 0.1)
     heading_size = SMALL_FONT_SIZE if across > panel.SMALL_PANEL else TINY_FONT_SIZE
     keys = legend_keys(blocks, panels[0], any(boundaries)) + (strip_keys(strips) if strips else [])
-    keys_across = 4 if width > 5 else 2
+    keys_across = max(2, int(width / KEY_WIDTH))
     heading = LINE * (headings[0].count("\n") + 1)
     head = [heading if head_every_row or place == 0 else 0.0 for place in range(len(blocks))]
     grid = [rows * (down + above) + (rows - 1) * GAP for above in head]
