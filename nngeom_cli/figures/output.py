@@ -11,7 +11,7 @@ from nngeom_cli.figures.style import DPI
 from nngeom_cli.files import written_whole
 from nngeom_cli.store import Run
 
-__all__ = ["provenance", "save"]
+__all__ = ["convention_words", "provenance", "save"]
 
 CURVATURE = {
     "geometric": "Ricci scalar: the unit 2-sphere has R = +2",
@@ -23,7 +23,6 @@ def provenance(run: Run) -> dict[str, str]:
     """Name, command, config hash, seeds, version and convention of a run, as text."""
     info = run.info
     seeds = [int(seed) for seed in run.geometry.replicate.values]
-    convention = figures_config(run).curvature_convention
     known = {
         "Run": run.directory.name,
         "Command": info.get("command"),
@@ -31,9 +30,14 @@ def provenance(run: Run) -> dict[str, str]:
         "Seeds": f"{seeds[0]} to {seeds[-1]}" if len(seeds) > 1 else str(seeds[0]),
         "Version": f"nngeom {info.get('versions', {}).get('nngeom', 'of unknown version')}",
         "Commit": (info.get("git") or {}).get("commit"),
-        "Convention": f"{CURVATURE[convention]}; natural logarithms; features divided by sqrt(width)",
+        "Convention": convention_words(figures_config(run).curvature_convention),
     }
     return {key: str(value) for key, value in known.items() if value is not None}
+
+
+def convention_words(curvature: str) -> str:
+    """What R, logarithms and features mean in a figure, for a `figures.curvature_convention`."""
+    return f"{CURVATURE[curvature]}; natural logarithms; features divided by sqrt(width)"
 
 
 def save(figure: Figure, directory: Path, name: str, about: dict[str, str]) -> Path:

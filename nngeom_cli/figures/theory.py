@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from nngeom_cli.figures.output import CONVENTION, save
+from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import CLASS_COLOURS, FONT_SIZE, LINE, TEXT_WIDTH, style, wrapped
 from nngeom_cli.files import written_whole
@@ -65,7 +65,7 @@ def save_theory(curves: xr.Dataset, directory: Path) -> Path:
         "Command": str(curves.attrs["command"]),
         "Seeds": str(curves.attrs["seed"]),
         "Version": f"nngeom {version('nngeom')}",
-        "Convention": CONVENTION,
+        "Convention": convention_words("geometric"),
     }
     with written_whole(directory / "theory.nc") as path:
         curves.to_netcdf(path, engine="h5netcdf")
