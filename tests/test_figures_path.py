@@ -157,5 +157,6 @@ def test_length_without_a_change_of_prediction_says_nothing_of_one(tmp_path):
 def test_a_bottleneck_is_named_in_place_of_curves(tmp_path):
     geometry = path().assign_attrs(widths=[64, 4, 10])
     geometry["log_effective_volume_element"][...] = -np.inf
-    words = texts(along_paths(made_run(tmp_path, geometry), 1).figure)
-    assert "a bottleneck: width 4, so the metric has rank 4 < 6 and volume 0" in words
+    figure = along_paths(made_run(tmp_path, geometry), 1).figure
+    assert "a bottleneck: width 4, so the metric has rank 4 < 6 and volume 0" in texts(figure)
+    assert len(figure.axes[0].get_yticks()) == 0

@@ -101,6 +101,7 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
     image = min(MAX_IMAGE, IMAGE * across) if curve.images and "image_shape" in last.attrs else 0.0
     floor = low - (high - low) * (image + 2 * INSET_PAD) / (down - image - 2 * INSET_PAD) if image else low
     ticks = [value for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
+    ticks = ticks if np.isfinite(values).any() else []
     for pair in range(pairs):
         row, column = divmod(pair, columns)
         axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (down + gap), across, down)
