@@ -68,7 +68,7 @@ def _sigmoid_first(z: Tensor) -> Tensor:
 
 def _sigmoid_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
     first = _sigmoid_first(z)
-    return first, -first * torch.tanh(z / 2)  # sigma(-z) - sigma(z) = -tanh(z/2), which keeps its digits near 0
+    return first, first * torch.tanh(-0.5 * z)  # sigma(-z) - sigma(z), with its digits near 0
 
 
 def _softplus(z: Tensor) -> Tensor:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
-from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, check_plane, packed_pairs
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, check_plane
 
 __all__ = ["MLPFeatureMap"]
 
@@ -70,6 +71,15 @@ class MLPFeatureMap(FeatureMap):
         self.widths = [self.weights[0].shape[2], *(w.shape[1] for w in self.weights)]
         largest = self.weights[0].abs().amax(dim=1).clamp_min(torch.finfo(weights[0].dtype).tiny)
         self._unit = torch.exp2(-torch.floor(torch.log2(largest))).unsqueeze(-1)  # (replicates, d, 1)
+
+    @cached_property
+    def _first_jacobian(self) -> Tensor:
+        """The first layer's, (replicates, width, d, 1): before its activation it is the same at each point."""
+        return (self.weights[0] * self._unit.transpose(1, 2)).unsqueeze(-1)
+
+    @cached_property
+    def _first_squares(self) -> Tensor:
+        return _squares(self._first_jacobian)
 
     @classmethod
     def from_module(cls, module: torch.nn.Sequential, layer: int) -> MLPFeatureMap:
@@ -196,8 +206,7 @@ class MLPFeatureMap(FeatureMap):
             all of them need be in memory at once.
         """
         replicates, d, count = len(self.weights[0]), self.widths[0], len(points)
-        rows, columns = packed_pairs(d, points.device) if second else (torch.empty(0, dtype=torch.long),) * 2
-        size = 1 + d + len(rows)
+        size = 1 + d + d * (d + 1) // 2 if second else 1 + d
         stack = points.new_empty(0)
         for index, (weight, bias, activation) in enumerate(
             zip(self.weights, self.biases, self.activations, strict=True)
@@ -205,9 +214,7 @@ class MLPFeatureMap(FeatureMap):
             width = weight.shape[1]
             if index == 0:
                 z = torch.baddbmm(bias, weight, points.T.expand(replicates, -1, -1))  # (replicates, width, points)
-                # (replicates, width, d, 1): the same at each point
-                jacobian = (weight * self._unit.transpose(1, 2)).unsqueeze(-1)
-                hessian = None
+                jacobian, hessian = self._first_jacobian, None
             else:
                 product = torch.bmm(weight, stack.flatten(2)).view(replicates, width, size, count)
                 z = product[:, :, 0] + bias
@@ -216,13 +223,14 @@ class MLPFeatureMap(FeatureMap):
             is_last = index == len(self.weights) - 1
             norm = 1 / math.sqrt(width)
             within = norm if is_last else 1.0  # the layers above take these features undivided
-            first, curved = activation.derivatives(z) if second else (activation.first(z), z)
-            torch.mul((within * first).unsqueeze(2), jacobian, out=stack[:, :, 1 : d + 1])
+            slope, *bend = activation.derivatives(z) if second else (activation.first(z),)
+            slope = (within * slope).unsqueeze(2)
+            torch.mul(slope, jacobian, out=stack[:, :, 1 : d + 1])
             if second:
-                squares = jacobian[:, :, rows] * jacobian[:, :, columns]
-                torch.mul((within * curved).unsqueeze(2), squares, out=stack[:, :, d + 1 :])
+                squares = _squares(jacobian) if index else self._first_squares
+                torch.mul((within * bend[0]).unsqueeze(2), squares, out=stack[:, :, d + 1 :])
                 if hessian is not None:
-                    stack[:, :, d + 1 :].addcmul_((within * first).unsqueeze(2), hessian)
+                    stack[:, :, d + 1 :].addcmul_(slope, hessian)
             if not is_last:
                 stack[:, :, 0] = activation.value(z)
             if index + 1 in layers:
@@ -230,6 +238,11 @@ class MLPFeatureMap(FeatureMap):
                 if not is_last:
                     jacobian, hessian = norm * jacobian, norm * hessian
                 yield index + 1, Jet(jacobian, hessian if second else None, self._unit)
+
+
+def _squares(jacobian: Tensor) -> Tensor:
+    """J_a J_b for a <= b, packed, (replicates, width, d(d+1)/2, points)."""
+    return torch.cat([jacobian[:, :, a : a + 1] * jacobian[:, :, a:] for a in range(jacobian.shape[2])], dim=2)
 
 
 def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: int) -> None:

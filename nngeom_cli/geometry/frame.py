@@ -1,4 +1,4 @@
-"""The orthonormal frame of a feature map's image at each point, and the second fundamental form in it."""
+"""The orthogonal frame of a feature map's image at each point, and the second fundamental form in it."""
 
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -12,22 +12,30 @@ __all__ = ["Frame"]
 
 # a column whose length in the frame is less certain than this has no digit: J is rank deficient
 _LEAST_ACCURACY = 1 / 8
+_MODERATE = 2.0**16  # derivatives between its inverse and it may be multiplied without leaving the range of any dtype
 
 
 class Frame:
-    """Orthonormal frame of the tangent spaces, with all that follows from it.
+    """Orthogonal frame of the tangent spaces, with all that follows from it.
 
-    J diag(1 / size) = Q T, the columns of J brought to about unit size by powers of two, Q orthonormal, T upper
-    triangular (Gram-Schmidt, twice). With S = T diag(size) the Hessian in the frame is Hw = S^-T H S^-1 and the second
-    fundamental form A = (1 - Q Q^T) Hw, again projected twice.
+    J diag(1 / size) = V U, V with orthogonal columns of lengths l, U upper triangular with ones on its diagonal
+    (Gram-Schmidt, twice); Q = V / l is orthonormal and T = diag(l) U. The `size` of a column is 1, unless some entry of
+    J in the chunk is so large or small that products of such could leave the range of the dtype; then it is a power of
+    two near the column's largest entry. The second fundamental form in the frame V is N = (1 - Q Q^T) U^-T H U^-1, and
+    A_ab = N_ab / (l_a l_b) in the frame Q. One projection is enough: it leaves an error along Q of the order of eps,
+    which enters products A . A squared.
 
     Rounding errors are counted by rows: row i of J and of H is right up to a few eps |J_i| and eps |H_i|, whatever the
     other rows are. Units that saturate have small rows, and rows of any size may stand beside each other without harm,
-    so that the condition number of J says little. To first order such errors dJ give (Q^T dJ T^-1)_ab of at most
-    mix_a gain_b eps, where mix_a = sum_i |Q_ia| |J_i| and gain_b is the largest entry in column b of |T^-1|.
+    so that the condition number of J says little. With each input in units of its column's length, errors dJ give to
+    first order (Q^T dJ T^-1)_ab of at most mix_a gain_b eps, where mix_a = sum_i |Q_ia| |J_i| <= d and gain_b is the
+    largest entry in column b of |T^-1|.
 
     A point is rank deficient where mix_b gain_b eps reaches 1/8 (T_bb has no digit left), where a column of J is zero
     or below the normal numbers of its dtype, and, everywhere, where n < d or a layer is narrower than d.
+
+    Operations on so few numbers cost mostly their call, so numbers of a point are kept as (replicates, 1, 1, points),
+    which all arrays take without a view, and masks are made only where they mask something.
 
     Args:
         jet: the derivatives; its Hessian may be missing where no curvature is asked for.
@@ -35,145 +43,229 @@ class Frame:
     """
 
     def __init__(self, jet: Jet, rank_bound: int) -> None:
-        self.jet = jet
         self.unit = jet.unit
         _, self.n, self.d, _ = jet.jacobian.shape
         self.unbent = jet.hessian is None  # not asked for: n = d, where nothing can bend, or no full rank
-        self.pairs = packed_pairs(self.d, jet.jacobian.device)
-        self.pair_index = [[0] * self.d for _ in range(self.d)]  # where the pair (a, b) is packed
-        for position, (a, b) in enumerate(combinations_with_replacement(range(self.d), 2)):
-            self.pair_index[a][b] = self.pair_index[b][a] = position
-        self.square = torch.tensor(self.pair_index, device=jet.jacobian.device)
+        self.full_rank = rank_bound >= self.d
         finfo = torch.finfo(jet.jacobian.dtype)
         self.eps = finfo.eps
+        self.columns, self._hessian = jet.jacobian, jet.hessian  # of inputs in units of 1 / size
         largest = jet.jacobian.abs().amax(dim=1)  # (replicates, d, points)
-        usable = largest >= finfo.tiny
-        self.size = torch.where(usable, torch.exp2(torch.floor(torch.log2(largest))), 1.0)
-        self.columns = jet.jacobian * (1 / self.size).unsqueeze(1)  # (replicates, n, d, points)
-        self.full_rank = rank_bound >= self.d
-        self._usable = usable.all(dim=1)  # (replicates, points)
-        self.finite = largest.isfinite().all(dim=1)  # where J has neither NaN nor infinity, (replicates, points)
+        self.finite = largest.amax(dim=1) < torch.inf  # where J has neither NaN nor infinity, (replicates, points)
+        self.moderate = bool(((largest > 1 / _MODERATE) & (largest < _MODERATE)).all())
+        if self.moderate:
+            self.exponent = torch.zeros_like(jet.unit)  # (replicates, d, 1)
+        else:
+            usable = largest >= finfo.tiny
+            self._usable = usable.all(dim=1)  # (replicates, points)
+            self.exponent = torch.where(usable, torch.floor(torch.log2(largest)), 0.0)  # (replicates, d, points)
+            inverse = torch.exp2(-self.exponent).unsqueeze(1)
+            self.columns = self.columns * inverse  # (replicates, n, d, points)
+            if self._hessian is not None:
+                rows, columns = self.pairs
+                # one by one: a product of the two could overflow
+                self._hessian = self._hessian * inverse[:, :, rows] * inverse[:, :, columns]
 
     @cached_property
-    def _gram_schmidt(self) -> tuple[list[Tensor], list[list[Tensor]]]:
-        basis: list[Tensor] = []
-        triangle: list[list[Tensor]] = []  # triangle[b][a] = T_ab, a <= b: column by column
-        for b in range(self.d):
-            vector = self.columns[:, :, b].clone()
-            entries = [torch.zeros_like(vector[:, 0]) for _ in basis]
-            for _ in range(2):
-                for a, direction in enumerate(basis):
-                    component = (direction * vector).sum(dim=1)
-                    vector.addcmul_(direction, component.unsqueeze(1), value=-1)
-                    entries[a] += component
-            length = vector.square().sum(dim=1).sqrt()
-            basis.append(vector / length.unsqueeze(1))
-            triangle.append([*entries, length])
-        return basis, triangle
+    def pairs(self) -> tuple[Tensor, Tensor]:
+        """Rows and columns of the packed pairs."""
+        return packed_pairs(self.d, self.columns.device)
+
+    @cached_property
+    def pair_index(self) -> list[list[int]]:
+        """Where the pair (a, b) is packed."""
+        index = [[0] * self.d for _ in range(self.d)]
+        for position, (a, b) in enumerate(combinations_with_replacement(range(self.d), 2)):
+            index[a][b] = index[b][a] = position
+        return index
 
     @property
-    def basis(self) -> list[Tensor]:
-        """The d columns of Q, each (replicates, n, points)."""
-        return self._gram_schmidt[0]
+    def size(self) -> Tensor:
+        """(replicates, d, points), or (replicates, d, 1)."""
+        return torch.exp2(self.exponent)
+
+    @cached_property
+    def square(self) -> Tensor:
+        """`pair_index` as a tensor, (d, d)."""
+        return torch.tensor(self.pair_index, device=self.columns.device)
+
+    @cached_property
+    def _gram_schmidt(self) -> tuple[list[Tensor], list[Tensor], list[list[Tensor]]]:
+        vectors: list[Tensor] = []  # the columns of V, each (replicates, n, 1, points)
+        squares: list[Tensor] = []  # l^2
+        triangle: list[list[Tensor]] = []  # triangle[b][a] = U_ab, a < b
+        for b in range(self.d):
+            vector = self.columns[:, :, b : b + 1]
+            entries: list[Tensor] = []
+            for sweep in range(2):
+                for a, (direction, square) in enumerate(zip(vectors, squares, strict=True)):
+                    component = (direction * vector).sum(dim=1, keepdim=True) / square
+                    vector = torch.addcmul(vector, direction, component, value=-1)
+                    if sweep == 0:
+                        entries.append(component)
+                    else:
+                        entries[a] = entries[a] + component
+            vectors.append(vector)
+            squares.append((vector * vector).sum(dim=1, keepdim=True))
+            triangle.append(entries)
+        return vectors, squares, triangle
+
+    @cached_property
+    def squared_length(self) -> Tensor:
+        """l^2, (replicates, d, points)."""
+        return torch.cat(self._gram_schmidt[1], dim=2).squeeze(1)
+
+    @cached_property
+    def length(self) -> Tensor:
+        """l, (replicates, d, points)."""
+        return self.squared_length.sqrt()
 
     @cached_property
     def triangle(self) -> Tensor:
         """T, (replicates, d, d, points)."""
-        return _stacked(self._gram_schmidt[1])
+        return self.length.unsqueeze(2) * self._unit_matrix(self._gram_schmidt[2])
 
     @cached_property
-    def _inverse(self) -> list[list[Tensor]]:
-        inverse: list[list[Tensor]] = []  # inverse[b][a] = (T^-1)_ab, a <= b
-        for b, column in enumerate(self._gram_schmidt[1]):
+    def _unit_inverse(self) -> list[list[Tensor]]:
+        columns, inverse = self._gram_schmidt[2], []  # inverse[b][a] = (U^-1)_ab, a < b
+        for b in range(self.d):
             entries = []
             for a in range(b):
-                total = inverse[a][a] * column[a]
+                total = columns[b][a]
                 for c in range(a + 1, b):
-                    total = total + inverse[c][a] * column[c]
-                entries.append(-total / column[b])
-            inverse.append([*entries, 1 / column[b]])
+                    total = total + inverse[c][a] * columns[b][c]
+                entries.append(-total)
+            inverse.append(entries)
         return inverse
+
+    @cached_property
+    def inverse(self) -> Tensor:
+        """T^-1, (replicates, d, d, points)."""
+        return self._unit_matrix(self._unit_inverse) / self.length.unsqueeze(1)
+
+    def _unit_matrix(self, above: list[list[Tensor]]) -> Tensor:
+        """Upper triangular matrix with ones on its diagonal from its columns above it, (replicates, d, d, points)."""
+        zero = torch.zeros_like(self._gram_schmidt[1][0])
+        columns = [torch.cat([*up, zero + 1, *[zero] * (self.d - len(up) - 1)], dim=1) for up in above]
+        return torch.cat(columns, dim=2)
 
     @property
     def to_frame(self) -> Tensor:
-        """S, which takes coordinate vectors to the frame, (replicates, d, d, points)."""
+        """T diag(size / unit), which takes coordinate vectors to the frame, (replicates, d, d, points)."""
         return self.triangle * (self.size / self.unit).unsqueeze(1)
 
-    @property
-    def inverse(self) -> Tensor:
-        """T^-1, (replicates, d, d, points)."""
-        return _stacked(self._inverse)
-
     @cached_property
-    def _rows(self) -> Tensor:
-        return self.columns.abs().sum(dim=2)  # |J_i|, (replicates, n, points)
+    def _widths(self) -> list[Tensor]:
+        """Length of each column of J."""
+        _, squares, triangle = self._gram_schmidt
+        widths = []
+        for square, above in zip(squares, triangle, strict=True):
+            total = square
+            for entry, other in zip(above, squares, strict=False):
+                total = torch.addcmul(total, entry * entry, other)
+            widths.append(total.sqrt())
+        return widths
 
     @cached_property
     def gain(self) -> Tensor:
         """Largest entry of each column of |T^-1|, (replicates, d, points)."""
-        columns = [torch.stack([entry.abs() for entry in column]).amax(dim=0) for column in self._inverse]
-        return torch.stack(columns, dim=1)
+        largest = []
+        for b, above in enumerate(self._unit_inverse):
+            entry = self._widths[b]
+            for a in range(b):
+                entry = torch.maximum(entry, above[a].abs() * self._widths[a])
+            largest.append(entry)
+        return torch.cat(largest, dim=2).squeeze(1) / self.length
+
+    @cached_property
+    def _width(self) -> Tensor:
+        return torch.cat(self._widths, dim=2).squeeze(1)  # (replicates, d, points)
+
+    @cached_property
+    def _rows(self) -> Tensor:
+        """|J_i|, (replicates, n, 1, points)."""
+        return (self.columns.abs() / self._width.unsqueeze(1)).sum(dim=2, keepdim=True)
 
     @cached_property
     def mix(self) -> Tensor:
         """sum_i |Q_ia| |J_i|, (replicates, d, points)."""
-        return torch.stack([(direction.abs() * self._rows).sum(dim=1) for direction in self.basis], dim=1)
+        vectors = self._gram_schmidt[0]
+        return torch.cat([(vector.abs() * self._rows).sum(dim=1) for vector in vectors], dim=1) / self.length
+
+    @cached_property
+    def sound(self) -> bool:
+        """Whether the Jacobian has full rank to working precision at every point."""
+        return self.moderate and self.full_rank and bool((self.gain < _LEAST_ACCURACY / self.eps / self.d).all())
 
     @cached_property
     def deficient(self) -> Tensor:
         """Where the Jacobian is rank deficient to working precision, (replicates, points)."""
+        if self.sound:
+            return self.gain.new_zeros(1, 1, dtype=torch.bool).expand_as(self.gain[:, 0])
         if not self.full_rank:
-            return torch.ones_like(self._usable)
-        return ~(self._usable & (self.eps * self.gain * self.mix < _LEAST_ACCURACY).all(dim=1))
+            return torch.ones_like(self.columns[:, 0, 0], dtype=torch.bool)
+        usable = torch.tensor(True) if self.moderate else self._usable
+        return ~(usable & (self.eps * self.gain * self.mix < _LEAST_ACCURACY).all(dim=1))
+
+    def where_full_rank(self, values: Tensor, otherwise: float) -> Tensor:
+        """Values (replicates, points, ...), replaced where the Jacobian is rank deficient."""
+        if self.sound:
+            return values
+        return torch.where(self.deficient.reshape(values.shape[:2] + (1,) * (values.ndim - 2)), otherwise, values)
 
     @cached_property
-    def _hessian(self) -> Tensor:
-        """H of inputs in units of 1 / size, packed as in the jet."""
-        assert self.jet.hessian is not None
-        rows, columns = self.pairs
-        inverse = (1 / self.size).unsqueeze(1)
-        return self.jet.hessian * inverse[:, :, rows] * inverse[:, :, columns]  # one by one: a product could overflow
-
-    @cached_property
-    def _forms(self) -> tuple[Tensor, Tensor]:
-        index, inverse, hessian = self.pair_index, self._inverse, self._hessian
-        form = torch.empty_like(hessian)
+    def _normal(self) -> tuple[Tensor, Tensor]:
+        """N, packed as the Hessian, and V_c . U^-T H U^-1 / l_c^2, (replicates, d, d(d+1)/2, points)."""
+        hessian, index, inverse = self._hessian, self.pair_index, self._unit_inverse
+        assert hessian is not None
+        packed = [hessian[:, :, k : k + 1] for k in range(hessian.shape[2])]
+        parts: list[Tensor] = packed.copy()
         for b in range(self.d):
-            halves = []  # (H T^-1)_cb
+            halves = []  # (H U^-1)_cb
             for c in range(b + 1):
-                half = hessian[:, :, index[c][0]] * inverse[b][0].unsqueeze(1)
-                for e in range(1, b + 1):
-                    half.addcmul_(hessian[:, :, index[c][e]], inverse[b][e].unsqueeze(1))
+                half = packed[index[c][b]]
+                for e in range(b):
+                    half = torch.addcmul(half, packed[index[c][e]], inverse[b][e])
                 halves.append(half)
             for a in range(b + 1):
-                part = torch.mul(halves[0], inverse[a][0].unsqueeze(1), out=form[:, :, index[a][b]])
-                for c in range(1, a + 1):
-                    part.addcmul_(halves[c], inverse[a][c].unsqueeze(1))
+                part = halves[a]
+                for c in range(a):
+                    part = torch.addcmul(part, halves[c], inverse[a][c])
+                parts[index[a][b]] = part
+        normal = torch.cat(parts, dim=2)
         tangential = []
-        for sweep in range(2):
-            for direction in self.basis:
-                component = (direction.unsqueeze(2) * form).sum(dim=1)  # (replicates, d(d+1)/2, points)
-                form.addcmul_(direction.unsqueeze(2), component.unsqueeze(1), value=-1)
-                if sweep == 0:
-                    tangential.append(component.abs())
-        return form, torch.stack(tangential, dim=1)
+        for vector, square in zip(*self._gram_schmidt[:2], strict=True):
+            component = (vector * normal).sum(dim=1, keepdim=True) / square
+            normal.addcmul_(vector, component, value=-1)
+            tangential.append(component)
+        return normal, torch.cat(tangential, dim=1)
+
+    @cached_property
+    def _scale(self) -> Tensor:
+        """1 / (l_a l_b), packed, (replicates, d(d+1)/2, points)."""
+        rows, columns = self.pairs
+        return 1 / (self.length[:, rows] * self.length[:, columns])
 
     @property
     def form(self) -> Tensor:
         """A, packed as the Hessian, (replicates, n, d(d+1)/2, points)."""
-        return self._forms[0]
+        return self._normal[0] * self._scale.unsqueeze(1)
 
     @cached_property
     def products(self) -> Tensor:
         """A_ab . A_cd for all packed pairs, exactly symmetric, (replicates, d(d+1)/2, d(d+1)/2, points)."""
-        products = torch.einsum("rnkp,rnlp->rklp", self.form, self.form)
-        return (products + products.transpose(1, 2)) / 2
+        form = self.form
+        count = form.shape[2]
+        upper = [(form[:, :, k : k + 1] * form[:, :, k:]).sum(dim=1) for k in range(count)]
+        rows = [[upper[min(k, m)][:, abs(k - m)] for m in range(count)] for k in range(count)]
+        return torch.stack([torch.stack(row, dim=1) for row in rows], dim=1)
 
     def sectional(self, a: int, b: int) -> Tensor:
         """Curvature A_aa . A_bb - A_ab . A_ab of the plane of two frame vectors, (replicates, points)."""
-        index = self.pair_index
-        first, second, mixed = (self.form[:, :, index[i][j]] for i, j in ((a, a), (b, b), (a, b)))
-        return (first * second).addcmul_(mixed, mixed, value=-1).sum(dim=1)
+        index, normal = self.pair_index, self._normal[0]
+        first, second, mixed = (normal[:, :, index[i][j]] for i, j in ((a, a), (b, b), (a, b)))
+        product = (first * second).addcmul_(mixed, mixed, value=-1).sum(dim=1)
+        return product / self.squared_length[:, a] / self.squared_length[:, b]
 
     @cached_property
     def scalar_error(self) -> Tensor:
@@ -182,18 +274,20 @@ class Frame:
         A_ab changes by at most |H_i| gain_a gain_b, from H; |J_i| sum_c gain_c |Q_c . Hw_ab|, from the projection;
         sum_c |A_ac| gain_b mix_c + |A_bc| gain_a mix_c, from the frame.
         """
-        form, tangential = self._forms
+        assert self._hessian is not None
+        normal, tangential = self._normal
         rows, columns = self.pairs
-        absolute = form.abs()
-        off_diagonal = (1 + (rows != columns).to(form)).unsqueeze(1)
-        row_hessian = (off_diagonal * self._hessian.abs()).sum(dim=2, keepdim=True)  # |H_i|, (replicates, n, 1, points)
-        from_hessian = (absolute * row_hessian).sum(dim=1)  # (replicates, d(d+1)/2, points)
-        from_plane = (absolute * self._rows.unsqueeze(2)).sum(dim=1)
-        length = form.square().sum(dim=1).sqrt()
+        gain, scale = self.gain, self._scale
+        absolute = normal.abs()
+        weight = (1 + (rows != columns).to(normal)).unsqueeze(1) / (self._width[:, rows] * self._width[:, columns])
+        row_hessian = (self._hessian.abs() * weight.unsqueeze(1)).sum(dim=2, keepdim=True)  # |H_i|
+        from_hessian = (absolute * row_hessian).sum(dim=1) * scale  # (replicates, d(d+1)/2, points)
+        from_plane = (absolute * self._rows).sum(dim=1) * scale
+        length = (normal * normal).sum(dim=1).sqrt() * scale
         turned = (length[:, self.square] * self.mix.unsqueeze(1)).sum(dim=2)  # sum_c |A_ac| mix_c
-        bent = self.gain[:, rows] * self.gain[:, columns]
-        tilted = (self.gain.unsqueeze(2) * tangential).sum(dim=1)
-        sheared = turned[:, rows] * self.gain[:, columns] + turned[:, columns] * self.gain[:, rows]
+        bent = gain[:, rows] * gain[:, columns]
+        tilted = ((gain * self.length).unsqueeze(2) * tangential.abs()).sum(dim=1) * scale
+        sheared = turned[:, rows] * gain[:, columns] + turned[:, columns] * gain[:, rows]
 
         def moved(ab: int, cd: int) -> Tensor:  # sum_i |A_ab,i| |change of A_cd,i|
             form_moved: Tensor = from_hessian[:, ab] * bent[:, cd] + from_plane[:, ab] * tilted[:, cd]
@@ -205,10 +299,3 @@ class Frame:
                 aa, bb, ab = self.pair_index[a][a], self.pair_index[b][b], self.pair_index[a][b]
                 total = total + 2 * (moved(aa, bb) + moved(bb, aa) + 2 * moved(ab, ab))
         return total
-
-
-def _stacked(columns: list[list[Tensor]]) -> Tensor:
-    """Upper triangular matrix, (replicates, d, d, points), from its columns down to the diagonal."""
-    zero = torch.zeros_like(columns[0][0])
-    full = [torch.stack([*column, *[zero] * (len(columns) - len(column))], dim=1) for column in columns]
-    return torch.stack(full, dim=2)

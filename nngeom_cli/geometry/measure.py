@@ -124,10 +124,13 @@ def in_chunks(
         for key, jet in jets(chunk, second):
             frame = Frame(jet if bends[key] else replace(jet, hessian=None), sizes[key].rank_bound)
             finite = frame.finite & known
+            defined = bool(finite.all())
             for name, compute in quantities.items():
                 values = compute(frame)  # (replicates, points, ...)
-                mask = finite.reshape(*finite.shape, *[1] * (values.ndim - 2))
-                parts[key][name].append(torch.where(mask, values, torch.nan))
+                if not defined:
+                    mask = finite.reshape(finite.shape + (1,) * (values.ndim - 2))
+                    values = torch.where(mask, values, torch.nan)
+                parts[key][name].append(values)
     outer = replicates + x.shape[:-1]
     return {key: {name: joined(chunks, outer) for name, chunks in found.items()} for key, found in parts.items()}
 

@@ -1,5 +1,6 @@
 """What can be measured at a point, each as a function of the frame there; all return (replicates, points, ...)."""
 
+import math
 from collections.abc import Callable
 from itertools import combinations
 
@@ -19,16 +20,17 @@ def pullback_metric(frame: Frame) -> Tensor:
 
 
 def log_volume_element(frame: Frame) -> Tensor:
-    logs = frame.size.log() - frame.unit.log()  # apart, since their product could leave the range of the dtype
-    if frame.full_rank:
-        logs = logs + frame.triangle.diagonal(dim1=1, dim2=2).movedim(-1, 1).log()
-    return torch.where(frame.deficient, -torch.inf, logs.sum(dim=1))
+    if not frame.full_rank:
+        return torch.full_like(frame.columns[:, 0, 0], -torch.inf)
+    # apart, since the product of length, size and unit could leave the range of the dtype
+    logs = frame.squared_length.log().sum(dim=1) / 2 + (frame.exponent - frame.unit.log2()).sum(dim=1) * math.log(2)
+    return frame.where_full_rank(logs, -torch.inf)
 
 
 def condition_number(frame: Frame) -> Tensor:
     if not frame.full_rank:
-        return torch.full_like(frame.size[:, 0], torch.inf)
-    logs = frame.size.log2() - frame.unit.log2()
+        return torch.full_like(frame.columns[:, 0, 0], torch.inf)
+    logs = frame.exponent - frame.unit.log2()
     triangle = frame.triangle * torch.exp2(logs - logs.amax(dim=1, keepdim=True)).unsqueeze(1)
     if frame.d == 2:
         a, b, c = triangle[:, 0, 0], triangle[:, 0, 1], triangle[:, 1, 1]
@@ -38,12 +40,12 @@ def condition_number(frame: Frame) -> Tensor:
         sound = torch.where(frame.deficient.unsqueeze(1).unsqueeze(1), 1.0, triangle)
         values = torch.linalg.svdvals(sound.movedim(-1, 1))
         ratio = values[..., 0] / values[..., -1]
-    return torch.where(frame.deficient, torch.inf, ratio.square())
+    return frame.where_full_rank(ratio.square(), torch.inf)
 
 
 def ricci_scalar(frame: Frame) -> Tensor:
     planes = combinations(range(frame.d), 2)
-    return _curvature(frame, (), lambda: 2 * torch.stack([frame.sectional(a, b) for a, b in planes]).sum(dim=0))
+    return _curvature(frame, (), lambda: 2 * sum(frame.sectional(a, b) for a, b in planes))
 
 
 def ricci_scalar_error(frame: Frame) -> Tensor:
@@ -104,10 +106,10 @@ def principal_ricci_curvatures(frame: Frame) -> Tensor:
 
 def principal_ricci_directions(frame: Frame) -> Tensor:
     if not frame.full_rank:
-        return frame.size.new_full((*frame.deficient.shape, frame.d, frame.d), torch.nan)
+        return frame.columns.new_full((*frame.deficient.shape, frame.d, frame.d), torch.nan)
     scaled = torch.einsum("rabp,rpkb->rpka", frame.inverse, _principal(frame)[1])
     directions = scaled * (frame.unit / frame.size).movedim(-1, 1).unsqueeze(2)
-    return torch.where(frame.deficient[..., None, None], torch.nan, directions)
+    return frame.where_full_rank(directions, torch.nan)
 
 
 def _curvature(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tensor]) -> Tensor:
@@ -116,9 +118,8 @@ def _curvature(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tenso
 
 
 def _where_full_rank(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tensor] | None) -> Tensor:
-    points = frame.deficient.shape
-    values = compute() if compute else frame.size.new_zeros(*points, *shape)
-    return torch.where(frame.deficient.reshape(*points, *[1] * len(shape)), torch.nan, values)
+    values = compute() if compute else frame.columns.new_zeros(*frame.deficient.shape, *shape)
+    return frame.where_full_rank(values, torch.nan)
 
 
 QUANTITIES: dict[str, Callable[[Frame], Tensor]] = {

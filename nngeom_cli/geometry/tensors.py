@@ -181,7 +181,7 @@ def sectional_curvature(
 
     def compute(frame: Frame) -> Tensor:
         if frame.unbent:
-            return torch.where(frame.deficient, torch.nan, 0.0).to(frame.size)
+            return frame.where_full_rank(torch.zeros_like(frame.columns[:, 0, 0]), torch.nan)
         spanned = torch.einsum("rabp,kb->rkap", frame.to_frame, vectors)
         first = spanned[:, 0] / torch.linalg.vector_norm(spanned[:, 0], dim=1, keepdim=True)
         second = spanned[:, 1]
@@ -189,6 +189,6 @@ def sectional_curvature(
             second = second - first * (first * second).sum(dim=1, keepdim=True)
         second = second / torch.linalg.vector_norm(second, dim=1, keepdim=True)
         curvature = torch.einsum("rabcep,rap,rbp,rcp,rep->rp", frame_riemann(frame), first, second, first, second)
-        return torch.where(frame.deficient, torch.nan, curvature)
+        return frame.where_full_rank(curvature, torch.nan)
 
     return over_points(mapped, x, {"sectional_curvature": compute}, chunk_size, second=True)["sectional_curvature"]
