@@ -51,7 +51,7 @@ class Frame:
         self.eps = finfo.eps
         self.columns, self._hessian = jet.jacobian, jet.hessian  # of inputs in units of 1 / size
         largest = jet.jacobian.abs().amax(dim=1)  # (replicates, d, points)
-        self.finite = largest.amax(dim=1) < torch.inf  # where J has neither NaN nor infinity, (replicates, points)
+        self._largest = largest
         self.moderate = bool(((largest > 1 / _MODERATE) & (largest < _MODERATE)).all())
         if self.moderate:
             self.exponent = torch.zeros_like(jet.unit)  # (replicates, d, 1)
@@ -65,6 +65,11 @@ class Frame:
                 rows, columns = self.pairs
                 # one by one: a product of the two could overflow
                 self._hessian = self._hessian * inverse[:, :, rows] * inverse[:, :, columns]
+
+    @property
+    def finite(self) -> Tensor:
+        """Where J has neither NaN nor infinity, (replicates, points)."""
+        return self._largest.isfinite().all(dim=1)
 
     @cached_property
     def pairs(self) -> tuple[Tensor, Tensor]:
@@ -127,7 +132,8 @@ class Frame:
 
     @cached_property
     def _unit_inverse(self) -> list[list[Tensor]]:
-        columns, inverse = self._gram_schmidt[2], []  # inverse[b][a] = (U^-1)_ab, a < b
+        columns = self._gram_schmidt[2]
+        inverse: list[list[Tensor]] = []  # inverse[b][a] = (U^-1)_ab, a < b
         for b in range(self.d):
             entries = []
             for a in range(b):

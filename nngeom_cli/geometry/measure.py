@@ -1,5 +1,6 @@
 """Several quantities at many points, from one evaluation of the feature map's derivatives."""
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 
@@ -13,7 +14,8 @@ from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
 __all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points"]
 
-_ELEMENTS_IN_CACHE = 30_000  # units x points handled at once, d = 2
+_ELEMENTS_IN_CACHE = 30_000  # replicates x units x points handled at once, d = 2
+_FEWEST_POINTS = 64  # below it the calls of a chunk cost more than its numbers
 AnyFeatureMap = Callable[[Tensor], Tensor]  # one point to its features, or a FeatureMap
 
 
@@ -116,19 +118,20 @@ def in_chunks(
     bends = {key: second and rank_bound >= d and n > d for key, (_, n, rank_bound, _) in sizes.items()}
     second = any(bends.values())
     derivatives = d + d * (d + 1) // 2 if second else d
-    in_cache = max(1, 6 * _ELEMENTS_IN_CACHE // (max(size.widest for size in sizes.values()) * (1 + derivatives)))
+    units = math.prod(replicates) * max(size.widest for size in sizes.values())
+    in_cache = max(_FEWEST_POINTS, 6 * _ELEMENTS_IN_CACHE // (units * (1 + derivatives)))
     points = x.detach().reshape(-1, d)
     parts: dict[int, dict[str, list[Tensor]]] = {key: {name: [] for name in quantities} for key in sizes}
-    for chunk in torch.split(points, chunk_size or in_cache):
-        known = chunk.isfinite().all(dim=1)
+    known = points.isfinite().all(dim=1)
+    all_known = bool(known.all())
+    chunk_size = chunk_size or in_cache
+    for chunk, known_here in zip(points.split(chunk_size), known.split(chunk_size), strict=True):
         for key, jet in jets(chunk, second):
             frame = Frame(jet if bends[key] else replace(jet, hessian=None), sizes[key].rank_bound)
-            finite = frame.finite & known
-            defined = bool(finite.all())
             for name, compute in quantities.items():
                 values = compute(frame)  # (replicates, points, ...)
-                if not defined:
-                    mask = finite.reshape(finite.shape + (1,) * (values.ndim - 2))
+                if not (all_known and frame.moderate):
+                    mask = (frame.finite & known_here).reshape(values.shape[:2] + (1,) * (values.ndim - 2))
                     values = torch.where(mask, values, torch.nan)
                 parts[key][name].append(values)
     outer = replicates + x.shape[:-1]

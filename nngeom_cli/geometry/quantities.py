@@ -44,8 +44,11 @@ def condition_number(frame: Frame) -> Tensor:
 
 
 def ricci_scalar(frame: Frame) -> Tensor:
-    planes = combinations(range(frame.d), 2)
-    return _curvature(frame, (), lambda: 2 * sum(frame.sectional(a, b) for a, b in planes))
+    def compute() -> Tensor:
+        first, *rest = [frame.sectional(a, b) for a, b in combinations(range(frame.d), 2)]
+        return 2 * sum(rest, start=first)
+
+    return _curvature(frame, (), compute)
 
 
 def ricci_scalar_error(frame: Frame) -> Tensor:
