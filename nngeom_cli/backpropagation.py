@@ -69,7 +69,9 @@ class Backpropagation:
     def __init__(self, network: Network, loss: Loss, points: int) -> None:
         replicates, like = network.replicates, network.parameters
         hidden = network.widths[1:-1]
-        self.weights = network.weights
+        self.network = network
+        self.effective = like if network.factors is None else torch.ones_like(like)
+        self.weights = network.views(self.effective)
         self.loss = loss
         self.forward, self.backward = elementwise(network.activation)
         self.features = [like.new_ones(replicates, width + 1, points) for width in hidden]  # last row: for the bias
@@ -89,13 +91,20 @@ class Backpropagation:
             targets: encoded labels, `(outputs, points)` or `(replicates, outputs, points)`.
             weights: of each point in the loss, `(points,)`: 1/n, and 0 for padding.
         """
+        factors, scale = self.network.factors, self.network.output_scale
+        if factors is not None:
+            torch.mul(self.network.parameters, factors, out=self.effective)
         values = inputs
         for layer, pre_activation in enumerate(self.pre_activations):
             torch.bmm(self.weights[layer], values, out=pre_activation)
             self.forward(pre_activation, self.activated[layer])
             values = self.features[layer]
         torch.bmm(self.weights[-1], values, out=self.outputs)
+        if scale is not None:
+            self.outputs.sub_(self.network.initial_outputs(inputs[:, :-1])).mul_(scale)
         error = self.loss.gradient_(self.outputs, targets, weights)
+        if scale is not None:
+            error.div_(scale)  # scale from the output, 1 / scale^2 from the loss
         for layer in reversed(range(len(self.weights))):
             values = self.features[layer - 1] if layer else inputs
             torch.bmm(error, values.mT, out=self.gradients[layer])
@@ -103,4 +112,4 @@ class Backpropagation:
                 torch.bmm(self.backward_weights[layer], error, out=self.errors[layer - 1])
                 error = self.pre_activations[layer - 1]
                 self.backward(self.errors[layer - 1], error, self.activated[layer - 1])
-        return self.gradient
+        return self.gradient if factors is None else self.gradient.mul_(factors)

@@ -135,6 +135,7 @@ TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
         "Whole numbers have no point and no exponent: 12.",
     ),
     "float": (_number, "a number", "For example 0.02 or 1e-4."),
+    "float | None": (_or_null(_number), "a number, or null", "For example 0.02 or 1e-4."),
     "str": (_name, "a name", "`nngeom run --help` lists the choices."),
     "list[int]": (_list_of(_integer), "a list of integers", "Lists have brackets and no spaces: [8,8]."),
     "list[float]": (_list_of(_number), "a list of numbers", "Lists have brackets and no spaces: [-1.5,1.5]."),
@@ -197,6 +198,13 @@ class Config(NumbersConfig):
             f"all, or layers from 1, the first hidden one, to {output}, the output",
             probe.layers,
             "The first hidden layer: probe.layers=[1].",
+        )
+        require(
+            self.architecture.output_scale is None or output not in probe.layers,
+            "probe.layers",
+            "hidden layers where architecture.output_scale is given",
+            probe.layers,
+            f"The output is layer {output}.",
         )
         if isinstance(probe.checkpoints, list):
             require(

@@ -21,14 +21,23 @@ class Network:
     One affine layer is one product with `(replicates, out, in + 1)` weights, the bias as their last column.
     All weights are views of one flat vector, on which the optimizer works.
 
+    A layer is z = W x + b in the parametrization `standard`, and z = W x / sqrt(in) + b in `ntk` (Jacot, Gabriel and
+    Hongler, 2018), where W / sqrt(in) is the effective weight. With an output scale alpha the network computes
+    alpha (h - h_0), h the output of the layers and h_0 that of their initial values, and its gradient is that of
+    loss / alpha^2: lazy training where alpha is large (Chizat, Oyallon and Bach, 2019, section 2).
+
     Args:
         widths: input dimension, hidden widths, outputs.
         activation: of every hidden layer.
         replicates: number of networks.
+        parametrization: standard or ntk.
+        output_scale: alpha; None computes h.
 
     Attributes:
         parameters: every number of every replicate, `(count,)`, padded with zeros.
         weights: a view per layer, `(replicates, out, in + 1)`.
+        factors: what turns parameters into effective weights, `(count,)`; None where they are the same.
+        initial: the parameters of h_0, `(count,)`; None without an output scale.
     """
 
     def __init__(
@@ -37,6 +46,8 @@ class Network:
         activation: str | Activation,
         replicates: int,
         *,
+        parametrization: str = "standard",
+        output_scale: float | None = None,
         dtype: torch.dtype = torch.float64,
         device: torch.device | str = "cpu",
     ) -> None:
@@ -46,6 +57,14 @@ class Network:
         count = sum(math.prod(shape) for shape in self.shapes)
         self.parameters = torch.zeros(padded(count, dtype), dtype=dtype, device=device)
         self.weights = self.views(self.parameters)
+        self.parametrization = parametrization
+        self.factors = None
+        if parametrization == "ntk":
+            self.factors = torch.ones_like(self.parameters)
+            for factors in self.views(self.factors):
+                factors[:, :, :-1] = 1 / math.sqrt(factors.shape[2] - 1)
+        self.output_scale = output_scale
+        self.initial = None if output_scale is None else torch.zeros_like(self.parameters)
 
     @property
     def shapes(self) -> list[tuple[int, int, int]]:
@@ -60,9 +79,20 @@ class Network:
     def block(self, replicates: slice) -> Network:
         """Some of the replicates, as a network of their own."""
         count = len(range(*replicates.indices(self.replicates)))
-        block = Network(self.widths, self.activation, count, dtype=self.parameters.dtype, device=self.parameters.device)
+        block = Network(
+            self.widths,
+            self.activation,
+            count,
+            parametrization=self.parametrization,
+            output_scale=self.output_scale,
+            dtype=self.parameters.dtype,
+            device=self.parameters.device,
+        )
         for mine, other in zip(block.weights, self.weights, strict=True):
             mine.copy_(other[replicates])
+        if block.initial is not None and self.initial is not None:
+            for mine, other in zip(block.views(block.initial), self.views(self.initial), strict=True):
+                mine.copy_(other[replicates])
         return block
 
     def load(self, weights: Sequence[np.ndarray]) -> None:
@@ -73,11 +103,25 @@ class Network:
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs at points `(points, d)`, as `(replicates, outputs, points)`."""
         values = x.mT.expand(self.replicates, -1, -1)  # (replicates, d, points)
-        for layer, weights in enumerate(self.weights):
+        outputs = self._propagate(self.parameters, values)
+        if self.output_scale is None:
+            return outputs
+        return outputs.sub_(self.initial_outputs(values)).mul_(self.output_scale)
+
+    def initial_outputs(self, values: Tensor) -> Tensor:
+        """Outputs h_0 of the initial layers at points `(replicates, d, points)`."""
+        assert self.initial is not None
+        return self._propagate(self.initial, values)
+
+    def _propagate(self, parameters: Tensor, values: Tensor) -> Tensor:
+        for layer, weights in enumerate(self._effective(parameters)):
             values = torch.baddbmm(weights[:, :, -1:], weights[:, :, :-1], values)
             if layer < len(self.weights) - 1:
                 values = self.activation.value(values)
         return values
+
+    def _effective(self, parameters: Tensor) -> list[Tensor]:
+        return self.views(parameters if self.factors is None else parameters * self.factors)
 
     def feature_map(self, layer: int) -> MLPFeatureMap:
         """Features of a layer, divided by the root of its width.
@@ -85,7 +129,7 @@ class Network:
         Those of hidden layer `layer` (the first is 1) after its activation; the layer past the last hidden one is the
         output, which is linear.
         """
-        weights = self.weights[:layer]
+        weights = self._effective(self.parameters)[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
 
@@ -109,11 +153,15 @@ def initial_network(
     activation: str | Activation,
     generators: Sequence[torch.Generator],
     *,
+    parametrization: str = "standard",
+    output_scale: float | None = None,
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> Network:
-    """Networks as `torch.nn.Linear` draws them: weights and biases uniform in +-1/sqrt(in), one generator a replicate.
+    """Networks of random parameters, one generator a replicate.
 
+    standard: as `torch.nn.Linear` draws them, weights and biases uniform in +-1/sqrt(in). ntk: all standard normal, so
+    that the first layer's effective weights have variance 1/d and its biases 1.
     The numbers are drawn on the CPU, so that a seed means the same network on every device.
 
     Example:
@@ -121,12 +169,25 @@ def initial_network(
         >>> network.outputs(torch.zeros(5, 2, dtype=torch.float64)).shape
         torch.Size([2, 1, 5])
     """
-    network = Network(widths, activation, len(generators), dtype=dtype, device=device)
+    network = Network(
+        widths,
+        activation,
+        len(generators),
+        parametrization=parametrization,
+        output_scale=output_scale,
+        dtype=dtype,
+        device=device,
+    )
     for replicate, generator in enumerate(generators):
         for weights in network.weights:
             _, out, columns = weights.shape
+            if parametrization == "ntk":
+                weights[replicate] = torch.empty(out, columns, dtype=dtype).normal_(generator=generator)
+                continue
             bound = 1 / math.sqrt(columns - 1)
             weight = torch.empty(out, columns - 1, dtype=dtype).uniform_(-bound, bound, generator=generator)
             bias = torch.empty(out, 1, dtype=dtype).uniform_(-bound, bound, generator=generator)
             weights[replicate] = torch.cat([weight, bias], dim=1)
+    if network.initial is not None:
+        network.initial.copy_(network.parameters)
     return network

@@ -160,6 +160,8 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> Labor
         [task.dimension, *config.architecture.hidden, task.outputs],
         config.architecture.activation,
         initial_generators(config.seed, config.replicates),
+        parametrization=config.architecture.parametrization,
+        output_scale=config.architecture.output_scale,
         dtype=getattr(torch, config.dtype),
         device=device,
     )

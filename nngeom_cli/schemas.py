@@ -33,6 +33,7 @@ __all__ = [
 ACTIVATIONS = ("identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin")
 Window: TypeAlias = list[float] | list[list[float]] | None
 LARGEST_DEGREE = 150  # of a monomial
+PARAMETRIZATIONS = ("standard", "ntk")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
 CURVATURE_CONVENTIONS = ("geometric", "paper")
@@ -43,10 +44,16 @@ Triples: TypeAlias = list[list[int]]
 
 @dataclass(frozen=True)
 class ArchitectureConfig:
-    """A fully connected network: `hidden` widths, first layer first, and the activation after each of them."""
+    """A fully connected network: `hidden` widths, first layer first, and the activation after each of them.
+
+    What `parametrization` and `output_scale` mean is in networks.py. The defaults are those of runs that were saved
+    before the keys were there.
+    """
 
     hidden: list[int]
     activation: str
+    parametrization: str = "standard"
+    output_scale: float | None = None
 
     def __post_init__(self) -> None:
         key = "architecture.hidden"
@@ -61,6 +68,20 @@ class ArchitectureConfig:
             f"one of {', '.join(ACTIVATIONS)}, monomial1 ... monomial{LARGEST_DEGREE}",
             self.activation,
             did_you_mean(self.activation, ACTIVATIONS) or "The paper uses sigmoid.",
+        )
+        require(
+            self.parametrization in PARAMETRIZATIONS,
+            "architecture.parametrization",
+            one_of(PARAMETRIZATIONS),
+            self.parametrization,
+            did_you_mean(self.parametrization, PARAMETRIZATIONS) or "standard is torch's.",
+        )
+        require(
+            self.output_scale is None or 0 < self.output_scale < math.inf,
+            "architecture.output_scale",
+            "a positive number, or null",
+            self.output_scale,
+            "null is the plain network.",
         )
 
 

@@ -222,7 +222,10 @@ class Run:
         return geometry
 
     def parameters(self, epoch: int) -> list[Tensor]:
-        """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column."""
+        """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
+
+        In the parametrization ntk these are W, of which the layer uses W / sqrt(in).
+        """
         import torch
 
         path = self.directory / checkpoint_name(epoch)

@@ -184,6 +184,12 @@ WRONG_XOR = [
     ({"architecture__activation": "monomial151"}, "`architecture.activation` must be one of identity, relu, "),
     ({"probe__kind": "cube"}, "`probe.kind` must be grid, path or plane. Got cube."),
     ({"probe": PLANE, "probe__top_k": 2}, "`probe.triples` must be triples of classes of task=xor, 0 to 1. Got [[0,6"),
+    ({"architecture__parametrization": "nkt"}, "`architecture.parametrization` must be standard or ntk. Got nkt. Did"),
+    ({"architecture__output_scale": 0}, "`architecture.output_scale` must be a positive number, or null. Got 0.0."),
+    (
+        {"architecture__output_scale": 2, "probe__layers": [2]},
+        "`probe.layers` must be hidden layers where architecture.output_scale is given. Got [2]. ",
+    ),
     ({"probe__top_k": 2}, "`probe.top_k` must be left out with probe.kind=grid."),
     ({"probe__resolution": 1}, "`probe.resolution` must be at least 2. Got 1."),
     ({"probe__window": [1.5, -1.5]}, "`probe.window` must be two finite numbers, the lower one first."),

@@ -1,5 +1,6 @@
 """The written-out gradient and steps against torch.autograd and torch.optim; replicates against runs of their own."""
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from nngeom_cli import training
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.config import AdamConfig, AdamWConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
+from nngeom_cli.cores import train_on_cores
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import CrossEntropy, MeanSquaredError
 from nngeom_cli.networks import Network, initial_network, padded
@@ -35,6 +37,7 @@ class Literal(nn.Module):
     def __init__(self, network: Network, replicate: int) -> None:
         super().__init__()
         self.activation = network.activation
+        self.ntk = network.parametrization == "ntk"
         self.layers = nn.ModuleList()
         for weights in network.weights:
             _, out, columns = weights.shape
@@ -44,9 +47,11 @@ class Literal(nn.Module):
             self.layers.append(layer)
 
     def forward(self, x):
-        for layer in self.layers[:-1]:
-            x = self.activation.value(layer(x))
-        return self.layers[-1](x)
+        for layer in self.layers:
+            scale = layer.in_features**-0.5 if self.ntk else 1.0
+            x = nn.functional.linear(x, scale * layer.weight, layer.bias)
+            x = x if layer is self.layers[-1] else self.activation.value(x)
+        return x
 
     def flat(self) -> torch.Tensor:
         return torch.cat([torch.cat([p.weight, p.bias[:, None]], dim=1).flatten() for p in self.layers]).detach()
@@ -305,3 +310,67 @@ def test_a_batch_larger_than_the_training_set_is_the_training_set():
     like = torch.empty(0, dtype=torch.float64)
     (batch,), (whole,) = (list(Batches(task, 2, size, like).epoch([])) for size in (1000, None))
     assert all(torch.equal(one, other) for one, other in zip(batch, whole, strict=True))
+
+
+class Centred(nn.Module):
+    """alpha (h - h_0), whose loss is divided by alpha^2."""
+
+    def __init__(self, network: Network, replicate: int, scale: float) -> None:
+        super().__init__()
+        self.h, self.h_0, self.scale = Literal(network, replicate), Literal(network, replicate), scale
+
+    def forward(self, x):
+        return self.scale * (self.h(x) - self.h_0(x).detach())
+
+
+@pytest.mark.parametrize("scale", [None, 0.5, 30.0])
+@pytest.mark.parametrize("parametrization", ["standard", "ntk"])
+@pytest.mark.parametrize(("config", "batch_size"), [(XOR, None), (SINUSOID, 12)], ids=["mse", "cross_entropy"])
+def test_steps_in_each_parametrization_and_scale_are_those_of_autograd(config, batch_size, parametrization, scale):
+    task = make_task(config)
+    optimizer = AdamConfig(name="adam", **ADAM | {"epochs": 4, "batch_size": batch_size})
+    options = {"parametrization": parametrization, "output_scale": scale}
+    network = initial_network([2, 5, 4, task.outputs], "tanh", initial_generators(3, 2), **options)
+    twins = [Literal(network, r) if scale is None else Centred(network, r, scale) for r in range(2)]
+    *_, last = train(network, task, optimizer, batch_generators(3, 2), [0, 4])
+    for replicate, (twin, generator) in enumerate(zip(twins, batch_generators(3, 2), strict=True)):
+        trained = twin if scale is None else twin.h
+        steps = torch.optim.Adam(trained.parameters(), lr=optimizer.lr, weight_decay=optimizer.weight_decay)
+        for _ in range(4):
+            whole = batch_size is None
+            order = torch.arange(4) if whole else torch.randperm(50, generator=generator)
+            for rows in order.split(batch_size or 4):
+                steps.zero_grad()
+                (literal_loss(task, twin(task.inputs[rows]), task.labels[rows]) / (scale or 1) ** 2).backward()
+                steps.step()
+        assert relative_error(flat(last.weights, replicate), trained.flat()) < 1e-9
+        torch.testing.assert_close(network.outputs(task.inputs)[replicate].mT, twin(task.inputs), rtol=1e-9, atol=1e-12)
+        assert last.loss[replicate] == pytest.approx(
+            literal_loss(task, twin(task.inputs), task.labels).item(), rel=1e-9
+        )
+
+
+def test_a_replicate_with_an_output_scale_is_the_run_of_its_own_seed():
+    task = make_task(SINUSOID)
+    options = {"parametrization": "ntk", "output_scale": 10.0}
+    together, alone = (
+        initial_network([2, 5, 2], "erf", initial_generators(seed, count), **options)
+        for seed, count in ((0, 3), (2, 1))
+    )
+    *_, three = train_on_cores(together, task, SgdConfig(**SGD), batch_generators(0, 3), [0, 20], cores=2)
+    *_, one = train(alone, task, SgdConfig(**SGD), batch_generators(2, 1), [0, 20])
+    assert torch.equal(flat(three.weights, 2), flat(one.weights, 0))
+    assert three.loss[2] == one.loss[0]
+    assert three.loss[2] < math.log(2)  # it starts at 0 = h - h_0
+
+
+def test_ntk_parameters_are_standard_normal_and_the_features_use_the_effective_weights():
+    network = initial_network([4, 3000, 2], "tanh", initial_generators(0, 1), parametrization="ntk")
+    first = network.weights[0][0]
+    assert first.mean().item() == pytest.approx(0, abs=0.03)
+    assert first.std().item() == pytest.approx(1, abs=0.03)
+    x = torch.tensor([0.3, -1.0, 0.5, 2.0], dtype=torch.float64)
+    expected = torch.tanh(first[:, :4] @ x / 2 + first[:, 4]) / math.sqrt(3000)
+    torch.testing.assert_close(network.feature_map(1)(x)[0], expected)
+    deep = Literal(network, 0)(x[None])
+    torch.testing.assert_close(network.outputs(x[None])[0].mT, deep)
