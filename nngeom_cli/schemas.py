@@ -30,7 +30,17 @@ __all__ = [
     "SgdConfig",
 ]
 
-ACTIVATIONS = ("identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin")
+ACTIVATIONS = (
+    "identity",
+    "relu",
+    "sigmoid",
+    "softplus",
+    "tanh",
+    "erf",
+    "gelu",
+    "silu",
+    "sin",
+)
 Window: TypeAlias = list[float] | list[list[float]] | None
 LARGEST_DEGREE = 150  # of a monomial
 PARAMETRIZATIONS = ("standard", "ntk")
