@@ -55,8 +55,8 @@ def networks(runs: Sequence[Run]) -> pd.DataFrame:
 
 def _networks_of(run: Run) -> pd.DataFrame:
     config = run.config
-    geometry = run.geometry.isel(layer=0, epoch=[0, -1])
-    log_volume, curvature = geometry.log_volume_element, abs(geometry.ricci_scalar)
+    geometry = run.geometry.isel(layer=[0], epoch=[0, -1])
+    log_volume, curvature = geometry.log_volume_element.isel(layer=0), abs(geometry.ricci_scalar).isel(layer=0)
     first, last = log_volume.isel(epoch=0), log_volume.isel(epoch=1)
     over = ("y", "x")
     numbers: dict[str, Any] = {
@@ -66,7 +66,7 @@ def _networks_of(run: Run) -> pd.DataFrame:
         "initial_curvature": curvature.isel(epoch=0).median(over),
         "curvature": curvature.isel(epoch=1).median(over),
     }
-    measured = grid_statistics(geometry.expand_dims("layer")).sel(boundary="final").isel(layer=0)
+    measured = grid_statistics(geometry).sel(boundary="final").isel(layer=0)
     for name in ("volume_band_contrast", "volume_rank_correlation", "curvature_band_contrast"):
         numbers |= {f"initial_{name}": measured[name].isel(epoch=0), name: measured[name].isel(epoch=1)}
     final = pd.DataFrame(run.info["replicates"]).drop(columns="solved").rename(columns={"replicate": "seed"})

@@ -26,7 +26,7 @@ LEVELS = [
     {"cores"},
     {"checkpoints"},
     {"store"},
-    {"reading", "boundary", "statistics", "plane_statistics", "figures", "sweep", "tables", "rows", "summary"},
+    {"reading", "boundary", "statistics", "plane_statistics", "comparisons", "figures", "sweep", "tables", "rows", "summary"},
     {"claims"},
     {"provenance", "reporting"},
     {"runner", "reproduction", "theory"},

@@ -24,7 +24,8 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
-from nngeom_cli.store import Run, written_whole
+from nngeom_cli.files import written_whole
+from nngeom_cli.store import Run
 
 __all__ = ["draw_comparison", "experiment"]
 
@@ -221,6 +222,8 @@ def draw_law(
         axes.plot(fitted, law["factor"] * fitted ** law["estimate"], color=colour, linewidth=0.8, linestyle="--")
     axes.set_xscale("log")
     axes.set_yscale("log")
+    axes.set_xticks(places[::2], [f"{value:g}" for value in places[::2]])
+    axes.minorticks_off()
 
 
 def law_of(statistics: pd.DataFrame, statistic: str, of: Any) -> dict[str, float]:

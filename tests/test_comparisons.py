@@ -1,0 +1,153 @@
+"""What a sweep's runs say together: closed forms for the statistics, a figure and tables from real sweeps."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+import yaml
+from scipy.stats import spearmanr
+
+from nngeom_cli.cli import main
+from nngeom_cli.comparisons import COMPARISONS, networks, power_law, rank_correlation
+from nngeom_cli.figures.comparison import SHEETS, draw_comparison, experiment
+from nngeom_cli.geometry import InfiniteWidth, log_volume_element
+from nngeom_cli.networks import initial_network
+from nngeom_cli.store import load_run
+from nngeom_cli.training import initial_generators
+
+ROOT = Path(__file__).parent.parent
+NAMES = sorted(COMPARISONS)
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def test_the_interval_of_a_power_law_holds_the_rate_as_often_as_it_says():
+    random, x = rng(), np.repeat([8.0, 16, 32, 64, 128], 10)
+    laws = [power_law(x, 3 * x**-0.75 * np.exp(0.3 * random.normal(size=50)), random) for _ in range(60)]
+    inside = sum(law["low"] < -0.75 < law["high"] for law in laws)
+    assert 50 <= inside <= 60  # 57 expected of 95 %
+
+
+def test_a_power_law_is_the_least_squares_line_of_logarithms():
+    x = np.repeat([8.0, 16, 32, 64, 128], 10)
+    y = 3 * x**-0.75 * np.exp(0.3 * rng().normal(size=50))
+    law = power_law(x, y, rng())
+    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
+    assert law["estimate"] == pytest.approx(slope, rel=1e-9)
+    assert law["factor"] == pytest.approx(np.exp(intercept), rel=1e-9)
+    assert law["high"] - law["low"] == pytest.approx(2 * 1.96 * 0.3 / np.sqrt(50 * np.log(x).var()), rel=0.25)
+
+
+def test_a_power_law_needs_two_places():
+    assert np.isnan(power_law(np.array([2.0, 2.0]), np.array([1.0, 2.0]), rng())["estimate"])
+
+
+def test_rank_correlation_over_all_networks_is_scipys():
+    random = rng()
+    x = random.normal(size=60)
+    y = x + random.normal(size=60)
+    groups = np.arange(60) // 6
+    found = rank_correlation(x, y, groups, within=False, rng=rng())
+    assert found["estimate"] == pytest.approx(spearmanr(x, y).statistic, rel=1e-12)
+    assert found["low"] < found["estimate"] < found["high"]
+
+
+def test_differences_between_settings_count_for_nothing_within_them():
+    random = rng()
+    groups = np.repeat(np.arange(10), 8)
+    x, y = 100 * groups + random.normal(size=80), 100 * groups + random.normal(size=80)
+    assert rank_correlation(x, y, groups, within=False, rng=rng())["low"] > 0.9
+    within = rank_correlation(x, y, groups, within=True, rng=rng())
+    assert within["low"] < 0 < within["high"]
+
+
+def test_networks_without_a_value_are_left_out():
+    x, y = np.array([1.0, 2, np.nan, 4]), np.array([1.0, 3, 2, 4])
+    assert rank_correlation(x, y, np.zeros(4), within=False, rng=rng())["n"] == 3
+    nothing = rank_correlation(x * np.nan, y, np.zeros(4), within=True, rng=rng())
+    assert nothing["n"] == 0
+    assert np.isnan(nothing["estimate"])
+
+
+def test_each_comparison_has_an_experiment_and_a_sheet():
+    assert sorted(SHEETS) == NAMES
+    assert all((ROOT / "conf" / "experiment" / f"{name}.yaml").is_file() for name in NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_experiment_says_what_it_is_and_its_first_job_composes(name, capsys):
+    text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
+    header = text.partition("defaults:")[0]
+    assert f"nngeom run -m experiment={name} " in header
+    assert "on two cores" in header
+    assert "# Expect: " in header
+    swept = yaml.safe_load(text)["hydra"]["sweeper"]["params"]
+    assert main(["run", f"experiment={name}", "--cfg", "job"]) == 0
+    composed = yaml.safe_load(capsys.readouterr().out)
+    for key in swept:
+        section, leaf = key.split(".")
+        assert leaf in composed[section]
+
+
+SMALL = ["optimizer.epochs=20", "replicates=3", "probe.resolution=8", "device=cpu"]
+FEWER = {
+    "width": ["architecture.hidden=[4],[16],[32]"],
+    "lazy": ["architecture.output_scale=1,3,30"],
+    "generalization": [
+        "architecture.hidden=[4],[8]",
+        "architecture.activation=tanh",
+        "optimizer.weight_decay=0.0,1e-2",
+    ],
+    "activations": ["architecture.activation=tanh,relu,monomial2"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_path):
+    words = ["run", "-m", f"experiment={name}", "hydra.sweep.dir=sweep", *SMALL, *FEWER[name]]
+    done = subprocess.run(
+        [sys.executable, "-m", "nngeom_cli.cli", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    runs = [load_run(path.parent) for path in sorted((tmp_path / "sweep").glob("*/run.json"))]
+    assert experiment(runs) == name
+    drawn = draw_comparison(runs, tmp_path / "again")
+    assert [path.name for path in drawn] == [f"{name}.png", f"{name}.csv", f"{name}-networks.csv"]
+    assert (tmp_path / "again" / f"{name}.pdf").is_file()
+    table = pd.read_csv(drawn[2])
+    assert len(table) == 3 * len(runs)
+    statistics = pd.read_csv(drawn[1])
+    finite = statistics.dropna(subset=["estimate", "low", "high"])
+    assert len(finite) > 0
+    assert (finite.low <= finite.high).all()
+    if name == "width":
+        check_distance(table)
+
+
+def check_distance(table):
+    """The distance from infinite width of one network, asked of the geometry library."""
+    row = table[(table.parametrization == "ntk") & (table.width == 16) & (table.seed == 1)].iloc[0]
+    network = initial_network([2, 16, 1], "erf", initial_generators(1, 1), parametrization="ntk")
+    axis = torch.linspace(-1.5, 1.5, 8, dtype=torch.float64)
+    points = torch.cartesian_prod(axis, axis)
+    theory = InfiniteWidth("erf", 0.5**0.5, 1.0, 2).log_volume_element(points.norm(dim=1))
+    measured = log_volume_element(network.feature_map(1), points)[0]
+    expected = ((measured - theory).square().mean() / theory.square().mean()).sqrt().item()
+    assert row.distance_to_infinite_width == pytest.approx(expected, rel=1e-9)
+
+
+def test_runs_of_no_comparison_are_left_alone(tmp_path):
+    class Plain:
+        info = {"command": "nngeom run task=xor seed=3"}  # noqa: RUF012
+
+    assert experiment([Plain()]) is None
+    assert draw_comparison([Plain()], tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
+    assert networks([Plain()]).empty
