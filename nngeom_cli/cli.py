@@ -36,12 +36,14 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def figures(arguments: Sequence[str]) -> int:
-    """nngeom figures RUN...
+    """nngeom figures RUN_OR_SWEEP...
 
     Draws the figures of runs again, from what is saved; prints their paths.
-    RUN is a run directory, the last line that `nngeom run` prints.
+    RUN is a run directory, the last line that `nngeom run` prints. Of a SWEEP whose experiment compares its runs, draws
+    that figure and prints its table; of any other, the figures of its runs.
     """
     from inspect import getdoc
+    from pathlib import Path
 
     flags = [argument for argument in arguments if argument.startswith("-")]
     if {"--help", "-h"} & set(flags):
@@ -53,9 +55,17 @@ def figures(arguments: Sequence[str]) -> int:
 
     from nngeom_cli.figures import draw_figures
     from nngeom_cli.store import load_run
+    from nngeom_cli.sweep import SWEEP, load_sweep
 
     try:
-        for run in [load_run(argument) for argument in arguments]:
+        runs = []
+        for folder in map(Path, arguments):
+            if not (folder / SWEEP).exists():
+                runs.append(load_run(folder))
+            elif not _compare(folder):
+                sweep = load_sweep(folder)
+                runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+        for run in runs:
             for path in draw_figures(run):
                 print(path)
     except FileNotFoundError as error:
@@ -368,8 +378,41 @@ def _report(sweep: Path, outcomes: Sequence[Outcome]) -> int:
         for number, outcome in enumerate(outcomes)
     ]
     print(aligned([("job", "overrides", "status", "accuracy", "directory"), *rows]))
+    _compare(sweep)
     print(sweep, flush=True)
     return FAILED if failures else DONE
+
+
+def _compare(directory: Path) -> bool:
+    """Draws what compares the runs of a sweep and prints its table, if its experiment is one that compares them."""
+    from nngeom_cli.sweep import load_sweep
+
+    sweep = load_sweep(directory)
+    if not any("experiment=" in job.command for job in sweep.jobs):  # spares other sweeps the imports
+        return False
+
+    import csv
+
+    from nngeom_cli.figures.comparison import draw_comparison
+    from nngeom_cli.store import FIGURES
+    from nngeom_cli.tables import aligned
+
+    runs = [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+    drawn = draw_comparison(runs, directory / FIGURES)
+    if drawn:
+        with drawn[1].open(newline="") as file:
+            print(aligned([[_rounded(cell) for cell in row] for row in csv.reader(file)]))
+    for path in drawn:
+        print(f"figure {path}" if path.suffix == ".png" else f"table {path}")
+    return bool(drawn)
+
+
+def _rounded(cell: str) -> str:
+    """A number to three digits, anything else as it is."""
+    try:
+        return f"{float(cell):.3g}"
+    except ValueError:
+        return cell
 
 
 def _say(sentence: str) -> None:

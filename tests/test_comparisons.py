@@ -116,10 +116,13 @@ def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_pa
         [sys.executable, "-m", "nngeom_cli.cli", *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
+    assert f"figure {tmp_path / 'sweep' / 'figures' / name}.png" in done.stdout.splitlines()
+    assert any(line.startswith("statistic ") for line in done.stdout.splitlines())
     runs = [load_run(path.parent) for path in sorted((tmp_path / "sweep").glob("*/run.json"))]
     assert experiment(runs) == name
     drawn = draw_comparison(runs, tmp_path / "again")
     assert [path.name for path in drawn] == [f"{name}.png", f"{name}.csv", f"{name}-networks.csv"]
+    assert drawn[1].read_text() == (tmp_path / "sweep" / "figures" / f"{name}.csv").read_text()
     assert (tmp_path / "again" / f"{name}.pdf").is_file()
     table = pd.read_csv(drawn[2])
     assert len(table) == 3 * len(runs)
@@ -151,3 +154,20 @@ def test_runs_of_no_comparison_are_left_alone(tmp_path):
     assert draw_comparison([Plain()], tmp_path) == []
     assert list(tmp_path.iterdir()) == []
     assert networks([Plain()]).empty
+
+
+@pytest.mark.slow
+def test_figures_of_a_sweep_are_its_comparison_or_those_of_its_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "-m", "experiment=lazy", "architecture.output_scale=1,9", "hydra.sweep.dir=lazy", *SMALL]) == 0
+    before = capsys.readouterr().out
+    assert main(["figures", "lazy"]) == 0
+    again = capsys.readouterr().out
+    assert "rate of volume_change in output scale" in again
+    assert all(line in before.replace(str(tmp_path) + "/", "") for line in again.splitlines())
+    assert main(["run", "-m", "seed=0,5", "hydra.sweep.dir=plain", *SMALL, "probe.checkpoints=[]"]) == 0
+    assert not (tmp_path / "plain" / "figures").exists()
+    capsys.readouterr()
+    assert main(["figures", "plain"]) == 0
+    drawn = [Path(line).name for line in capsys.readouterr().out.splitlines()]
+    assert drawn == ["plane-layer-1.png", "plane-layer-1-replicates.png"] * 2
