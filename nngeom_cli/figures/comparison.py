@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from nngeom_cli.comparisons import COMPARISONS, FITTED_SCALES, FITTED_WIDTHS, GEOMETRY, networks
-from nngeom_cli.figures.output import CONVENTION, save
+from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
@@ -55,7 +55,7 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
         "Run": f"experiment {name}, {len(runs)} runs",
         "Command": str(info.get("command")),
         "Version": f"nngeom {info.get('versions', {}).get('nngeom', 'of unknown version')}",
-        "Convention": CONVENTION,
+        "Convention": convention_words("geometric"),
     }
     with style():
         drawn = [save(SHEETS[name](table, statistics).figure, directory, name, about)]
