@@ -19,7 +19,7 @@ from nngeom_cli.errors import ConfigError
 TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
 
 
-COMMANDS = "run, resume, figures or summarize"
+COMMANDS = "run, resume, figures, summarize, theory or reproduce"
 
 
 class Runner(types.ModuleType):
@@ -435,8 +435,8 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nngeom ", "run resume figures summarize"),
-        ("nngeom f", "run resume figures summarize"),
+        ("nngeom ", "run resume figures summarize theory reproduce"),
+        ("nngeom f", "run resume figures summarize theory reproduce"),
         ("nngeom run task=s", "task=sinusoid task=spirals"),
         ("nngeom run optimizer.mom", "optimizer.momentum="),
         ("nngeom run task=digits optimizer.be", "optimizer.betas."),
