@@ -44,11 +44,10 @@ def _start(pid: int) -> str | None:
         return done.stdout.strip() or None
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:
         return None
-    if fields[0] in "ZX":
-        return None
-    return f"{fields[19]} ticks after boot {Path('/proc/sys/kernel/random/boot_id').read_text().strip()}"
+    return None if fields[0] in "ZX" else f"{fields[19]} ticks after boot {boot}"
 
 
 @contextlib.contextmanager

@@ -19,6 +19,7 @@ from nngeom_cli.process import sole_writer
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, remove_rest
 from nngeom_cli.runner import carry_through, conclude, prepare, recorded, resolve_device
+from nngeom_cli.source import run_source
 from nngeom_cli.store import Run, RunDirectory, load_run
 
 __all__ = ["changed_config", "resume"]
@@ -46,8 +47,10 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
     with sole_writer(directory), job_log(directory):
         run = load_run(directory)
         config = changed_config(run, overrides)
-        before = [int(last) for last in run.info.get("extended_from", [])]
         old = run.config["optimizer"]["epochs"]
+        before = run.info.get("extended_from", [])
+        rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]
+        require(rising, f"{directory / 'run.json'}: extended_from", f"rising epochs below {old}", before, "Mend it.")
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
         laboratory = prepare(config, resolve_device(config.device), lasts)
         store = RunDirectory(directory, run.info)
@@ -58,9 +61,19 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         if run.status == "complete" and reached == config.optimizer.epochs and not start.unmeasured:
             tell("The run is complete: nothing is left to do.")
             return
+        source = run_source(config.probe.kind)
+        same = {part: code for part, code in run.info.get("source", {}).items() if source.get(part) == code}
+        if same != source:
+            parts = " and ".join(part for part in source if part not in same)
+            tell(f"The code of {parts} has changed since the run began: what follows may differ in the last bits.")
         tell(f"Goes on from epoch {reached} of {config.optimizer.epochs}.")
         sittings = [*run.info.get("resumed", []), {"at": timestamp(), "epoch": reached}]
-        store.info |= {"config": asdict(config), "config_hash": config_hash(config), "resumed": sittings}
+        store.info |= {
+            "config": asdict(config),
+            "config_hash": config_hash(config),
+            "source": same,  # a part that two versions have worked on is the work of neither
+            "resumed": sittings,
+        }
         if lasts[:-1]:
             store.info["extended_from"] = lasts[:-1]
         with recorded(store):

@@ -51,6 +51,7 @@ INFO_TYPES: dict[str, tuple[type, ...]] = {
     "resumed": (list,),
     "replicates": (list,),
     "diverged": (list,),
+    "source": (dict,),
     "versions": (dict,),
     "wall_seconds": (float, int),
     "cpu_seconds": (float, int),
@@ -195,7 +196,7 @@ class Run:
     def history(self) -> pd.DataFrame:
         """Loss and accuracy: columns epoch, replicate, loss, accuracy, and test_loss, test_accuracy if there are."""
         path = self.directory / HISTORY
-        if not path.exists():
+        if not path.is_file():
             raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
         try:
             history = pd.read_csv(path, converters=dict.fromkeys(SCORES, float), index_col=False)
@@ -248,13 +249,13 @@ def load_run(directory: Path | str) -> Run:
     """
     directory = Path(directory)
     path = directory / INFO
-    if not path.exists():
+    if not path.is_file():
         raise FileNotFoundError(
             f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
         )
     try:
         info = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DamageError(f"`{path}` must hold JSON. Got: {one_line(error)}. {OTHERWISE}") from error
     if not isinstance(info, dict) or info.get("status") not in STATUSES:
         raise DamageError(f"`{path}` must hold one of the statuses {', '.join(STATUSES)}. Got none. {OTHERWISE}")

@@ -3,6 +3,8 @@
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -231,6 +233,35 @@ def test_a_checkpoint_of_another_network_is_not_taken(copy, tmp_path, capsys):
     shutil.copy(tmp_path / "other" / "checkpoints" / "epoch-000020.npz", copy / "checkpoints")
     with pytest.raises(DamageError, match=r"epoch-000020\.npz: it is of another network or optimizer"):
         resume(copy)
+
+
+def test_code_that_has_changed_since_is_said_and_what_it_made_is_no_longer_taken_for_its_work(
+    tmp_path, monkeypatch, capsys
+):
+    run = interrupted(tmp_path / "run", monkeypatch, 5)
+    assert set(run.info["source"]) == {"training", "probe"}
+    RunDirectory(run.directory, run.info).update(source=run.info["source"] | {"probe": "0" * 64})
+    resume(run.directory)
+    assert "The code of probe has changed since the run began: what follows may differ" in capsys.readouterr().out
+    assert load_run(run.directory).info["source"] == {"training": run.info["source"]["training"]}
+
+
+def test_a_second_process_is_refused_and_a_lock_without_a_process_is_not(copy, capsys):
+    code = """
+import pathlib, sys, time
+from nngeom_cli.process import sole_writer
+with sole_writer(pathlib.Path(sys.argv[1])):
+    print("mine", flush=True)
+    time.sleep(60)
+"""
+    other = subprocess.Popen([sys.executable, "-c", code, str(copy)], stdout=subprocess.PIPE, text=True)
+    assert other.stdout.readline() == "mine\n"
+    with pytest.raises(ConfigError, match=rf"one writer at a time\. Got a second one, while process {other.pid} on "):
+        resume(copy)
+    other.kill()
+    other.communicate()
+    resume(copy)
+    assert capsys.readouterr().out == "The run is complete: nothing is left to do.\n"
 
 
 def test_resuming_adds_up_what_a_run_costs(tmp_path, monkeypatch):
