@@ -5,6 +5,7 @@ No objects (a pickle runs code), no reference to another file, no array that is 
 
 from __future__ import annotations
 
+import io
 import math
 import zipfile
 from pathlib import Path
@@ -15,7 +16,7 @@ import xarray as xr
 
 from nngeom_cli.errors import DamageError, one_line
 
-__all__ = ["ENGINE", "read_arrays", "read_dataset"]
+__all__ = ["netcdf_bytes", "read_arrays", "read_dataset"]
 
 ENGINE = "h5netcdf"
 PLAIN_FILTERS = (1, 2, 3)  # deflate, shuffle, checksum: any other one is a library that HDF5 would load
@@ -60,6 +61,19 @@ def read_dataset(path: Path) -> xr.Dataset:
         return xr.load_dataset(path, engine=ENGINE)
     except READING as error:
         raise _damaged(path, "labelled arrays that `nngeom run` saved", error) from error
+
+
+def netcdf_bytes(dataset: xr.Dataset) -> bytes:
+    """A dataset as the content of a netCDF file.
+
+    It is made in memory, since HDF5 crashes at the end of a process in which it found the disk full.
+    """
+    import h5netcdf
+
+    buffer = io.BytesIO()
+    with h5netcdf.File(buffer, "w") as file:
+        dataset.dump_to_store(xr.backends.H5NetCDFStore(file))
+    return buffer.getvalue()
 
 
 def _refuse_harm(file: Any, size: int) -> None:

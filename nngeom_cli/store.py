@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from nngeom_cli.arrays import ENGINE, read_dataset
+from nngeom_cli.arrays import netcdf_bytes, read_dataset
 from nngeom_cli.checkpoints import arrays_of, read_weights
 from nngeom_cli.errors import DamageError, one_line, shown
 from nngeom_cli.files import checksum, write_manifest, written_whole
@@ -112,7 +112,7 @@ class RunDirectory:
         """Writes what a probe measured after `epoch` epochs."""
         name = geometry_name(epoch)
         with written_whole(self.directory / name) as path:
-            dataset.assign_coords(epoch=epoch).to_netcdf(path, engine=ENGINE)
+            path.write_bytes(netcdf_bytes(dataset.assign_coords(epoch=epoch)))
             self.checksums[name] = checksum(path)
 
     def write_checkpoint(self, checkpoint: Checkpoint, kept: Collection[int]) -> None:
