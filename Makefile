@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test lint types clean
+.PHONY: run reproduce-figures test test-launchers lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -15,6 +15,11 @@ reproduce-figures: $(INSTALLED)  ## the paper's figures and claims, into outputs
 
 test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
 	$(BIN)/pytest -q -n 2
+
+test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray's needs an older cloudpickle
+	$(PYTHON) -m venv $(VENV)-launchers
+	$(VENV)-launchers/bin/pip install --quiet -c constraints.txt -e '.[dev,joblib,slurm,ray]'
+	$(VENV)-launchers/bin/pytest -q tests/test_sweep.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
@@ -29,5 +34,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## removes what make and the tools made; outputs/ stays
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-launchers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -74,7 +74,7 @@ def figures(arguments: Sequence[str]) -> int:
 
 
 def resume(arguments: Sequence[str]) -> int:
-    """nngeom resume RUN [optimizer.epochs=N]
+    """nngeom resume RUN [optimizer.epochs=N], or nngeom resume SWEEP [hydra/launcher=NAME hydra.launcher.KEY=VALUE ...]
 
     Goes on with a run that was interrupted, failed or was killed, in its own directory and with its own config, from
     the newest checkpoint that is whole. The result is the same to the last bit as if it had never been interrupted.
@@ -82,6 +82,7 @@ def resume(arguments: Sequence[str]) -> int:
       nngeom resume outputs/runs/xor/20260101-120000-000000-seed0
       nngeom resume RUN optimizer.epochs=4000    trains a complete run on, up to epoch 4000
 
+    Of a sweep only the runs that are not complete go on, or begin, on its own launcher unless another is named.
     Nothing else can change: `nngeom run --from RUN KEY=VALUE` runs a changed config in a new directory.
     """
     from inspect import getdoc
@@ -95,9 +96,14 @@ def resume(arguments: Sequence[str]) -> int:
         got = " ".join(flags) or " ".join(arguments) or "nothing"
         raise ConfigError(f"`nngeom resume` must be followed by a run directory. Got {got}. See outputs/runs.")
 
+    directory = Path(arguments[0])
+    if (directory / "sweep.json").exists():
+        from nngeom_cli.launching import resume_sweep
+
+        return _report(directory, resume_sweep(directory, arguments[1:]))
+
     from nngeom_cli.resuming import resume as go_on
 
-    directory = Path(arguments[0])
     try:
         go_on(directory, arguments[1:])
     except FileNotFoundError as error:
@@ -227,7 +233,7 @@ def theory(arguments: Sequence[str]) -> int:
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "run": (run, "train the networks of a config, measure their geometry, draw it"),
-    "resume": (resume, "go on with a run that was interrupted, or train it longer"),
+    "resume": (resume, "go on with a run or a sweep that was interrupted, or train a run longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
     "theory": (theory, "the geometry of an infinitely wide layer, and finite ones near it"),

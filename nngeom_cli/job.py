@@ -1,12 +1,14 @@
-"""What one job of `nngeom run` does. Launchers for many machines pickle it by its name."""
+"""What one job of `nngeom run` or `nngeom resume SWEEP` does. Launchers for many machines pickle it by its name."""
 
 from __future__ import annotations
 
 import logging
 import shlex
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
@@ -17,8 +19,11 @@ from nngeom_cli.config import load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, sentence_of
 from nngeom_cli.frozen import FROZEN
+from nngeom_cli.stopping import is_stopped
+from nngeom_cli.store import INFO
+from nngeom_cli.sweep import load_sweep
 
-__all__ = ["JobError", "command_of", "job"]
+__all__ = ["JobError", "command_of", "job", "resumed_job"]
 
 log = logging.getLogger(__name__)
 logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
@@ -32,17 +37,40 @@ def job(composed: DictConfig) -> None:
     """One run, in the directory that Hydra made for it. What goes wrong is in its job.log, with the traceback."""
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
-    with _told_plainly(settings):
+    with _told_plainly(settings), _requeued_by_cluster():
         if settings.mode is RunMode.MULTIRUN:
             print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
         try:
             config = located(load_config(composed), Path(settings.runtime.cwd))
-            from nngeom_cli.runner import run
+            if (directory / INFO).exists():  # a cluster put the job back into its queue
+                from nngeom_cli.resuming import resume
 
-            run(config, directory, command=command_of(settings))
+                resume(directory)
+            else:
+                from nngeom_cli.runner import run
+
+                run(config, directory, command=command_of(settings))
         except Exception:
             log.exception("The run failed.")
             raise
+
+
+def resumed_job(composed: DictConfig) -> None:
+    """One run of a sweep goes on, in its own directory and with its own config; or begins, if it had not."""
+    settings = HydraConfig.get()
+    directory = Path(settings.runtime.output_dir)
+    with _told_plainly(settings), _requeued_by_cluster():
+        print(f"job {composed.directory}", flush=True)
+        from nngeom_cli.resuming import job_log, resume
+
+        if (directory / INFO).exists():
+            resume(directory)
+            return
+        from nngeom_cli.runner import run
+
+        (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
+        with job_log(directory):
+            run(load_config(frozen.config), directory, command=frozen.command)
 
 
 @contextmanager
@@ -52,6 +80,8 @@ def _told_plainly(settings: HydraConf) -> Iterator[None]:
     An interrupt ends a run and a sweep that runs in this process; elsewhere it ends the one job that it came to.
     """
     swept = settings.mode is RunMode.MULTIRUN
+    if swept and is_stopped(Path(settings.sweep.dir)):
+        raise JobError("It was not started: the sweep was interrupted.")
     try:
         yield
     except KeyboardInterrupt:
@@ -63,6 +93,34 @@ def _told_plainly(settings: HydraConf) -> Iterator[None]:
     except Exception as error:
         log_file = Path(settings.runtime.output_dir) / "job.log"
         raise JobError(sentence_of(error, f"The traceback is in {log_file}.")) from None
+
+
+@contextmanager
+def _requeued_by_cluster() -> Iterator[None]:
+    """SIGUSR2, by which SLURM tells of a time limit or a preemption: the run is saved, then submitit requeues the job.
+
+    submitit's own handler, which stands when a job of its begins, would end the process in the middle of a step.
+    """
+    requeue = signal.getsignal(signal.SIGUSR2)
+    if not callable(requeue):
+        yield
+        return
+    told = False
+
+    def save(*_: Any) -> None:
+        nonlocal told
+        told = True
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR2, save)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if told:
+            requeue(signal.SIGUSR2, None)
+        raise
+    finally:
+        signal.signal(signal.SIGUSR2, requeue)
 
 
 def command_of(settings: HydraConf) -> str:

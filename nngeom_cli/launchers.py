@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.errors import sentence_of
-from nngeom_cli.sweep import Job, Outcome, Sweep
+from nngeom_cli.stopping import ended_by_signals
+from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 
 __all__ = ["launched", "replaced"]
 
@@ -27,6 +31,9 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
 
     Returns:
         How each job of the sweep ended, as it is on disk.
+
+    Raises:
+        KeyboardInterrupt: SIGINT or SIGTERM; no process is left.
     """
     launcher: Any = sweeper.launcher
     launch, errors = launcher.launch, {}
@@ -44,11 +51,15 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
         stack.enter_context(_cores_shared(sweeper, len(jobs)))
         if type(launcher).__name__ in ("LocalLauncher", "SlurmLauncher"):
             stack.enter_context(_lost_jobs_are_results())
+        if type(launcher).__name__ == "RayLauncher":
+            _start_ray(launcher)
+        on_slurm = type(launcher).__name__ == "SlurmLauncher"
+        stack.enter_context(ended_by_signals(sweep, lambda: _cancel(sweep.directory) if on_slurm else None))
         try:
             start()
         except Exception as error:  # joblib and Ray give up on all jobs when one of their processes is killed
             gave_up = sentence_of(error, "`nngeom resume` goes on.")
-            errors |= {job.directory: gave_up for job in jobs if sweep.status(job) != "complete"}
+            errors |= {job.directory: gave_up for job in jobs if sweep.status(job) != COMPLETE}
     return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
 
 
@@ -102,6 +113,21 @@ def _lost_jobs_are_results() -> Iterator[None]:
 
     with replaced(SubmittedJob, "results", results_or_error):
         yield
+
+
+def _start_ray(launcher: Any) -> None:
+    """Starts Ray before its launcher would, since Ray takes SIGTERM for itself, and ours must come after it."""
+    from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
+
+    start_ray(launcher.ray_cfg.init)
+
+
+def _cancel(directory: Path) -> None:
+    """Asks SLURM to end the jobs of a sweep, which submitit keeps in folders named by their ids."""
+    folders = (directory / ".submitit").iterdir()
+    ids = [path.name for path in folders if re.fullmatch(r"[0-9]+(_[0-9]+)?", path.name)]
+    if ids:
+        subprocess.run(["scancel", *ids], capture_output=True, check=False)
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Hydra started for `nngeom run`, so that a wrong config leaves nothing on disk.
+"""Hydra started for `nngeom run` and `nngeom resume SWEEP`, so that a wrong config leaves nothing on disk.
 
 Hydra makes a run's directory before it calls the job. So the checks hang on two of its inner functions: the one that
 starts a single job, and the one that starts a sweep.
@@ -34,12 +34,12 @@ from nngeom_cli.datafile import located
 from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
 from nngeom_cli.foreign import refuse_foreign_code
 from nngeom_cli.frozen import FROZEN, frozen_config
-from nngeom_cli.job import command_of, job
+from nngeom_cli.job import command_of, job, resumed_job
 from nngeom_cli.launchers import launched, replaced
 from nngeom_cli.refusals import explained
-from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
+from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, load_sweep
 
-__all__ = ["composed", "conf_directory", "launch"]
+__all__ = ["composed", "conf_directory", "launch", "resume_sweep"]
 
 
 def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> tuple[Path | None, list[Outcome]]:
@@ -94,6 +94,49 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
     ):
         _start(job, "config" if frozen is None else FROZEN, arguments, prog, claimed)
     return (sweeps[0] if sweeps else None), outcomes
+
+
+def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
+    """Goes on with the runs of a sweep that are not complete, on the launcher that it was started with.
+
+    Args:
+        directory: of the sweep.
+        overrides: of the launcher only: hydra/launcher=NAME, hydra.launcher.KEY=VALUE.
+
+    Returns:
+        One outcome a job, complete ones too.
+
+    Raises:
+        FileNotFoundError: the directory holds no sweep.
+        ConfigError: an override is not about the launcher, or sweep.json is damaged.
+        KeyboardInterrupt: with the directory.
+    """
+    sweep = load_sweep(directory.absolute())
+    for override in overrides:
+        if not override.startswith(("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.max_batch_size=")):
+            raise ConfigError(
+                f"`{override.partition('=')[0]}` must be left out when a sweep goes on. Got {override}. "
+                "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
+            )
+    left = [job for job in sweep.jobs if sweep.status(job) != COMPLETE]
+    outcomes: list[Outcome] = []
+    if not left:
+        return [sweep.outcome(job) for job in sweep.jobs]
+
+    def run_left(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+        outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
+
+    arguments = [
+        f"hydra/launcher={_quoted(sweep.launcher)}",
+        *overrides,
+        f"hydra.sweep.dir={_quoted(str(sweep.directory))}",
+        "directory=" + ",".join(_quoted(job.directory) for job in left),
+    ]
+    Plugins.instance()
+    plain_sweep = basic_sweeper.BasicSweeper.sweep
+    with replaced(basic_sweeper.BasicSweeper, "sweep", run_left):
+        _start(resumed_job, "resume", arguments, "nngeom resume", [sweep.directory])
+    return outcomes
 
 
 def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:
@@ -189,10 +232,10 @@ def _checked_jobs(sweeper: basic_sweeper.BasicSweeper, arguments: Sequence[str])
         directory = _selected(composed, "hydra.sweep.subdir")
         if directory in jobs:
             raise ConfigError(
-                f"`hydra.sweep.subdir` must be different for each job. Got {directory} for {jobs[directory].overrides} "
-                f"and for {typed}. Begin it with ${{hydra.job.num}}."
+                f"`hydra.sweep.subdir` must be different for each job. Got {directory} for "
+                f"{' '.join(jobs[directory].overrides)} and for {typed}. Begin it with ${{hydra.job.num}}."
             )
-        jobs[directory] = Job(directory, typed, command_of(composed.hydra), asdict(config))
+        jobs[directory] = Job(directory, list(job_overrides), command_of(composed.hydra), asdict(config))
     return list(jobs.values())
 
 
@@ -221,6 +264,11 @@ def _selected(composed: DictConfig, key: str) -> str:
         return str(OmegaConf.select(composed, key))
     finally:
         instance.cfg = before
+
+
+def _quoted(text: str) -> str:
+    """A value for Hydra's command line that stands for itself."""
+    return "'" + text.replace("'", "\\'") + "'"
 
 
 def conf_directory() -> Path:

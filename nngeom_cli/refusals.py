@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from hydra.errors import InstantiationException, MissingConfigException, OverrideParseException, SearchPathException
+from hydra.errors import MissingConfigException, OverrideParseException, SearchPathException
 
 from nngeom_cli.errors import ConfigError, did_you_mean, one_of
 from nngeom_cli.keys import unknown_key
@@ -19,7 +19,7 @@ def explained(error: Exception) -> ConfigError:
     text = str(error)
     if isinstance(error, SearchPathException):
         return ConfigError(f"`--config-dir` must be a folder of configs. {text}. Check the path.")
-    if isinstance(error, InstantiationException) and (match := re.search(r"hydra_plugins\.hydra_([a-z]+)_", text)):
+    if match := re.search(r"Unknown plugin class : 'hydra_plugins\.hydra_([a-z]+)_", text):
         return ConfigError(
             f"`hydra/launcher` must be one that is installed. Got one of {match[1]}. "
             f"Install it: pip install 'nngeom[{EXTRAS.get(match[1], match[1])}]'."

@@ -28,13 +28,13 @@ class Job:
 
     Attributes:
         directory: its run directory, from the sweep's.
-        overrides: what distinguishes it, as typed.
+        overrides: as typed.
         command: that gives its run again, alone.
         config: the whole config, as in run.json.
     """
 
     directory: str
-    overrides: str
+    overrides: list[str]
     command: str
     config: dict[str, Any]
 
@@ -45,7 +45,7 @@ class Outcome:
 
     Attributes:
         directory: its run directory.
-        overrides: what distinguishes it, as typed.
+        overrides: those that not all jobs have.
         status: of its run, or `not started`.
         accuracy: mean over replicates after the last epoch; None where the run did not get there.
         error: a sentence; None where it came to a good end.
@@ -99,9 +99,10 @@ class Sweep:
         if status != COMPLETE and not error:
             error = str(run.info.get("error", "")) if run else ""
             error = f"It is {status}{f': {error}' if error else ''}."
+        shared = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
         return Outcome(
             self.directory / job.directory,
-            job.overrides,
+            " ".join(override for override in job.overrides if override not in shared),
             status,
             sum(accuracies) / len(accuracies) if accuracies else None,
             None if status == COMPLETE else error,
@@ -136,8 +137,9 @@ def load_sweep(directory: Path | str) -> Sweep:
 
 
 def _is_sound(job: Job) -> bool:
-    texts = (job.directory, job.overrides, job.command)
-    if not all(isinstance(text, str) for text in texts) or not isinstance(job.config, dict):
+    if not isinstance(job.config, dict) or not isinstance(job.overrides, list):
+        return False
+    if not all(isinstance(text, str) for text in (job.directory, job.command, *job.overrides)):
         return False
     path = PurePath(job.directory)
     return not path.is_absolute() and ".." not in path.parts and path.parts != () and "$" not in job.directory

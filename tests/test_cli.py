@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from nngeom_cli import launching
+from nngeom_cli import cli, launching
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 
@@ -246,7 +247,7 @@ def test_a_sweep_runs_all_combinations_in_directories_of_their_own(nngeom, runne
     assert out[-1] == str(directories[0].parent)
     assert [line.split() for line in out[-6:-4]] == [
         ["job", "overrides", "status", "accuracy", "directory"],
-        ["0", "task=xor", "seed=0", "optimizer.epochs=50", "complete", "0.625", "0-xor-seed0"],
+        ["0", "task=xor", "seed=0", "complete", "0.625", "0-xor-seed0"],
     ]
     assert len({directory for directory in directories if directory.is_dir()}) == 4
     assert len({directory.parent for directory in directories}) == 1
@@ -457,6 +458,82 @@ def test_completion_script_is_for_nngeom(nngeom):
     code, out, _ = nngeom("-sc", "install=bash")
     assert code == 0
     assert out[-1].endswith(" nngeom")
+
+
+@pytest.mark.skipif(shutil.which("nngeom") is None or shutil.which("bash") is None, reason="needs both on the path")
+def test_completion_works_in_a_real_bash(tmp_path):
+    """Bash calls the function that `complete` names, with the line in COMP_LINE; it answers in COMPREPLY."""
+    script = """
+        eval "$(nngeom -sc install=bash)"
+        function=$(complete -p nngeom | sed 's/.*-F \\([^ ]*\\) .*/\\1/')
+        for line in "nngeom su" "nngeom run task=x" "nngeom run hydra/launcher=j"; do
+            COMP_LINE="$line" COMP_POINT=${#line} COMP_WORDS=($line) COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+            COMPREPLY=()
+            $function nngeom "${COMP_WORDS[COMP_CWORD]}" ""
+            echo "${COMPREPLY[@]}"
+        done
+    """
+    done = subprocess.run(["bash", "--norc", "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["summarize", "task=xor", "hydra/launcher=joblib"]
+
+
+def test_every_command_has_a_help_of_its_own(nngeom, runner):
+    for command in cli.COMMANDS:
+        code, out, err = nngeom(command, "--help")
+        assert (code, err, runner.runs) == (0, [], [])
+        assert out[0].startswith(f"nngeom {command} ")
+        assert len(out) > 3
+
+
+@pytest.mark.slow
+def test_twenty_runs_that_start_at_the_same_instant_have_twenty_directories(tmp_path):
+    program = (
+        "import json, sys, time, types\n"
+        "runner = types.ModuleType('nngeom_cli.runner')\n"
+        "runner.run = lambda config, directory, *, command: None\n"
+        "sys.modules['nngeom_cli.runner'] = runner\n"
+        "from nngeom_cli import launching\n"
+        "from nngeom_cli.cli import main\n"
+        "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
+        "sys.exit(main(['run']))\n"
+    )
+    words = [sys.executable, "-c", program, str(time.time() + 5)]
+    started = [
+        subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(20)
+    ]
+    outputs = [process.communicate(timeout=120) for process in started]
+    assert [error for _, error in outputs] == [""] * 20
+    directories = {Path(out.splitlines()[-1]) for out, _ in outputs}
+    assert len(directories) == 20
+    assert all((directory / ".hydra" / "config.yaml").is_file() for directory in directories)
+
+
+def test_a_sweep_goes_on_with_its_own_configs_only(nngeom, runner, tmp_path):
+    runner.failures[1] = ZeroDivisionError("oh")
+    sweep = nngeom("run", "-m", "seed=0,1")[1][-1]
+    code, out, err = nngeom("resume", sweep, "optimizer.lr=0.1")
+    assert (code, out) == (2, [])
+    assert err == [
+        "nngeom: `optimizer.lr` must be left out when a sweep goes on. Got optimizer.lr=0.1. "
+        "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
+    ]
+
+
+def test_a_sweep_that_is_complete_is_not_touched(nngeom, runner):
+    _, out, _ = nngeom("run", "-m", "seed=0,1")
+    ran = len(runner.runs)
+    assert nngeom("resume", out[-1]) == (0, out[-4:], [])
+    assert len(runner.runs) == ran
+
+
+def test_a_launcher_that_is_not_installed_is_one_sentence(nngeom, runner, monkeypatch):
+    monkeypatch.setitem(sys.modules, "hydra_plugins.hydra_ray_launcher.ray_launcher", None)
+    code, out, err = nngeom("run", "-m", "hydra/launcher=ray", "seed=0,1")
+    assert (code, out, runner.runs) == (2, [], [])
+    assert err == [
+        "nngeom: `hydra/launcher` must be one that is installed. Got one of ray. Install it: pip install 'nngeom[ray]'."
+    ]
 
 
 def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path):

@@ -27,7 +27,7 @@ LEVELS = [
     {"checkpoints"},
     {"store"},
     {"reading", "boundary", "statistics", "plane_statistics"},
-    {"comparisons", "figures", "sweep", "tables", "rows", "summary"},
+    {"comparisons", "figures", "sweep", "stopping", "tables", "rows", "summary"},
     {"claims"},
     {"provenance", "reporting"},
     {"runner", "reproduction", "theory"},

@@ -170,7 +170,7 @@ def test_an_unfinished_run_is_a_row_with_how_far_it_came(tmp_path):
 
 def test_jobs_of_a_sweep_that_have_not_begun_are_rows(tmp_path):
     write_run(tmp_path / "9-xor")
-    Sweep(tmp_path, "basic", [Job("9-xor", "", "", {}), Job("10-xor", "", "", {})]).write()
+    Sweep(tmp_path, "basic", [Job("9-xor", [], "", {}), Job("10-xor", [], "", {})]).write()
     assert [row["status"] for row in records(tmp_path)] == ["complete", "not started"]
 
 

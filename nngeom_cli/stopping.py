@@ -1,0 +1,91 @@
+"""A sweep that is asked to end: its jobs save what they have, no other one starts, and no process is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from nngeom_cli.process import this_process
+from nngeom_cli.sweep import Sweep
+
+__all__ = ["ended_by_signals", "is_stopped"]
+
+STOPPED = ".stopped"
+PATIENCE = 30.0  # seconds in which a job saves what it has and ends
+HEAD_START = 3.0  # seconds before it is asked, where Ctrl-C has asked it already
+
+
+@contextlib.contextmanager
+def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM end all jobs, each when it has saved what it has, then raise KeyboardInterrupt.
+
+    A second signal does not wait for them.
+
+    Args:
+        sweep: whose jobs run meanwhile.
+        cancel: asks those to end that run on other machines.
+    """
+    marker = sweep.directory / STOPPED
+    marker.unlink(missing_ok=True)
+    stopping = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        marker.touch()
+        cancel()
+        end_jobs(sweep, time.monotonic() + (HEAD_START if number == signal.SIGINT else 0))
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except BaseException:
+        marker.touch()
+        end_descendants()
+        raise
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def is_stopped(directory: Path) -> bool:
+    """Whether no job of the sweep in `directory` is to start any more."""
+    return (directory / STOPPED).exists()
+
+
+def end_jobs(sweep: Sweep, ask: float) -> None:
+    """Sends each job that runs SIGTERM, once, from the monotonic time `ask` on, and waits until none runs."""
+    asked: set[Path] = set()
+    here = this_process()
+    while time.monotonic() < ask + PATIENCE:
+        runs = [run for job in sweep.jobs if (run := sweep.run(job)) and run.status == "running"]
+        elsewhere = [run for run in runs if run.info["process"] != here]
+        if not elsewhere:
+            return
+        for run in elsewhere:
+            process = run.info["process"]
+            if time.monotonic() >= ask and run.directory not in asked and process["host"] == here["host"]:
+                asked.add(run.directory)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process["pid"], signal.SIGTERM)
+        time.sleep(0.1)
+
+
+def end_descendants() -> None:
+    """Ends the processes that descend from this one: asks them, and a second later makes them."""
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        processes = psutil.Process().children(recursive=True)
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end(process)
+        psutil.wait_procs(processes, timeout=1)

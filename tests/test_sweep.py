@@ -1,0 +1,221 @@
+"""Sweeps on real launchers: eight jobs of which one diverges and one fails, signals, and going on after both.
+
+`make test-launchers` runs this for every launcher; elsewhere those that are not installed are skipped.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from importlib.util import find_spec
+from pathlib import Path
+
+import psutil
+import pytest
+
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.stopping import STOPPED
+from nngeom_cli.store import load_run
+from nngeom_cli.sweep import Job, Sweep, load_sweep
+
+PLUGINS = {
+    "basic": "hydra",
+    "joblib": "hydra_plugins.hydra_joblib_launcher",
+    "submitit_local": "hydra_plugins.hydra_submitit_launcher",
+    "ray": "hydra_plugins.hydra_ray_launcher",
+}
+TINY = ["replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "device=cpu"]
+ENVIRONMENT = os.environ | {"NNGEOM_CORES": "2", "RAY_AUTH_MODE": "disabled"}
+
+
+def installed(plugin):
+    try:
+        return find_spec(plugin) is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def launchers():
+    missing = pytest.mark.skip(reason="not installed: make test-launchers")
+    return [pytest.param(name, marks=[] if installed(plugin) else [missing]) for name, plugin in PLUGINS.items()]
+
+
+def start(*words, folder):
+    return subprocess.Popen(
+        [sys.executable, "-m", "nngeom_cli.cli", *words],
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def nngeom(*words, folder):
+    process = start(*words, folder=folder)
+    out, err = process.communicate(timeout=900)
+    return process.returncode, out.splitlines(), err.splitlines()
+
+
+def experiments(folder):
+    """A user's own folder of configs, without a task: eight experiments."""
+    (folder / "experiment").mkdir(parents=True)
+    bodies = {f"good{number}": f"seed: {number}\noptimizer: {{epochs: 3}}" for number in range(6)}
+    bodies["lost"] = "architecture: {activation: monomial3}\noptimizer: {lr: 1e9, epochs: 30}"
+    bodies["broken"] = "defaults:\n  - override /task: sinusoid\ntask: {points: 10000000000000}\n"  # 160 terabytes
+    bodies["broken"] += "optimizer: {epochs: 3}"
+    for name, body in bodies.items():
+        (folder / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{body}\n")
+    return ",".join(bodies)
+
+
+def files(directory):
+    """Every file below, with its content and when it was written."""
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in directory.rglob("*") if path.is_file()}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", launchers())
+def test_six_of_eight_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_path):
+    names = experiments(tmp_path / "own")
+    words = ["run", "-m", "--config-dir", "own", f"hydra/launcher={launcher}", f"experiment={names}", *TINY]
+    code, out, err = nngeom(*words, folder=tmp_path)
+    sweep = Path(out[-1])
+    assert code == 1
+    assert out[-10].split() == ["job", "overrides", "status", "accuracy", "directory"]
+    rows = [line.split() for line in out[-9:-1]]
+    assert [row[1] for row in rows] == [f"experiment={name}" for name in names.split(",")]
+    assert [row[2] for row in rows] == ["complete"] * 6 + ["diverged", "failed"]
+    assert all(float(row[3]) >= 0 for row in rows[:7])
+    told = [line for line in err if line.startswith("nngeom: ")]
+    assert [line[:14] for line in told] == ["nngeom: Job 6 ", "nngeom: Job 7 "]
+    assert "Lower `optimizer.lr`, which is 1e+09." in told[0]
+    assert f"The traceback is in {sweep / rows[7][-1] / 'job.log'}." in told[1]
+    assert "Traceback (most recent call last)" in (sweep / rows[7][-1] / "job.log").read_text()
+
+    good = [sweep / row[-1] for row in rows[:6]]
+    before = [files(directory) for directory in good]
+    code, out, _ = nngeom("resume", str(sweep), folder=tmp_path)
+    assert code == 1
+    assert [line.split()[2] for line in out[-9:-1]] == ["complete"] * 6 + ["diverged", "failed"]
+    assert [files(directory) for directory in good] == before
+    assert (sweep / rows[7][-1] / "job.log").read_text().count("Traceback (most recent call last)") >= 2
+
+
+def running(sweep):
+    """Runs that are training and have saved something."""
+    found = []
+    for info in sweep.glob("*/run.json"):
+        if json.loads(info.read_text())["status"] == "running" and list(info.parent.glob("checkpoints/*.npz")):
+            found.append(info.parent)
+    return found
+
+
+def wait_until(condition, process):
+    deadline = time.monotonic() + 300
+    while not condition():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", launchers())
+def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, tmp_path):
+    sweep = tmp_path / "sweep"
+    long = ["optimizer.epochs=20000", "seed=0,1,2", f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"]
+    process = start("run", "-m", *TINY, *long, folder=tmp_path)
+    at_once = 1 if launcher == "basic" else 2
+    wait_until(lambda: len(running(sweep)) >= at_once, process)
+    stopped = running(sweep)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGTERM)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert f"nngeom: Interrupted. What was measured until then is in {sweep}." in err.splitlines()
+    assert [left for left in family if left.is_running() and left.status() != psutil.STATUS_ZOMBIE] == []
+    assert {load_run(directory).status for directory in stopped} == {"interrupted"}
+    assert {load_sweep(sweep).status(job) for job in load_sweep(sweep).jobs} <= {"interrupted", "not started"}
+    reached = {directory: load_run(directory).history.epoch.max() for directory in stopped}
+    assert all(0 < epoch < 20000 for epoch in reached.values())
+
+    code, out, err = nngeom("resume", str(sweep), folder=tmp_path)
+    assert code == 0, err
+    assert [line.split()[2] for line in out[-4:-1]] == ["complete"] * 3
+    for directory in stopped:
+        assert load_run(directory).info["resumed"][0]["epoch"] >= reached[directory]
+    assert not (sweep / STOPPED).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed(PLUGINS["submitit_local"]), reason="not installed: make test-launchers")
+def test_a_killed_job_costs_no_other(tmp_path):
+    """As the kernel does it to one that takes too much memory. joblib and Ray give up on all jobs then."""
+    sweep = tmp_path / "sweep"
+    words = ["optimizer.epochs=6000", "seed=0,1", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
+    process = start("run", "-m", *TINY, *words, folder=tmp_path)
+    wait_until(lambda: sweep / "0-xor-seed0" in running(sweep), process)
+    os.kill(load_run(sweep / "0-xor-seed0").info["process"]["pid"], signal.SIGKILL)
+    out, err = process.communicate(timeout=300)
+    assert process.returncode == 1
+    assert [line.split()[2] for line in out.splitlines()[-3:-1]] == ["interrupted", "complete"]
+    assert "nngeom: Job 0 (seed=0): " in err
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed(PLUGINS["submitit_local"]), reason="not installed: make test-launchers")
+def test_a_job_that_its_cluster_preempts_is_saved_requeued_and_finished(tmp_path):
+    """SIGUSR2 is how SLURM tells a job of its time limit; submitit's local executor requeues as a cluster does."""
+    sweep = tmp_path / "sweep"
+    words = ["optimizer.epochs=20000", "seed=0", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
+    process = start("run", "-m", *TINY, *words, folder=tmp_path)
+    wait_until(lambda: running(sweep), process)
+    os.kill(load_run(sweep / "0-xor-seed0").info["process"]["pid"], signal.SIGUSR2)
+    _, err = process.communicate(timeout=300)
+    assert process.returncode == 0, err
+    run = load_run(sweep / "0-xor-seed0")
+    assert run.status == "complete"
+    assert [0 < sitting["epoch"] < 20000 for sitting in run.info["resumed"]] == [True]
+
+
+# ---- without a launcher
+
+
+def sweep_of(tmp_path, *directories):
+    sweep = Sweep(tmp_path, "basic", [Job(name, [f"seed={name}", "dtype=float64"], "", {}) for name in directories])
+    sweep.write()
+    return sweep
+
+
+def test_a_sweep_is_read_back_as_it_was_written(tmp_path):
+    written = sweep_of(tmp_path, "0-xor", "deep/1-xor")
+    assert load_sweep(tmp_path) == written
+
+
+def test_an_outcome_names_what_distinguishes_a_job(tmp_path):
+    sweep = sweep_of(tmp_path, "0", "1")
+    outcome = sweep.outcome(sweep.jobs[1])
+    assert (outcome.overrides, outcome.status, outcome.accuracy) == ("seed=1", "not started", None)
+    assert outcome.error == "It is not started."
+    (alone,) = sweep_of(tmp_path, "0").jobs
+    assert sweep_of(tmp_path, "0").outcome(alone).overrides == "seed=0 dtype=float64"
+
+
+@pytest.mark.parametrize("directory", ["../outside", "/tmp/elsewhere", "a/../../b", "${oc.env:HOME}", "", 3])
+def test_a_sweep_whose_jobs_lie_elsewhere_is_refused(tmp_path, directory):
+    sweep_of(tmp_path, "0")
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    content["jobs"][0]["directory"] = directory
+    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    with pytest.raises(ConfigError, match="must be what a sweep writes"):
+        load_sweep(tmp_path)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"launcher": "basic", "jobs": [1]}', '{"jobs": []}', "\x00"])
+def test_a_damaged_sweep_is_refused_in_one_sentence(tmp_path, text):
+    (tmp_path / "sweep.json").write_text(text)
+    with pytest.raises(ConfigError, match="must be what a sweep writes") as caught:
+        load_sweep(tmp_path)
+    assert "\n" not in str(caught.value)
