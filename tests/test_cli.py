@@ -15,12 +15,12 @@ import pytest
 
 from nngeom_cli import cli, launching
 from nngeom_cli.cli import main
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, one_of
 
 TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
 
 
-COMMANDS = "run, resume, figures, summarize, theory or reproduce"
+COMMANDS = one_of(cli.COMMANDS)
 
 
 class Runner(types.ModuleType):
@@ -436,8 +436,8 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nngeom ", "run resume figures summarize theory reproduce"),
-        ("nngeom f", "run resume figures summarize theory reproduce"),
+        ("nngeom ", " ".join(cli.COMMANDS)),
+        ("nngeom f", " ".join(cli.COMMANDS)),
         ("nngeom run task=s", "task=sinusoid task=spirals"),
         ("nngeom run optimizer.mom", "optimizer.momentum="),
         ("nngeom run task=digits optimizer.be", "optimizer.betas."),
