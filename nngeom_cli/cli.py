@@ -198,6 +198,40 @@ def reproduce(arguments: Sequence[str]) -> int:
     return DONE if as_expected else FAILED
 
 
+def animate(arguments: Sequence[str]) -> int:
+    """nngeom animate RUN...
+
+    The heatmaps of a run through training, a frame a checkpoint, as GIF; as MP4 too, where ffmpeg is installed.
+    RUN is a run directory whose probe is a grid. A smooth film needs 20 checkpoints or more:
+
+      nngeom run task=sinusoid 'probe.checkpoints=log 60'
+
+    """
+    from inspect import getdoc
+
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if {"--help", "-h"} & set(flags):
+        print(getdoc(animate))
+        return DONE
+    if flags or not arguments:
+        got = " ".join(flags) or "nothing"
+        raise ConfigError(f"`nngeom animate` must be followed by run directories. Got {got}. See outputs/runs.")
+
+    from nngeom_cli.figures.animation import FEW
+    from nngeom_cli.figures.animation import animate as draw
+    from nngeom_cli.store import load_run
+
+    try:
+        for run in [load_run(argument) for argument in arguments]:
+            for path in draw(run, quiet=not sys.stderr.isatty()):
+                print(path)
+            if (count := run.geometry.sizes["epoch"]) < FEW:
+                _say(f"{count} checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.")
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    return DONE
+
+
 def theory(arguments: Sequence[str]) -> int:
     """nngeom theory [KEY=VALUE ...]
 
@@ -236,6 +270,7 @@ COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
     "resume": (resume, "go on with a run or a sweep that was interrupted, or train a run longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
+    "animate": (animate, "the heatmaps of runs through training, as GIF or MP4"),
     "theory": (theory, "the geometry of an infinitely wide layer, and finite ones near it"),
     "reproduce": (reproduce, "the paper's figures again, and a verdict on each of its claims"),
 }

@@ -1,0 +1,166 @@
+"""The geometry of one replicate through training, a frame a checkpoint, the loss beside it."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from matplotlib.animation import FFMpegWriter
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.lines import Line2D
+from PIL import Image
+from tqdm import tqdm
+
+from nngeom_cli.boundary import boundary_of
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.figures import panel
+from nngeom_cli.figures.heatmaps import Block, blocks_of, draw_bar, tick
+from nngeom_cli.figures.selection import describe, figures_config, outcomes, representative
+from nngeom_cli.figures.sheet import Sheet
+from nngeom_cli.figures.style import (
+    BOUNDARY_COLOUR,
+    CLASS_COLOURS,
+    FONT_SIZE,
+    LINE,
+    QUANTITIES,
+    SMALL_FONT_SIZE,
+    TEXT_WIDTH,
+    in_convention,
+    style,
+    wrapped,
+)
+from nngeom_cli.files import written_whole
+from nngeom_cli.store import FIGURES, Run
+
+__all__ = ["FEW", "animate"]
+
+FEW = 20  # checkpoints; fewer make a jerky film
+DPI = 110
+SECONDS, LAST = 0.12, 2.0  # that a frame stays, and the last one
+LEFT, GAP, SIDE, RIGHT = 0.34, 0.78, 1.6, 0.25  # inches
+
+
+def animate(run: Run, layer: int | None = None, *, quiet: bool = True) -> list[Path]:
+    """Writes animation.gif, and animation.mp4 where ffmpeg is there, into the run's figures.
+
+    Args:
+        run: of a grid probe, with at least two checkpoints.
+        layer: the first measured one if None.
+        quiet: no progress bar.
+
+    Returns:
+        The files.
+
+    Raises:
+        ConfigError: the run is of another kind, or has one checkpoint only.
+    """
+    kind = run.geometry.attrs["kind"]
+    if kind != "grid":
+        raise ConfigError(
+            f"`nngeom animate` must be given a run with probe.kind=grid. Got {kind}. `nngeom figures` draws that."
+        )
+    count = run.geometry.sizes["epoch"]
+    if count < 2:
+        raise ConfigError(
+            f"`nngeom animate` must be given a run with at least 2 checkpoints. Got {count}. "
+            "Run it again with 'probe.checkpoints=log 60'."
+        )
+    target = run.directory / FIGURES / "animation.gif"
+    with style():
+        film = Film(run, int(run.geometry.layer[0]) if layer is None else layer)
+        bar = tqdm(film.frames(), total=count, unit="frame", disable=quiet)
+        pictures = [picture.convert("RGB") for picture in bar]
+    palette = pictures[-1].quantize(256, dither=Image.Dither.NONE)  # one for all frames, so that nothing flickers
+    frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    stay = [round(1000 * SECONDS)] * (count - 1) + [round(1000 * LAST)]
+    with written_whole(target) as path:
+        frames[0].save(path, save_all=True, append_images=frames[1:], duration=stay, loop=0, optimize=False)
+    if not FFMpegWriter.isAvailable():
+        return [target]
+    with written_whole(target.with_suffix(".mp4")) as path:
+        film.write_mp4(path)
+    return [target, target.with_suffix(".mp4")]
+
+
+class Film:
+    """One figure, whose heatmaps are drawn anew for each checkpoint."""
+
+    def __init__(self, run: Run, layer: int) -> None:
+        self.seed = representative(run)
+        self.data = run.geometry.sel(layer=layer, replicate=self.seed)
+        self.epochs = self.data.epoch.values.tolist()
+        panels = [self.data.sel(epoch=epoch) for epoch in self.epochs]
+        quantities = in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry)
+        self.blocks: list[Block] = [part for quantity in quantities for part in blocks_of(quantity, panels)]
+        words = f"{describe(run.geometry, layer)}; replicate with seed {self.seed} ({outcomes(run)[self.seed]})"
+        title = wrapped(words, TEXT_WIDTH - 0.1)
+        top = LINE * (title.count("\n") + 1) + 0.1 + LINE
+        self.sheet = Sheet.blank(TEXT_WIDTH, top + SIDE + 0.3)
+        self.canvas = FigureCanvasAgg(self.sheet.figure)
+        self.sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
+        self.panels: list[Axes] = []
+        for place, part in enumerate(self.blocks):
+            left = LEFT + place * (SIDE + GAP)
+            self.panels.append(self.sheet.axes(left, top, SIDE, SIDE))
+            if part.drawn:
+                draw_bar(self.sheet, part, left + SIDE + 0.06, top, SIDE)
+        left = LEFT + len(self.blocks) * (SIDE + GAP) + 0.3
+        self.curve = self.sheet.axes(left, top, TEXT_WIDTH - left - RIGHT, SIDE)
+        self.now = draw_losses(self.curve, run, self.seed)
+
+    def show(self, place: int) -> None:
+        """Draws a checkpoint."""
+        data = self.data.isel(epoch=place)
+        boundary = boundary_of(data)
+        for part, axes in zip(self.blocks, self.panels, strict=True):
+            axes.clear()
+            axes.set_title(part.quantity.title, fontsize=FONT_SIZE, fontweight="bold")
+            if part.words[place]:
+                panel.say_flat(axes, part.words[place], SIDE, SMALL_FONT_SIZE)
+                continue
+            panel.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
+            panel.draw_boundary(axes, boundary, SIDE)
+            if "input" in data:
+                panel.draw_points(axes, data.input.values, data.label.values, SIDE)
+            tick(axes, left=part is self.blocks[0], bottom=True)
+        epoch = self.epochs[place]
+        self.now.set_xdata([epoch, epoch])
+        self.curve.set_title(f"epoch {epoch:,}", fontsize=FONT_SIZE, fontweight="bold")
+
+    def frames(self) -> Iterator[Image.Image]:
+        """A picture of each checkpoint."""
+        for place in range(len(self.epochs)):
+            self.show(place)
+            picture = io.BytesIO()
+            self.sheet.figure.savefig(picture, format="png", dpi=DPI)
+            yield Image.open(picture)
+
+    def write_mp4(self, path: Path) -> None:
+        """The same frames, through ffmpeg."""
+        writer = FFMpegWriter(fps=round(1 / SECONDS))
+        with style(), writer.saving(self.sheet.figure, str(path), DPI):
+            for place in [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(LAST / SECONDS)]:
+                self.show(place)
+                writer.grab_frame()
+
+
+def draw_losses(axes: Axes, run: Run, seed: int) -> Line2D:
+    """The loss of all replicates, that of the shown one in black; returns the line that marks the epoch."""
+    history = run.history
+    for replicate, rows in history.groupby("replicate"):
+        mine = int(replicate) == seed
+        colour, width = ("black", 1.2) if mine else (CLASS_COLOURS[3], 0.6)
+        axes.plot(rows.epoch, rows.loss, color=colour, linewidth=width, zorder=2 + mine)
+    if (np.asarray(history.loss) > 0).all():
+        axes.set_yscale("log")
+    last = int(history.epoch.max())
+    axes.set_xscale("symlog", linthresh=max(1, last / 100))
+    axes.set_xlim(0, last)
+    axes.set_xticks([0, last], ["0", f"{last:,}"])
+    axes.minorticks_off()
+    axes.set_xlabel("epoch", labelpad=-4)
+    axes.set_ylabel("loss (black: shown)")
+    return axes.axvline(0, color=BOUNDARY_COLOUR, linewidth=1.0, zorder=4)
