@@ -29,7 +29,7 @@ GEOMETRY = {
     "log_volume": "mean log volume",
     "volume_change": "relative change of log volume",
     "volume_band_contrast": "log volume at the boundary minus elsewhere",
-    "volume_rank_correlation": "rank correlation of log volume with nearness to the boundary",
+    "volume_rank_correlation": "log volume and nearness to the boundary, ranks",
     "curvature_band_contrast": "log |R| at the boundary minus elsewhere",
 }
 
@@ -160,20 +160,26 @@ def rank_correlation(x: Array, y: Array, groups: Array, *, within: bool, rng: np
     if not members:
         return {"estimate": math.nan, "low": math.nan, "high": math.nan, "n": 0}
 
-    def estimate(chosen: list[Array]) -> float:
-        parts = chosen if within else [np.concatenate(chosen)]
-        a, b = (np.concatenate([rankdata(values[part]) - (len(part) + 1) / 2 for part in parts]) for values in (x, y))
-        scale = math.sqrt(float((a * a).sum() * (b * b).sum()))
-        return float((a * b).sum()) / scale if scale > 0 else math.nan
+    def correlation(parts: list[Array]) -> Array:
+        """Of each resample, from the networks `(resamples, some)` that are ranked together."""
+        a, b = (
+            np.concatenate([rankdata(values[part], axis=1) - (part.shape[1] + 1) / 2 for part in parts], axis=1)
+            for values in (x, y)
+        )
+        with np.errstate(invalid="ignore"):
+            return np.asarray((a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1)))
 
-    def resample() -> list[Array]:
-        if within:
-            return [rng.choice(member, len(member)) for member in members]
-        return [members[place] for place in rng.integers(len(members), size=len(members))]
-
-    resampled = [estimate(resample()) for _ in range(RESAMPLES // 5)]
+    if within:
+        estimate = correlation([member[None] for member in members])
+        resampled = correlation(
+            [member[rng.integers(len(member), size=(RESAMPLES, len(member)))] for member in members]
+        )
+    else:
+        estimate = correlation([np.concatenate(members)[None]])
+        drawn = rng.integers(len(members), size=(RESAMPLES // 5, len(members)))
+        resampled = np.concatenate([correlation([np.concatenate([members[p] for p in row])[None]]) for row in drawn])
     low, high = np.nanquantile(resampled, QUANTILES)
-    return {"estimate": estimate(members), "low": low, "high": high, "n": sum(map(len, members))}
+    return {"estimate": float(estimate[0]), "low": low, "high": high, "n": sum(map(len, members))}
 
 
 def width(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
