@@ -41,6 +41,9 @@ def refuse_foreign_code(composed: DictConfig) -> None:
     for key, value in _leaves(plain, ""):
         name, text = key.rpartition(".")[2], str(value)
         refused = any(maker in text for maker in MAKERS) or (key in SECTIONS and value is not None)
+        refused |= "oc.env" in text and not key.startswith(
+            "hydra."
+        )  # what a run is must not depend on its surroundings
         if name == "_target_" and key not in PLUGINS:
             refused |= key != SAMPLER or not text.startswith("optuna.samplers.") or "${" in text
         if key.startswith(LOGGING):

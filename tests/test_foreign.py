@@ -25,6 +25,7 @@ HANDLER = "{class: pathlib.Path.touch, self: called}"
         (f"hydra: {{launcher: '${{mine}}'}}\nmine: {OPENS}", "hydra.launcher"),
         ("hydra: {launcher: {mine: '${oc.create:\"{_target_: os.getcwd}\"}'}}", "hydra.launcher.mine"),
         (f"task: {OPENS}", "task._target_"),
+        ("task: {points: '${oc.env:SECRET}'}", "task.points"),
         (f"probe: [{OPENS}]", "probe._target_"),
     ],
 )
@@ -56,7 +57,7 @@ def test_what_hydra_needs_is_let_through(text):
             "nngeom: `hydra.job_logging.handlers.mine.class`",
         ),
         ("seed: !!python/object/apply:builtins.open [called, w]", "nngeom: The config must be one that Hydra can "),
-        ("seed: ${oc.env:SECRET}", "nngeom: `seed` must be an integer. "),
+        ("seed: ${oc.env:SECRET}", "nngeom: `seed` must be left out. Got ${oc.env:SECRET}. "),
     ],
 )
 @pytest.mark.slow
