@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-launchers lint types clean
+.PHONY: run reproduce-figures test test-launchers bench lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -20,6 +20,10 @@ test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray'
 	$(PYTHON) -m venv $(VENV)-launchers
 	$(VENV)-launchers/bin/pip install --quiet -c constraints.txt -e '.[dev,joblib,slurm,ray]'
 	$(VENV)-launchers/bin/pytest -q tests/test_sweep.py
+
+bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: medians and ratios (docs/performance.md)
+	$(BIN)/python benchmarks/training.py
+	$(BIN)/python benchmarks/probing.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

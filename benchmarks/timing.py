@@ -13,14 +13,17 @@ import torch
 
 
 def in_turns(sides: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each side over `rounds` rounds, A B A B ..., after one round that is not counted."""
+    """Median seconds of each side over `rounds` rounds, A B A B ..., after one round that is not counted.
+
+    They are seconds of this process on the processor, all its threads together, so that other programs count little.
+    """
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for counted in [False] + [True] * rounds:
         for name, side in sides.items():
-            start = time.perf_counter()
+            start = time.process_time()
             side()
             if counted:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(time.process_time() - start)
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 

@@ -3,7 +3,7 @@
     python benchmarks/training.py [sinusoid] [xor] [digits]
 
 The loop trains one network after the other, so its cost per replicate does not depend on their number.
-JAX takes part if it is installed (`pip install jax`): one compiled loop over all steps, replicates by vmap.
+JAX takes part if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
 """
 
 from __future__ import annotations

@@ -169,5 +169,7 @@ def _over_points(
 def _jacobian(frame: Frame) -> tuple[Tensor, Tensor]:
     """J, (replicates, points, n, d), with zeros where it is not finite, and where it is, (replicates, points, 1)."""
     jacobian = (frame.columns * (frame.size / frame.unit).unsqueeze(1)).movedim(-1, 1)
+    if frame.moderate:
+        return jacobian, torch.ones_like(jacobian[..., 0, :1], dtype=torch.bool)
     sound = jacobian.isfinite().flatten(2).all(dim=2)[..., None]
     return torch.where(sound.unsqueeze(-1), jacobian, 0.0), sound
