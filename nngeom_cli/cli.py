@@ -100,7 +100,7 @@ def resume(arguments: Sequence[str]) -> int:
     if (directory / "sweep.json").exists():
         from nngeom_cli.launching import resume_sweep
 
-        return _report(directory, resume_sweep(directory, arguments[1:]))
+        return _report(directory.absolute(), resume_sweep(directory, arguments[1:]))
 
     from nngeom_cli.resuming import resume as go_on
 
