@@ -170,7 +170,7 @@ FLAT = (
 )
 DEPENDS = (
     "With two hidden units the sign depends on where one looks: over the whole plotted window, which reaches past the "
-    "data, the volume grows near the boundary with sigmoid, and with softplus there is no effect that 50 networks show; "
+    "data, the volume grows near the boundary with sigmoid, and with softplus 50 networks show no effect; "
     "inside the square that the data span it falls there, with both."
 )
 
