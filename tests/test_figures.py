@@ -3,6 +3,7 @@
 import matplotlib
 import numpy as np
 import pytest
+import xarray as xr
 from made_runs import made_run, path, plane, texts
 from PIL import Image
 
@@ -11,9 +12,8 @@ from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.plane import through_training
 from nngeom_cli.figures.selection import Outcome, outcomes, percent, representative, stages
-from nngeom_cli.figures.style import (
-    style,
-)
+from nngeom_cli.figures.style import style
+from nngeom_cli.statistics import grid_statistics
 
 
 def test_representative_is_the_first_that_solved_the_task(tmp_path):
@@ -62,7 +62,9 @@ def test_stages_of_training_lie_at_equal_steps_of_change(fields, shown):
 def test_figures_are_written_whole_with_what_made_them(tmp_path):
     drawn = draw_figures(made_run(tmp_path, plane(epochs=(200,), replicates=1)))
     assert drawn == [tmp_path / "figures" / "plane-layer-1.png"]
-    assert {p.name for p in (tmp_path / "figures").iterdir()} == {"plane-layer-1.png", "plane-layer-1.pdf"}
+    assert {p.name for p in (tmp_path / "figures").iterdir()} == {
+        f"plane-layer-1.{kind}" for kind in ("png", "pdf", "nc")
+    }
     with Image.open(drawn[0]) as image:
         assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
         for key, value in {
@@ -78,14 +80,18 @@ def test_figures_are_written_whole_with_what_made_them(tmp_path):
     for words in (b"Command: nngeom run task=made", b"ConfigHash: c0ffee", b"Seeds: 3;", b"R = +2"):
         assert words in pdf
     assert b"/Subtype /Image" in pdf
+    assert pdf.count(b"/Type /Font /Subtype /Type0") == 3  # plain, beyond Latin-1, bold: editable text
 
 
 def test_figures_of_several_runs_share_a_directory_and_carry_a_note(tmp_path):
     place = tmp_path / "all"
     quick = draw_figures(made_run(tmp_path / "one", path()), directory=place, name="sigmoid", note="QUICK: 1 % of it")
     draw_figures(made_run(tmp_path / "two", path()), directory=place, name="softplus")
-    assert quick == [place / "sigmoid-path-layer-1.png"]
-    assert {file.stem for file in place.iterdir()} == {"sigmoid-path-layer-1", "softplus-path-layer-1"}
+    names = ("path-layer-1", "path-layer-1-peaks")
+    assert quick == [place / f"sigmoid-{name}.png" for name in names]
+    assert {file.stem for file in place.iterdir()} == {
+        f"{run}-{name}" for run in ("sigmoid", "softplus") for name in names
+    }
     assert not (tmp_path / "one").exists()
     with Image.open(quick[0]) as image:
         assert image.info["Title"] == "sigmoid-path-layer-1 of one"
@@ -109,11 +115,25 @@ def test_a_note_stands_above_everything_else_and_moves_nothing(tmp_path, draw, g
 
 def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path):
     run = made_run(tmp_path, path())
-    (drawn,) = draw_figures(run)
-    assert drawn == tmp_path / "figures" / "path-layer-1.png"
-    before = [file.read_bytes() for file in (drawn, drawn.with_suffix(".pdf"))]
+    drawn = draw_figures(run)
+    files = [path.with_suffix(f".{kind}") for path in drawn for kind in ("png", "pdf", "nc")]
+    assert drawn == [tmp_path / "figures" / f"path-layer-1{name}.png" for name in ("", "-peaks")]
+    before = [file.read_bytes() for file in files]
     draw_figures(run)
-    assert [file.read_bytes() for file in (drawn, drawn.with_suffix(".pdf"))] == before
+    assert [file.read_bytes() for file in files] == before
+
+
+def test_the_numbers_lie_beside_the_picture(tmp_path):
+    geometry = plane(replicates=3)
+    drawn = draw_figures(made_run(tmp_path, geometry))
+    training, end = (xr.load_dataset(path.with_suffix(".nc"), engine="h5netcdf") for path in drawn)
+    assert (training.attrs["ConfigHash"], training.attrs["shown_replicate"]) == ("c0ffee", 4)
+    fields = training.log_volume_element.rename(shown_epoch="epoch")
+    assert np.array_equal(fields, geometry.log_volume_element.sel(replicate=4))
+    expected = grid_statistics(geometry).volume_band_contrast.sel(boundary="final")
+    assert np.array_equal(training.volume_band_contrast.transpose(*expected.dims), expected)
+    assert np.allclose(training.volume_band_contrast_estimate, expected.mean("replicate").transpose("layer", "epoch"))
+    assert np.array_equal(end.ricci_scalar, geometry.ricci_scalar.sel(epoch=200))
 
 
 @pytest.mark.parametrize(
@@ -132,7 +152,9 @@ def test_several_layers_share_a_figure_and_each_has_one_of_its_replicates(tmp_pa
 def test_paths_with_a_speed_have_a_figure_of_it(tmp_path, monkeypatch):
     monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
     drawn = draw_figures(made_run(tmp_path, path(speed=True)))
-    assert drawn == [tmp_path / "figures" / name for name in ("path-layer-1", "path-layer-1-speed")]
+    assert drawn == [
+        tmp_path / "figures" / name for name in ("path-layer-1", "path-layer-1-peaks", "path-layer-1-speed")
+    ]
 
 
 def test_a_run_of_another_kind_is_refused(tmp_path):

@@ -10,6 +10,7 @@ from typing import TypeAlias
 from nngeom_cli.errors import one_of
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import SPEED, along_paths
+from nngeom_cli.figures.peaks import peak_distances
 from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
@@ -23,12 +24,12 @@ Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws t
 def draw_figures(
     run: Run, *, directory: Path | None = None, name: str | None = None, note: str | None = None
 ) -> list[Path]:
-    """Draws all figures of a run, each as PNG and as PDF.
+    """Draws all figures of a run, each as PNG and as PDF, with the numbers that are drawn beside it as netCDF.
 
     Grids: `plane-layer-1`, or `plane-layers` of several (one replicate through training), and, of several replicates,
     for each layer `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` and
-    `path-layer-1-speed` (a panel for each pair). Planes through three inputs: for each of them `plane-0-6-8-layer-1`,
-    or `plane-0-6-8-layers`.
+    `path-layer-1-speed` (a panel for each pair), and `path-layer-1-peaks` (how far the peaks lie from a change of
+    prediction). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`.
 
     Args:
         run: what `load_run` returns; it may be complete or not.
@@ -53,8 +54,7 @@ def draw_figures(
     drawn = []
     for stem, draw in SHEETS[kind](run).items():
         with style():
-            sheet = draw(note=note)
-            drawn.append(save(sheet.figure, directory, stem if name is None else f"{name}-{stem}", about))
+            drawn.append(save(draw(note=note), directory, stem if name is None else f"{name}-{stem}", about))
     return drawn
 
 
@@ -68,10 +68,11 @@ def grid_sheets(run: Run) -> Sheets:
 
 
 def path_sheets(run: Run) -> Sheets:
-    """Of each layer the effective volume and the speed."""
+    """Of each layer the effective volume, the distances of its peaks to a change of prediction, and the speed."""
     sheets: Sheets = {}
     for layer in run.geometry.layer.values.tolist():
         sheets[f"path-layer-{layer}"] = partial(along_paths, run, layer)
+        sheets[f"path-layer-{layer}-peaks"] = partial(peak_distances, run, layer)
         if "speed" in run.geometry:
             sheets[f"path-layer-{layer}-speed"] = partial(along_paths, run, layer, curve=SPEED)
     return sheets

@@ -1,12 +1,12 @@
-"""Figure files: PNG and PDF, each whole or absent, with what made them in their metadata."""
+"""Figure files: PNG, PDF and the numbers as netCDF, each whole or absent, with what made them in their metadata."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
+from nngeom_cli.arrays import ENGINE
 from nngeom_cli.figures.selection import figures_config
+from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import DPI
 from nngeom_cli.files import written_whole
 from nngeom_cli.store import Run
@@ -40,8 +40,8 @@ def convention_words(curvature: str) -> str:
     return f"{CURVATURE[curvature]}; natural logarithms; features divided by sqrt(width)"
 
 
-def save(figure: Figure, directory: Path, name: str, about: dict[str, str]) -> Path:
-    """Writes `name`.png and `name`.pdf; returns the former.
+def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Path:
+    """Writes `name`.png, `name`.pdf and `name`.nc, the sheet's data if it has any; returns the first.
 
     The same figure gives the same bytes again: no time is written.
     """
@@ -53,5 +53,9 @@ def save(figure: Figure, directory: Path, name: str, about: dict[str, str]) -> P
     }
     for kind, entries in metadata.items():
         with written_whole(directory / f"{name}.{kind}") as path:
-            figure.savefig(path, format=kind, dpi=DPI, metadata=entries)
+            sheet.figure.savefig(path, format=kind, dpi=DPI, metadata=entries)
+    if not sheet.data:
+        return directory / f"{name}.png"
+    with written_whole(directory / f"{name}.nc") as path:
+        sheet.data.assign_attrs({"title": title, **about}).to_netcdf(path, engine=ENGINE)
     return directory / f"{name}.png"

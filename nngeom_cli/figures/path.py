@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -61,7 +61,7 @@ class Curve:
 VOLUME = Curve(
     "log_effective_volume_element", "volume", "log effective volume element\n(natural log, top {top_k})", images=True
 )
-SPEED = Curve("speed", "speed", "speed $|Jv|$, whose integral is\nthe length in feature space", lengths=True)
+SPEED = Curve("speed", "speed", "speed |Jv|, whose integral is\nthe length in feature space", lengths=True)
 
 
 def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VOLUME) -> Sheet:
@@ -121,11 +121,11 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
         beneath = pair + columns < pairs
         axes.tick_params(labelleft=column == 0, labelbottom=not beneath)
         if not beneath:
-            axes.set_xlabel(f"$t$ / {steps(last)}, from the first input to the second")
+            axes.set_xlabel(f"t / {steps(last)}, from the first input to the second")
         if column == 0:
             axes.set_ylabel(curve.label.format(**last.attrs))
     sheet.legend(keys, keys_across)
-    return sheet
+    return replace(sheet, data=run.geometry.sel(layer=[layer]).isel(epoch=[-1] if controls is None else [0, -1]))
 
 
 def title_words(run: Run, layer: int, seed: int, values: Array, curve: Curve) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import xarray as xr
 
 from nngeom_cli.figures.heatmaps import heatmaps
@@ -15,7 +17,7 @@ from nngeom_cli.figures.selection import (
     training_state,
 )
 from nngeom_cli.figures.sheet import Sheet
-from nngeom_cli.figures.strip import grid_strips, plane_strips
+from nngeom_cli.figures.strip import grid_strips, plane_strips, strips_data
 from nngeom_cli.figures.style import PLANE_QUANTITIES, QUANTITIES, in_convention
 from nngeom_cli.store import Run
 
@@ -37,16 +39,19 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
     if len(solved) > 1 and None not in solved:
         words += f"; {sum(map(bool, solved))} of {len(solved)} replicates solved the task"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
-    return heatmaps(
+    strips = grid_strips(run.geometry, layers, settings.band, epochs)
+    sheet = heatmaps(
         words,
         panels,
         [training_state(run, epoch, seed) for epoch in epochs],
         columns=len(epochs),
         head_every_row=False,
         quantities=in_convention(QUANTITIES, settings.curvature_convention, run.geometry),
-        strips=grid_strips(run.geometry, layers, settings.band, epochs),
+        strips=strips,
         note=note,
     )
+    fields = geometry.sel(epoch=epochs).rename(epoch="shown_epoch").drop_vars("replicate")
+    return replace(sheet, data=xr.merge([fields.assign_attrs(shown_replicate=seed), strips_data(strips)]))
 
 
 def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) -> Sheet:
@@ -61,16 +66,19 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
     words += f"input space; replicate with seed {seed} ({outcomes(run)[seed]})"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
     headings = [training_state(run, epoch, seed) for epoch in epochs]
-    return heatmaps(
+    strips = plane_strips(run.geometry, plane, layers, epochs)
+    sheet = heatmaps(
         words,
         panels,
         headings,
         columns=len(epochs),
         head_every_row=False,
         quantities=in_convention(PLANE_QUANTITIES, figures_config(run).curvature_convention, run.geometry),
-        strips=plane_strips(run.geometry, plane, layers, epochs),
+        strips=strips,
         note=note,
     )
+    fields = geometry.sel(epoch=epochs).rename(epoch="shown_epoch").drop_vars("replicate")
+    return replace(sheet, data=xr.merge([fields.assign_attrs(shown_replicate=seed), strips_data(strips)]))
 
 
 def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
@@ -85,7 +93,7 @@ def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
     panels = [geometry.sel(replicate=seed) for seed in seeds]
     headings = [f"seed {seed}: {percent(results[seed].accuracy)}" for seed in seeds]
     columns = len(seeds) if len(seeds) <= 4 else 4 if len(seeds) <= 8 else 8 if len(seeds) <= 24 else 10
-    return heatmaps(
+    sheet = heatmaps(
         words,
         panels,
         headings,
@@ -94,6 +102,7 @@ def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
         quantities=in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry),
         note=note,
     )
+    return replace(sheet, data=geometry.sel(replicate=seeds))
 
 
 def changing_epochs(geometry: xr.Dataset, fewest: int, most: int) -> list[int]:

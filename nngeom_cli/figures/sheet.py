@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
+import xarray as xr
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,12 +18,14 @@ __all__ = ["Sheet"]
 
 @dataclass(frozen=True)
 class Sheet:
-    """`figure`, `width` by `height` inches, of which the uppermost `head` are taken."""
+    """`figure`, `width` by `height` inches, of which the uppermost `head` are taken; `data` is what is drawn on
+    it, if it is to be saved beside it."""
 
     figure: Figure
     width: float
     height: float
     head: float = 0.0
+    data: xr.Dataset = field(default_factory=xr.Dataset)
 
     @classmethod
     def blank(cls, width: float, height: float, note: str | None = None) -> Sheet:

@@ -29,7 +29,7 @@ from nngeom_cli.figures.style import (
 from nngeom_cli.plane_statistics import plane_statistics
 from nngeom_cli.statistics import DEFINED, REASONS, grid_statistics, over_replicates
 
-__all__ = ["Strip", "draw_strips", "grid_strips", "plane_strips", "strip_keys", "strips_height"]
+__all__ = ["Strip", "draw_strips", "grid_strips", "plane_strips", "strip_keys", "strips_data", "strips_height"]
 
 AXES, BELOW = 0.72, 0.28  # inches: height of the axes; for tick labels and what the axis is
 REASON_WORDS = {
@@ -64,10 +64,11 @@ class Strip:
     stages: Sequence[int]
 
     @property
-    def data(self) -> dict[str, xr.DataArray]:
+    def data(self) -> xr.Dataset:
         """What is drawn, by name."""
         parts = {f"{self.name}_{part}": values for part, values in self.over.items()}
-        return {self.name: self.values, **parts}
+        drawn: xr.Dataset = xr.Dataset({self.name: self.values, **parts}).expand_dims("layer").drop_vars("boundary")
+        return drawn
 
 
 def grid_strips(
@@ -225,6 +226,11 @@ def scale_epochs(axes: Axes, epochs: NDArray[np.int64]) -> None:
     axes.set_xticks([*ticks, last], [*map(power_words, ticks), f"{last}"])
     axes.minorticks_off()
     axes.set_xlim(-0.1 * first if epochs[0] == 0 else first, 1.08 * last)
+
+
+def strips_data(strips: Mapping[tuple[str, int], Sequence[Strip]]) -> xr.Dataset:
+    """What is drawn on strips, along `layer`."""
+    return xr.merge([strip.data for group in strips.values() for strip in group], join="outer", compat="no_conflicts")
 
 
 def strip_keys(strips: Mapping[tuple[str, int], Sequence[Strip]]) -> list[Artist]:

@@ -1,4 +1,7 @@
-"""Colours, scales, sizes and fonts of every figure: the one place. Matplotlib's global settings stay as they are."""
+"""Colours, scales, sizes and fonts of every figure: the one place. Matplotlib's global settings stay as they are.
+
+Words hold no mathtext: it draws with fonts of its own, and each font that a PDF embeds costs more than its heatmaps.
+"""
 
 from __future__ import annotations
 
@@ -157,9 +160,8 @@ def symmetric_log_ticks(norm: Normalize) -> tuple[list[float], list[str]]:
     first, last = round(np.log10(norm.linthresh)), int(np.floor(np.log10(norm.vmax) + 1e-9))
     powers = range(last, first - 1, -max(1, int(np.ceil((last - first + 1) / 3))))
     far = [power for power in reversed(powers) if float(norm(10.0**power)) > 0.6]
-    positive = [(10.0**power, f"10^{{{power}}}") for power in far]
-    ticks = [(-value, f"$-{text}$") for value, text in reversed(positive)] + [(0.0, "0")]
-    ticks += [(value, f"${text}$") for value, text in positive]
+    positive = [(10.0**power, power_words(10.0**power)) for power in far]
+    ticks = [(-value, f"−{text}") for value, text in reversed(positive)] + [(0.0, "0"), *positive]
     return [value for value, _ in ticks], [text for _, text in ticks]
 
 
@@ -193,7 +195,7 @@ QUANTITIES = (
         "log_volume_element",
         None,
         "log volume element",
-        r"$\log\,V = \log\,\sqrt{\det g}$  (natural log)",
+        "log V = log √(det g)  (natural log)",
         VOLUME_COLOURS,
         linear_norm,
     ),
@@ -201,7 +203,7 @@ QUANTITIES = (
         "ricci_scalar",
         "ricci_scalar_error",
         "Ricci scalar",
-        "$R$  (unit 2-sphere: $R = +2$)",
+        "R  (unit 2-sphere: R = +2)",
         CURVATURE_COLOURS,
         symmetric_log_norm,
         symmetric_log_ticks,
@@ -218,7 +220,7 @@ PLANE_QUANTITIES = (
         "log_effective_volume_element",
         None,
         "log effective volume element of the full map",
-        r"$\log\,V_{\mathrm{eff}}$  (natural log)",
+        "log V_eff  (natural log)",
         VOLUME_COLOURS,
         linear_norm,
     ),
@@ -238,7 +240,7 @@ def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.
     if convention == "geometric":
         return list(quantities)
     factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
-    label = f"${factor:g}\\,R$  (paper's convention; unit 2-sphere: $+{2 * factor:g}$)"
+    label = f"{factor:g} R  (paper's convention; unit 2-sphere: +{2 * factor:g})"
     return [
         replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
         if quantity.variable == "ricci_scalar"

@@ -70,7 +70,7 @@ def save_theory(curves: xr.Dataset, directory: Path) -> Path:
     with written_whole(directory / "theory.nc") as path:
         curves.to_netcdf(path, engine="h5netcdf")
     with style():
-        return save(draw_theory(curves).figure, directory, "theory", about)
+        return save(draw_theory(curves), directory, "theory", about)
 
 
 def draw_panel(axes: Axes, curves: xr.Dataset, quantity: str) -> None:
