@@ -58,7 +58,7 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
         "Convention": convention_words("geometric"),
     }
     with style():
-        drawn = [save(SHEETS[name](table, statistics).figure, directory, name, about)]
+        drawn = [save(SHEETS[name](table, statistics), directory, name, about)]
     for stem, rows in ((name, statistics), (f"{name}-networks", table)):
         with written_whole(directory / f"{stem}.csv") as path:
             rows.to_csv(path, index=False)

@@ -42,7 +42,7 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
     distances = numbers.peak_distance
     trained = [int(run.geometry.epoch[-1])]
     shown = distances.sel(epoch=[0, *trained] if 0 in distances.epoch and trained != [0] else trained)
-    pairs = [f"{first:g} to {second:g}" for first, second in run.geometry.endpoint_class.values]
+    pairs = [f"{first:g}–{second:g}" for first, second in run.geometry.endpoint_class.values]
     undefined = int(np.isnan(shown.values).sum())
     words = f"{describe(run.geometry, layer)}: steps (of {run.geometry.attrs['steps']}) from the maximum of the "
     words += (

@@ -40,7 +40,7 @@ REASON_WORDS = {
     "one_side": "no usable point in the band or none outside",
 }
 LEAST_CONTRAST = 0.05  # nats: what the scale of a contrast reaches at least
-GAP, RIGHT = 0.42, 0.08  # inches: between two axes, for tick labels; at the edge
+GAP, RIGHT = 0.42, 0.15  # inches: between two axes, for tick labels; at the edge
 
 
 @dataclass(frozen=True)

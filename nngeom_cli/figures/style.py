@@ -195,7 +195,7 @@ QUANTITIES = (
         "log_volume_element",
         None,
         "log volume element",
-        "log V = log √(det g)  (natural log)",
+        "log V = log √(det g)\n(natural log)",
         VOLUME_COLOURS,
         linear_norm,
     ),
@@ -203,7 +203,7 @@ QUANTITIES = (
         "ricci_scalar",
         "ricci_scalar_error",
         "Ricci scalar",
-        "R  (unit 2-sphere: R = +2)",
+        "R\n(unit 2-sphere: R = +2)",
         CURVATURE_COLOURS,
         symmetric_log_norm,
         symmetric_log_ticks,
@@ -240,7 +240,7 @@ def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.
     if convention == "geometric":
         return list(quantities)
     factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
-    label = f"{factor:g} R  (paper's convention; unit 2-sphere: +{2 * factor:g})"
+    label = f"{factor:g} R (paper's convention;\nunit 2-sphere: +{2 * factor:g})"
     return [
         replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
         if quantity.variable == "ricci_scalar"
