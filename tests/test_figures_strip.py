@@ -57,7 +57,7 @@ def test_the_papers_convention_is_three_times_and_said(tmp_path):
     for image, papers in zip(images, [axes.images[0] for axes in figure.axes if axes.images], strict=True):
         factor = 1 if image.cmap.name == "viridis" else 3
         assert np.array_equal(papers.get_array(), factor * image.get_array())
-    assert "3 R (paper's convention; unit 2-sphere: +6)" in texts(figure)
+    assert "3 R, the paper's convention" in texts(figure)
     assert "R = +2" not in texts(figure)
     assert "as the paper prints it, 3 R" in provenance(run)["Convention"]
 

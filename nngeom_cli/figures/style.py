@@ -203,7 +203,7 @@ QUANTITIES = (
         "ricci_scalar",
         "ricci_scalar_error",
         "Ricci scalar",
-        "R\n(unit 2-sphere: R = +2)",
+        "R (unit 2-sphere: R = +2)",
         CURVATURE_COLOURS,
         symmetric_log_norm,
         symmetric_log_ticks,
@@ -240,7 +240,7 @@ def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.
     if convention == "geometric":
         return list(quantities)
     factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
-    label = f"{factor:g} R (paper's convention;\nunit 2-sphere: +{2 * factor:g})"
+    label = f"{factor:g} R, the paper's convention"
     return [
         replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
         if quantity.variable == "ricci_scalar"
@@ -250,6 +250,6 @@ def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.
 
 
 def power_words(value: float) -> str:
-    """A power of ten, or 0, as it stands at an axis: 0, 1, 10, 100, 1000, 10⁴."""
+    """A power of ten, or 0, as it stands at an axis: 0, 1, 10, 100, 10³."""
     power = round(np.log10(value)) if value else 0
-    return f"{value:g}" if 0 <= power <= 3 else "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
+    return f"{value:g}" if 0 <= power <= 2 else "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))
