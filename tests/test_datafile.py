@@ -134,8 +134,8 @@ WRONG = {
     "x,x,l\n1,2,a\n3,4,b\n": "`task.path` must be a table with different names of columns. Got [x,x,l].",
     "x\n1\n2\n": "`task.path` must be a table of at least two columns. Got [x].",
     "\xff\xfe\x00": "`task.path` must be text with equally many columns in each row. Got {path}: ",
-    "x,y,z,l\n1,2,3,a\n4,5,6,b\n": "`probe.kind` must be path for task=csv, whose inputs have 3 dimensions. Got grid. "
-    "Choose probe=path.",
+    "x,y,z,l\n1,2,3,a\n4,5,6,b\n": "`probe.kind` must be path or plane for task=csv, whose inputs have 3 dimensions. "
+    "Got grid. Choose probe=path.",
 }
 
 
