@@ -24,12 +24,12 @@ __all__ = ["Meter", "provenance", "timestamp"]
 
 def provenance(config: Config, device: torch.device) -> dict[str, Any]:
     """Config, versions, commit and device, for run.json."""
-    packages = ("nngeom", "torch", "numpy", "hydra-core")
+    own = {"python": platform.python_version(), "torch": str(torch.__version__)}  # with the build: +cpu, +cu130
     return {
         "config": asdict(config),
         "config_hash": config_hash(config),
         "source": run_source(config.probe.kind),
-        "versions": {"python": platform.python_version()} | {name: version(name) for name in packages},
+        "versions": own | {name: version(name) for name in ("nngeom", "numpy", "hydra-core")},
         "git": git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }
