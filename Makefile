@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-launchers bench lint types clean
+.PHONY: run reproduce-figures test test-exhaustive test-launchers bench lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -15,6 +15,9 @@ reproduce-figures: $(INSTALLED)  ## the paper's figures and claims, into outputs
 
 test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
 	$(BIN)/pytest -q -n 2
+
+test-exhaustive: $(INSTALLED)  ## killed at every moment, ten thousand hostile files: half an hour
+	$(BIN)/pytest -q -n 2 -m exhaustive
 
 test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray's needs an older cloudpickle
 	$(PYTHON) -m venv $(VENV)-launchers

@@ -99,8 +99,10 @@ def fitting(checkpoint: Checkpoint, laboratory: Laboratory) -> bool:
 
 
 def remove_rest(store: RunDirectory, start: Start) -> None:
-    """Removes the files that lie ahead of `start`, or count for nothing."""
+    """Removes the files that lie ahead of `start`, or count for nothing; history.csv ends there."""
     last = start.checkpoint.epoch if start.checkpoint else -1
     names = [geometry_name(epoch) for epoch in saved_epochs(store.directory, GEOMETRY)]
     names += [checkpoint_name(epoch) for epoch in saved_epochs(store.directory, CHECKPOINTS)]
     store.forget([name for name in {*names, *store.checksums} if name not in store.checksums or epoch_of(name) > last])
+    if start.checkpoint:  # it is on disk before history.csv is: the run may have ended in between
+        store.write_history()

@@ -134,10 +134,14 @@ class RunDirectory:
         for name in outdated:
             del self.checksums[name]
         self.write_manifest()
-        with written_whole(self.directory / HISTORY) as path:  # every digit, so that reading gives the same numbers
-            history.to_csv(path, index=False, na_rep="nan")
+        self.write_history()
         for name in outdated:
             (self.directory / name).unlink()
+
+    def write_history(self) -> None:
+        """Writes history.csv with every digit, so that reading gives the same numbers."""
+        with written_whole(self.directory / HISTORY) as path:
+            pd.concat(self.history, ignore_index=True).to_csv(path, index=False, na_rep="nan")
 
     def write_manifest(self) -> None:
         """Writes the checksums."""

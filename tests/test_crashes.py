@@ -167,7 +167,7 @@ def test_killed_at_a_few_moments_and_again_in_resuming(name, whole, tmp_path):
     killed_everywhere(name, whole, tmp_path, step=29, offset=list(CONFIGS).index(name))
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", CONFIGS)
 def test_killed_at_every_moment_and_again_in_resuming(name, whole, tmp_path):
     killed_everywhere(name, whole, tmp_path, step=1)
@@ -238,7 +238,7 @@ def test_a_real_full_disk_and_a_read_only_one_end_in_a_sentence_and_resume_goes_
     assert load_run(directory).status == "complete"
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 def test_killed_at_random_times_a_real_run_ends_as_one_that_was_not(tmp_path):
     words = ["task=digits", "optimizer.epochs=12", "replicates=4", "checkpoint_seconds=0.1", "probe.pairs=[[3,8]]"]
     assert nngeom("run", *words, f"hydra.run.dir={tmp_path / 'whole'}").returncode == 0

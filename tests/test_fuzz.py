@@ -123,21 +123,21 @@ def test_some_history_csv(tmp_path_factory, content):
     check_history(tmp_path_factory.getbasetemp(), content)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @many(MANY)
 @given(changed(PLAIN))
 def test_ten_thousand_configs(plain):
     check_config(plain)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @many(MANY)
 @given(damaged(json.dumps(INFO)) | changed(INFO).map(lambda info: json.dumps(info).encode()))
 def test_ten_thousand_run_json(tmp_path_factory, content):
     check_info(tmp_path_factory.getbasetemp(), content)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @many(MANY)
 @given(damaged(HISTORY))
 def test_ten_thousand_history_csv(tmp_path_factory, content):
