@@ -156,7 +156,7 @@ def draw(runs: Mapping[str, Run], directory: Path, quick: bool) -> dict[str, dic
     code = source_hash(["figures.draw_figures"])
     drawn = {}
     for name, run in runs.items():
-        key = {"run": str(run.directory), "finished": run.info.get("finished"), "code": code}
+        key = {"run": run.directory.name, "finished": run.info.get("finished"), "code": code}
         before = known.get(name, {})
         files = [directory / file for file in before.get("files", [])]
         if not files or any(before.get(part) != value for part, value in key.items()) or not all_there(files):

@@ -141,8 +141,8 @@ def whole(request, tmp_path_factory):
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(runner, "draw_figures", lambda _: [])
             patch.setenv("NNGEOM_CORES", "1")
+            directory = tmp_path_factory.mktemp(name)  # first: it touches the disk itself
             disk = Disk(patch, 10**9, fill)
-            directory = tmp_path_factory.mktemp(name)
             runner.run(settings, directory, command="nngeom run")
         runs[name] = load_run(directory), disk.count
     return runs
