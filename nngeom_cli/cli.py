@@ -53,6 +53,7 @@ def figures(arguments: Sequence[str]) -> int:
         got = " ".join(flags) or "nothing"
         raise ConfigError(f"`nngeom figures` must be followed by run directories. Got {got}. See outputs/runs.")
 
+    from nngeom_cli.cores import available_cores
     from nngeom_cli.figures import draw_figures
     from nngeom_cli.store import load_run
     from nngeom_cli.sweep import SWEEP, load_sweep
@@ -66,7 +67,7 @@ def figures(arguments: Sequence[str]) -> int:
                 sweep = load_sweep(folder)
                 runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
         for run in runs:
-            for path in draw_figures(run):
+            for path in draw_figures(run, cores=available_cores()):
                 print(path)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error

@@ -13,6 +13,7 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 
+from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import sentence_of
 from nngeom_cli.stopping import ended_by_signals
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
@@ -66,8 +67,6 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
 @contextmanager
 def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
     """As many jobs at once as there are cores, and each trains on its share of them."""
-    from nngeom_cli.cores import available_cores  # torch, which help and completion do without
-
     launcher: Any = sweeper.launcher
     kind, cores = type(launcher).__name__, available_cores()
     at_once = min(cores, jobs)

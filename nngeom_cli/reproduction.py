@@ -132,8 +132,8 @@ def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
     ):
 
         def one(name: str) -> Path:
-            words = PLANS[name].words(quick)
-            print("nngeom run", *words, flush=True)
+            words = [*PLANS[name].words(quick), "figures.draw=false"]  # they are drawn together, beside the table
+            print(f"nngeom run {' '.join(words)}\n", end="", flush=True)  # one write, so that lines stay whole
             done = subprocess.run(
                 [sys.executable, "-m", "nngeom_cli.cli", "run", *words],
                 env=os.environ | {"NNGEOM_CORES": "1"},
@@ -161,7 +161,8 @@ def draw(runs: Mapping[str, Run], directory: Path, quick: bool) -> dict[str, dic
         files = [directory / file for file in before.get("files", [])]
         if not files or any(before.get(part) != value for part, value in key.items()) or not all_there(files):
             print(f"drawing {name}", flush=True)
-            files = draw_figures(run, directory=directory, name=name, note=PLANS[name].note if quick else None)
+            note = PLANS[name].note if quick else None
+            files = draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())
         drawn[name] = key | {"files": [file.name for file in files]}
     return drawn
 

@@ -18,7 +18,7 @@ import torch
 from tqdm import tqdm
 
 from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, staged
-from nngeom_cli.cores import available_cores, train_on_cores
+from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DISK_TROUBLE, FolderError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.files import remove_leftovers
@@ -29,7 +29,7 @@ from nngeom_cli.provenance import Meter, provenance, timestamp
 from nngeom_cli.reporting import metrics, remarks, report
 from nngeom_cli.store import INFO, RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
-from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators
+from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
 
 __all__ = ["Laboratory", "RunError", "Start", "carry_through", "prepare", "recorded", "resolve_device", "run"]
 
@@ -177,7 +177,7 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> Labor
 
 
 def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> tuple[list[dict[str, Any]], list[Path]]:
-    """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures.
+    """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures, if wanted.
 
     A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
     """
@@ -187,7 +187,9 @@ def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> 
         final = metrics(last, laboratory.seeds, laboratory.task)
         finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]
         store.update(replicates=finite, diverged=store.divergence(laboratory.config.optimizer.epochs))
-        return final, draw_figures(load_run(store.directory))
+        if not laboratory.config.figures.draw:
+            return final, []
+        return final, draw_figures(load_run(store.directory), cores=available_cores())
 
 
 def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Start, stop: Stop) -> Checkpoint:

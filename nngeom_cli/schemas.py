@@ -277,6 +277,7 @@ class PlaneConfig(_WatchConfig):
 class FiguresConfig:
     """How a run is drawn; nothing that is measured depends on it."""
 
+    draw: bool = True
     curvature_convention: str = "geometric"
     band: float = 0.15
 

@@ -24,7 +24,7 @@ TRAINING = (
     "training.batch_generators",
     "training.history_epochs",
     "config.checkpoint_epochs",
-    "cores.train_on_cores",
+    "training.train_on_cores",
 )
 
 

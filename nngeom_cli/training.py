@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,12 +13,14 @@ from torch.nn.functional import pad
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.config import OptimizerConfig
+from nngeom_cli.cores import FORKS, in_processes, split
 from nngeom_cli.networks import Network, padded
 from nngeom_cli.optimizers import make_optimizer
 from nngeom_cli.tasks import Task
 
-__all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train"]
+__all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train", "train_on_cores"]
 
+BLOCK = 10  # replicates whose buffers fit the cache together
 HISTORY_ROWS = 200
 EVALUATED = 1 << 14  # examples
 TEST_SCORES = ("test_loss", "test_accuracy")
@@ -155,6 +157,37 @@ def train(
                 np.stack([generator.get_state().numpy() for generator in generators]),
                 test,
             )
+
+
+def train_on_cores(
+    network: Network,
+    task: Task,
+    optimizer: OptimizerConfig,
+    generators: Sequence[torch.Generator],
+    record: Sequence[int],
+    start: Checkpoint | None = None,
+    *,
+    cores: int = 1,
+) -> Generator[Checkpoint, None, None]:
+    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits.
+
+    Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
+    elsewhere the blocks are trained in turns.
+    `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
+    """
+    on_cpu = network.parameters.device.type == "cpu"
+    workers = min(cores, network.replicates) if on_cpu and FORKS else 1
+    rounds = -(-network.replicates // (workers * BLOCK)) if on_cpu else 1
+    blocks = split(network.replicates, workers * rounds)
+    trainings = [
+        train(network.block(b), task, optimizer, generators[b], record, start and start.block(b)) for b in blocks
+    ]
+    shares = [zip(*trainings[share], strict=True) for share in split(len(blocks), workers)]
+    with in_processes(shares) as sources:
+        for parts in zip(*sources, strict=True):
+            checkpoint = Checkpoint.join([block for part in parts for block in part])
+            network.load(checkpoint.weights)
+            yield checkpoint
 
 
 def snapshot(tensor: Tensor) -> np.ndarray:

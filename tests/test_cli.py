@@ -549,7 +549,7 @@ def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path
 
 def test_figures_prints_what_it_draws(nngeom, monkeypatch):
     monkeypatch.setattr("nngeom_cli.store.load_run", lambda directory: f"run in {directory}")
-    monkeypatch.setattr("nngeom_cli.figures.draw_figures", lambda run: [Path(f"{run}.png")])
+    monkeypatch.setattr("nngeom_cli.figures.draw_figures", lambda run, **_: [Path(f"{run}.png")])
     assert nngeom("figures", "a", "b") == (0, ["run in a.png", "run in b.png"], [])
 
 
@@ -565,8 +565,8 @@ def test_a_directory_that_is_no_run_is_refused_before_anything_is_drawn(nngeom, 
 
 def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nngeom_cli.runner.draw_figures", lambda _: [])
-    words = ["optimizer.epochs=3", "replicates=2", "probe.resolution=5", "probe.checkpoints=[]", "device=cpu"]
+    small = ["optimizer.epochs=3", "replicates=2", "probe.resolution=5", "probe.checkpoints=[]", "device=cpu"]
+    words = [*small, "figures.draw=false"]
     assert main(["run", *words]) == 0
     out, err = capsys.readouterr()
     directory = Path(out.splitlines()[-1])

@@ -56,7 +56,7 @@ PLANE = {
     "top_k": 6,
     "checkpoints": [0, 10],
 }
-FIGURES = {"curvature_convention": "geometric", "band": 0.15}
+FIGURES = {"draw": True, "curvature_convention": "geometric", "band": 0.15}
 NUMBERS = {"seed": 0, "replicates": 8, "device": "auto", "dtype": "float64"}
 XOR = {
     "task": {"name": "xor"},
@@ -217,6 +217,7 @@ WRONG_XOR = [
     ({"device": "mps"}, "`dtype` must be float32 for device=mps, which has no float64. Got float64."),
     ({"figures__curvature_convention": "true"}, "`figures.curvature_convention` must be geometric or paper. Got true."),
     ({"figures__band": 0}, "`figures.band` must be a positive number. Got 0."),
+    ({"figures__draw": "maybe"}, "`figures.draw` must be true or false. Got maybe."),
     ({"figures__colour": 1}, "`figures.colour` must be a key of the config. Got 1."),
     ({"dtype": "float16"}, "`dtype` must be float64 or float32. Got float16."),
 ]

@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nngeom_cli import cores
+from nngeom_cli import training
 from nngeom_cli.config import AdamConfig, SinusoidConfig
-from nngeom_cli.cores import available_cores, split, train_on_cores
+from nngeom_cli.cores import available_cores, split
 from nngeom_cli.networks import initial_network
 from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train
+from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train, train_on_cores
 
 TASK = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
 OPTIMIZER = AdamConfig("adam", lr=0.01, weight_decay=0.1, epochs=6, batch_size=12, betas=[0.9, 0.999], eps=1e-8)
@@ -68,7 +68,7 @@ def test_network_has_the_weights_of_the_checkpoint_at_each_yield(count):
 
 def test_a_block_fits_the_cache(monkeypatch):
     sizes = []
-    monkeypatch.setattr(cores, "train", lambda block, *rest: sizes.append(block.replicates) or train(block, *rest))
+    monkeypatch.setattr(training, "train", lambda block, *rest: sizes.append(block.replicates) or train(block, *rest))
     trained(23)
     assert sizes == [7, 8, 8]
 
@@ -79,7 +79,7 @@ def test_an_error_in_a_process_is_raised_here(monkeypatch):
         yield from ()
         raise ArithmeticError(f"block of {block.replicates}")
 
-    monkeypatch.setattr(cores, "train", broken)
+    monkeypatch.setattr(training, "train", broken)
     with pytest.raises(ArithmeticError, match="block of 2"):
         trained(4, cores=2)
     assert multiprocessing.active_children() == []

@@ -27,7 +27,14 @@ from nngeom_cli.resuming import resume
 from nngeom_cli.store import load_run
 
 SIGMOID = {"hidden": [4, 3], "activation": "sigmoid"}
-NUMBERS = {"seed": 1, "replicates": 2, "device": "cpu", "dtype": "float64", "checkpoint_seconds": 0}
+NUMBERS = {
+    "seed": 1,
+    "replicates": 2,
+    "device": "cpu",
+    "dtype": "float64",
+    "checkpoint_seconds": 0,
+    "figures": {"draw": False},
+}
 STEP = {"lr": 0.05, "weight_decay": 1e-3, "epochs": 4}
 CONFIGS = {
     "xor": config(optimizer__epochs=4, probe__checkpoints=[0, 3], checkpoint_seconds=0),
@@ -61,8 +68,7 @@ CONFIGS = {
 
 
 @pytest.fixture(autouse=True)
-def _no_figures(monkeypatch):
-    monkeypatch.setattr(runner, "draw_figures", lambda _: [])
+def _one_core(monkeypatch):
     monkeypatch.setenv("NNGEOM_CORES", "1")
 
 
@@ -139,7 +145,6 @@ def whole(request, tmp_path_factory):
     runs = {}
     for name, settings in CONFIGS.items():
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(runner, "draw_figures", lambda _: [])
             patch.setenv("NNGEOM_CORES", "1")
             directory = tmp_path_factory.mktemp(name)  # first: it touches the disk itself
             disk = Disk(patch, 10**9, fill)

@@ -113,13 +113,14 @@ def test_a_note_stands_above_everything_else_and_moves_nothing(tmp_path, draw, g
         assert inches[0] == pytest.approx(inches[1])
 
 
-def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path):
+@pytest.mark.parametrize("cores", [1, 2, 9])
+def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path, cores):
     run = made_run(tmp_path, path())
     drawn = draw_figures(run)
     files = [path.with_suffix(f".{kind}") for path in drawn for kind in ("png", "pdf", "nc")]
     assert drawn == [tmp_path / "figures" / f"path-layer-1{name}.png" for name in ("", "-peaks")]
     before = [file.read_bytes() for file in files]
-    draw_figures(run)
+    assert draw_figures(run, cores=cores) == drawn
     assert [file.read_bytes() for file in files] == before
 
 

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 # Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
 LEVELS = [
     {"errors", "source"},
-    {"files", "process", "arrays"},
+    {"files", "process", "arrays", "cores"},
     {"geometry"},
     {"schemas", "task_schemas"},
     {"keys"},
@@ -23,7 +23,6 @@ LEVELS = [
     {"datafile"},
     {"tasks", "losses", "networks", "backpropagation", "batches", "optimizers"},
     {"training", "probes"},
-    {"cores"},
     {"checkpoints"},
     {"store"},
     {"reading", "boundary", "statistics", "plane_statistics"},

@@ -132,7 +132,7 @@ def drawing(tmp_path, monkeypatch):
     """`drawing(quick)` draws a made run of each plan and returns the names that were drawn."""
     drawn = []
 
-    def draw_figures(run, *, directory, name, note):
+    def draw_figures(run, *, directory, name, note, cores):
         drawn.append((name, note))
         for kind in ("png", "pdf"):
             (directory / f"{name}-made.{kind}").write_text("")

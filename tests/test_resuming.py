@@ -22,8 +22,7 @@ PROBED = [0, 5, 10, 20]
 
 
 @pytest.fixture(autouse=True)
-def _no_figures(monkeypatch):
-    monkeypatch.setattr(runner, "draw_figures", lambda _: [])
+def _one_core(monkeypatch):
     monkeypatch.setenv("NNGEOM_CORES", "1")
 
 
@@ -31,9 +30,7 @@ def _no_figures(monkeypatch):
 def whole(tmp_path_factory):
     """A run that was never interrupted."""
     directory = tmp_path_factory.mktemp("whole")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(runner, "draw_figures", lambda _: [])
-        runner.run(config(probe__checkpoints=PROBED), directory, command="nngeom run")
+    runner.run(config(probe__checkpoints=PROBED), directory, command="nngeom run")
     return load_run(directory)
 
 

@@ -32,7 +32,7 @@ def config(**changes):
             "window": [-1.5, 1.5],
             "checkpoints": [0, 5],
         },
-        "figures": {"curvature_convention": "geometric", "band": 0.15},
+        "figures": {"draw": False},
         "seed": 3,
         "replicates": 2,
         "device": "cpu",
@@ -47,13 +47,8 @@ def config(**changes):
     return load_config(plain)
 
 
-@pytest.fixture
-def no_figures(monkeypatch):
-    monkeypatch.setattr(runner, "draw_figures", lambda _: [])
-
-
 def test_a_run_leaves_a_complete_directory(tmp_path, capsys):
-    runner.run(config(), tmp_path, command="nngeom run task=xor")
+    runner.run(config(figures__draw=True), tmp_path, command="nngeom run task=xor")
     run = load_run(tmp_path)
     assert run.status == "complete"
     assert run.info["command"] == "nngeom run task=xor"
@@ -70,7 +65,14 @@ def test_a_run_leaves_a_complete_directory(tmp_path, capsys):
     assert all(str(picture) in printed for picture in pictures)
 
 
-def test_saved_metrics_are_those_of_the_saved_parameters(tmp_path, no_figures):
+def test_figures_can_be_left_for_later(tmp_path, capsys):
+    runner.run(config(), tmp_path, command="")
+    assert load_run(tmp_path).status == "complete"
+    assert not (tmp_path / "figures").exists()
+    assert "figure" not in capsys.readouterr().out
+
+
+def test_saved_metrics_are_those_of_the_saved_parameters(tmp_path):
     runner.run(config(), tmp_path, command="")
     run = load_run(tmp_path)
     first, second = run.parameters(20)
@@ -86,19 +88,19 @@ def test_saved_metrics_are_those_of_the_saved_parameters(tmp_path, no_figures):
         assert last.loss == row["loss"]
 
 
-def test_curvature_of_two_hidden_units_is_exactly_zero_and_said_to_be(tmp_path, caplog, no_figures):
+def test_curvature_of_two_hidden_units_is_exactly_zero_and_said_to_be(tmp_path, caplog):
     runner.run(config(architecture__hidden=[2]), tmp_path, command="")
     assert (load_run(tmp_path).geometry.ricci_scalar == 0).all()
     assert "layer 1 is flat: the feature map is a local diffeomorphism of R^2 (R = 0)" in caplog.text
 
 
-def test_a_wide_linear_layer_is_flat_but_not_called_a_diffeomorphism(tmp_path, caplog, no_figures):
+def test_a_wide_linear_layer_is_flat_but_not_called_a_diffeomorphism(tmp_path, caplog):
     linear = config(architecture__hidden=[8], architecture__activation="identity")
     runner.run(linear, tmp_path, command="")
     assert "layer 1 is flat: R = 0 at every point" in caplog.text
 
 
-def test_points_without_curvature_are_counted(tmp_path, caplog, no_figures):
+def test_points_without_curvature_are_counted(tmp_path, caplog):
     saturated = config(architecture__activation="relu", probe__window=[-1e3, 1e3], architecture__hidden=[3])
     runner.run(saturated, tmp_path, command="")
     missing = int(np.isnan(load_run(tmp_path).geometry.ricci_scalar.sel(epoch=20)).sum())
@@ -106,7 +108,7 @@ def test_points_without_curvature_are_counted(tmp_path, caplog, no_figures):
     assert f"layer 1: no curvature at {missing} of 72 points, J is rank deficient there" in caplog.text
 
 
-def test_bottlenecks_are_named_with_the_layer_that_makes_them(tmp_path, caplog, no_figures):
+def test_bottlenecks_are_named_with_the_layer_that_makes_them(tmp_path, caplog):
     narrow = config(architecture__hidden=[8, 1, 8], probe__layers="all")
     runner.run(narrow, tmp_path, command="")
     geometry = load_run(tmp_path).geometry
@@ -121,7 +123,7 @@ def test_bottlenecks_are_named_with_the_layer_that_makes_them(tmp_path, caplog, 
     ]
 
 
-def test_replicate_is_the_run_of_its_own_seed(tmp_path, no_figures):
+def test_replicate_is_the_run_of_its_own_seed(tmp_path):
     (tmp_path / "both").mkdir()
     (tmp_path / "second").mkdir()
     runner.run(config(), tmp_path / "both", command="")
@@ -140,7 +142,7 @@ def test_replicate_is_the_run_of_its_own_seed(tmp_path, no_figures):
     )
 
 
-def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path, no_figures):
+def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path):
     with pytest.raises(
         runner.RunError, match=r"of 2 replicates is not finite at the end \(seed 3 at epoch 2, 4 at epoch 2\)"
     ):
@@ -160,12 +162,12 @@ def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path, no_figur
     ("error", "status"), [(KeyboardInterrupt(), "interrupted"), (OSError("No space left on device"), "failed")]
 )
 def test_a_broken_run_says_how_it_ended(tmp_path, monkeypatch, error, status):
-    def broken(run):
+    def broken(_, cores):
         raise error
 
     monkeypatch.setattr(runner, "draw_figures", broken)
     with pytest.raises(type(error)):
-        runner.run(config(), tmp_path, command="")
+        runner.run(config(figures__draw=True), tmp_path, command="")
     info = json.loads((tmp_path / "run.json").read_text())
     assert info["status"] == status
     assert type(error).__name__ in info["error"]
@@ -185,7 +187,7 @@ def test_auto_takes_the_gpu_if_there_is_one(monkeypatch):
     assert runner.resolve_device("auto").type == "cuda"
 
 
-def test_provenance_names_versions_config_and_commit(tmp_path, no_figures):
+def test_provenance_names_versions_config_and_commit(tmp_path):
     runner.run(config(), tmp_path, command="nngeom run")
     info = load_run(tmp_path).info
     assert info["versions"]["torch"] == torch.__version__

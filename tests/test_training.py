@@ -12,12 +12,11 @@ from nngeom_cli import training
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.config import AdamConfig, AdamWConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
-from nngeom_cli.cores import train_on_cores
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import CrossEntropy, MeanSquaredError
 from nngeom_cli.networks import Network, initial_network, padded
 from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train
+from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train, train_on_cores
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin", "monomial3"]
 SGD = {"name": "sgd", "lr": 0.05, "weight_decay": 1e-3, "epochs": 200, "batch_size": None, "momentum": 0.9}

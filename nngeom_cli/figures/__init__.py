@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+from nngeom_cli.cores import FORKS, in_processes, split
 from nngeom_cli.errors import one_of
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import SPEED, along_paths
@@ -22,7 +23,7 @@ Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws t
 
 
 def draw_figures(
-    run: Run, *, directory: Path | None = None, name: str | None = None, note: str | None = None
+    run: Run, *, directory: Path | None = None, name: str | None = None, note: str | None = None, cores: int = 1
 ) -> list[Path]:
     """Draws all figures of a run, each as PNG and as PDF, with the numbers that are drawn beside it as netCDF.
 
@@ -36,6 +37,7 @@ def draw_figures(
         directory: where the files go; the run's own directory `figures` if None.
         name: what the file names begin with, so that several runs can share a directory.
         note: a line drawn at the top of each figure, "QUICK: 1 % of the epochs".
+        cores: so many figures are drawn at a time, where processes can be forked (Linux).
 
     Returns:
         The PNG files.
@@ -51,11 +53,15 @@ def draw_figures(
         )
     directory = run.directory / FIGURES if directory is None else directory
     about = provenance(run)
-    drawn = []
-    for stem, draw in SHEETS[kind](run).items():
-        with style():
-            drawn.append(save(draw(note=note), directory, stem if name is None else f"{name}-{stem}", about))
-    return drawn
+    sheets = list(SHEETS[kind](run).items())
+
+    def drawn(share: slice) -> Iterator[Path]:
+        for stem, draw in sheets[share]:
+            with style():
+                yield save(draw(note=note), directory, stem if name is None else f"{name}-{stem}", about)
+
+    with in_processes([drawn(share) for share in split(len(sheets), min(cores, len(sheets)) if FORKS else 1)]) as done:
+        return [path for paths in done for path in paths]
 
 
 def grid_sheets(run: Run) -> Sheets:
