@@ -74,6 +74,9 @@ def test_programs_of_shell_blocks_are_known(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
 def test_shell_commands_run(page, tmp_path):
     (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
+    for file, content in re.findall(r"`([\w/]+\.yaml)`,\n\n```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(content)
     made = {}
     for program, *words in commands(page):
         if program != "nngeom":
