@@ -48,7 +48,7 @@ class Measured:
 
     def __init__(self, run: Run) -> None:
         self.info = run.info
-        self.geometry = run.geometry.isel(epoch=[0, -1])
+        self.geometry = run.first_and_last
 
     @functools.cached_property
     def box(self) -> xr.Dataset:

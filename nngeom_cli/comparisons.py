@@ -49,13 +49,15 @@ def networks(runs: Sequence[Run]) -> pd.DataFrame:
     Raises:
         ValueError: a run's probe is no grid.
     """
-    tables = [_networks_of(run) for run in runs if "replicates" in run.info and run.geometry.sizes["epoch"] > 1]
+    tables = [
+        _networks_of(run) for run in runs if "replicates" in run.info and run.first_and_last.indexes["epoch"].is_unique
+    ]
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def _networks_of(run: Run) -> pd.DataFrame:
     config = run.config
-    geometry = run.geometry.isel(layer=[0], epoch=[0, -1])
+    geometry = run.first_and_last.isel(layer=[0])
     log_volume, curvature = geometry.log_volume_element.isel(layer=0), abs(geometry.ricci_scalar).isel(layer=0)
     first, last = log_volume.isel(epoch=0), log_volume.isel(epoch=1)
     over = ("y", "x")
@@ -79,7 +81,7 @@ def _networks_of(run: Run) -> pd.DataFrame:
         "activation": architecture["activation"],
         "weight_decay": config["optimizer"]["weight_decay"],
     }
-    if architecture["parametrization"] == "ntk" and len(np.atleast_1d(run.geometry.attrs["widths"])) == 3:
+    if architecture["parametrization"] == "ntk" and len(np.atleast_1d(run.first_and_last.attrs["widths"])) == 3:
         table["distance_to_infinite_width"] = _distance_to_infinite_width(first, architecture["activation"])
     for place, (name, value) in enumerate(settings.items()):
         table.insert(place, name, value)

@@ -122,7 +122,7 @@ def final_metrics(run: Run) -> dict[str, xr.DataArray]:
 
 def statistics_of(run: Run) -> dict[str, xr.DataArray]:
     """Each statistic of the trained networks, and its `.change` since before training, to the final boundary."""
-    geometry = run.geometry.isel(epoch=[0, -1])
+    geometry = run.first_and_last
     statistics = STATISTICS[geometry.attrs["kind"]](geometry).sel(boundary="final", drop=True)
     values = {}
     for name in statistics:

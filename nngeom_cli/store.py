@@ -214,17 +214,18 @@ class Run:
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
         """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
-        paths = saved_epochs(self.directory, GEOMETRY).values()
+        return _joined(self._measured())
+
+    @functools.cached_property
+    def first_and_last(self) -> xr.Dataset:
+        """`geometry` at the first and at the last probed checkpoint only, which is quicker to read."""
+        return _joined([self._measured()[place] for place in (0, -1)])
+
+    def _measured(self) -> list[Path]:
+        paths = list(saved_epochs(self.directory, GEOMETRY).values())
         if not paths:
             raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
-        parts = [read_dataset(path) for path in paths]
-        measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
-        joined = xr.concat(
-            [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
-        )
-        constant = parts[0].drop_vars([*measured, "epoch"])
-        geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
-        return geometry
+        return paths
 
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
@@ -238,6 +239,18 @@ class Run:
             saved = ", ".join(map(str, saved_epochs(self.directory, CHECKPOINTS)))
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
         return [torch.from_numpy(weights) for weights in read_weights(path)]
+
+
+def _joined(paths: Sequence[Path]) -> xr.Dataset:
+    """What was measured at several checkpoints, along `epoch`."""
+    parts = [read_dataset(path) for path in paths]
+    measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
+    joined = xr.concat(
+        [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
+    )
+    constant = parts[0].drop_vars([*measured, "epoch"])
+    geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+    return geometry
 
 
 def load_run(directory: Path | str) -> Run:

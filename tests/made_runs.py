@@ -23,6 +23,10 @@ class MadeRun:
     info: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def first_and_last(self) -> xr.Dataset:
+        return self.geometry.isel(epoch=[0, -1])
+
 
 def made_run(directory, geometry, solved=(False, True)):
     seeds, epochs = geometry.replicate.values, geometry.epoch.values

@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 FOLLOWED = ROOT / "docs" / "adding.md"  # tests/test_adding.py puts its code where it belongs
+FILES = re.compile(r"`([\w/]+\.yaml)`,\n\n```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)  # that the reader writes
 OUTSIDE = {"source", "eval", "git", "pip"}  # what a shell or another program does is not ours to test
 
 
@@ -74,7 +75,7 @@ def test_programs_of_shell_blocks_are_known(page):
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
 def test_shell_commands_run(page, tmp_path):
     (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
-    for file, content in re.findall(r"`([\w/]+\.yaml)`,\n\n```yaml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE):
+    for file, content in FILES.findall(page.read_text()):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text(content)
     made = {}

@@ -55,6 +55,10 @@ def run(tmp_path):
     return load_run(tmp_path)
 
 
+def test_first_and_last_checkpoint_are_those_of_the_whole(run):
+    xr.testing.assert_identical(run.first_and_last, run.geometry.isel(epoch=[0, -1]))
+
+
 def test_geometry_is_joined_along_epoch_and_labelled(run):
     R = run.geometry.ricci_scalar
     assert R.dims == ("epoch", "layer", "replicate", "y", "x")
@@ -114,6 +118,7 @@ def test_one_checkpoint_has_an_epoch_axis_too(tmp_path):
     store.update(status="running")
     store.write_geometry(0, dataset(0))
     assert load_run(tmp_path).geometry.ricci_scalar.sizes["epoch"] == 1
+    assert load_run(tmp_path).first_and_last.epoch.values.tolist() == [0, 0]
 
 
 def test_of_the_checkpoints_that_are_not_kept_the_last_two_stay(tmp_path):
