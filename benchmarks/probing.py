@@ -14,9 +14,10 @@ import torch
 from timing import in_turns, machine
 from torch import Tensor, nn
 
-from nngeom_cli.config import AdamConfig, DigitsConfig
 from nngeom_cli.geometry import MLPFeatureMap, log_effective_volume_element, measure
 from nngeom_cli.networks import initial_network
+from nngeom_cli.schemas import AdamConfig
+from nngeom_cli.task_schemas import DigitsConfig
 from nngeom_cli.tasks import make_task
 from nngeom_cli.training import batch_generators, initial_generators, train
 

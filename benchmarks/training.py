@@ -17,8 +17,9 @@ import torch
 from timing import in_turns, machine
 from torch import nn
 
-from nngeom_cli.config import AdamConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
 from nngeom_cli.networks import initial_network
+from nngeom_cli.schemas import AdamConfig, SgdConfig
+from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import batch_generators, initial_generators, train
 

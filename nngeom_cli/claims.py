@@ -16,7 +16,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binomtest
 
-from nngeom_cli.statistics import grid_statistics, over_replicates, path_statistics
+from nngeom_cli.replication import Centre, over_replicates
+from nngeom_cli.statistics import grid_statistics, path_statistics
 from nngeom_cli.store import Run
 
 __all__ = ["CLAIMS", "Claim", "Estimate", "Measured", "verdict"]
@@ -25,7 +26,6 @@ LEVEL = 0.95
 POSITIVE, NEGATIVE = (0.0, math.inf), (-math.inf, 0.0)
 
 Stage = Literal["initial", "trained", "difference"]
-Centre = Literal["mean", "median"]
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from nngeom_cli.statistics import grid_statistics, over_replicates
+from nngeom_cli.replication import over_replicates
+from nngeom_cli.statistics import grid_statistics
 from nngeom_cli.store import Run
 
 __all__ = ["COMPARISONS", "FITTED_SCALES", "FITTED_WIDTHS", "GEOMETRY", "networks", "power_law"]

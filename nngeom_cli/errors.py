@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import errno
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +19,7 @@ __all__ = [
     "one_of",
     "require",
     "require_seed",
+    "say",
     "sentence_of",
     "shown",
 ]
@@ -118,3 +120,8 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     """`Did you mean NEAREST?`, or the empty string when nothing is near."""
     near = nearest(word, choices)
     return f"Did you mean `{near}`?" if near else ""
+
+
+def say(sentence: str) -> None:
+    """A sentence for the user, beside what a command prints."""
+    print(f"nngeom: {sentence}", file=sys.stderr, flush=True)  # noqa: T201

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from nngeom_cli.config import AdamWConfig, OptimizerConfig, SgdConfig
+from nngeom_cli.schemas import AdamWConfig, OptimizerConfig, SgdConfig
 
 __all__ = ["Adam", "Sgd", "make_optimizer"]
 

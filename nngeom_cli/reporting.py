@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nngeom_cli.config import Config, FileConfig
+from nngeom_cli.config import Config
 from nngeom_cli.reading import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
+from nngeom_cli.task_schemas import FileConfig
 from nngeom_cli.tasks import Task
 from nngeom_cli.training import Checkpoint
 

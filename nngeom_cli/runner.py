@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from nngeom_cli.config import Config, ConfigError, checkpoint_epochs, staged
+from nngeom_cli.config import Config, checkpoint_epochs, staged
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import DISK_TROUBLE, FolderError
+from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.files import remove_leftovers
 from nngeom_cli.networks import Network, initial_network

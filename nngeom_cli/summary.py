@@ -15,8 +15,8 @@ import pandas as pd
 import xarray as xr
 
 from nngeom_cli.errors import ConfigError, did_you_mean, shown
+from nngeom_cli.replication import over_replicates
 from nngeom_cli.rows import OF_SEEDS, Row, find_runs, flat, grouped_by_config, read_row
-from nngeom_cli.statistics import over_replicates
 from nngeom_cli.tables import aligned, markdown
 
 __all__ = ["FORMATS", "Estimate", "Summary", "summarize_runs"]

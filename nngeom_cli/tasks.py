@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nngeom_cli.config import (
+from nngeom_cli.datafile import read_table
+from nngeom_cli.losses import CrossEntropy, Loss, MeanSquaredError
+from nngeom_cli.task_schemas import (
     CirclesConfig,
     CsvConfig,
     DigitsConfig,
@@ -24,8 +26,6 @@ from nngeom_cli.config import (
     TaskConfig,
     XorConfig,
 )
-from nngeom_cli.datafile import read_table
-from nngeom_cli.losses import CrossEntropy, Loss, MeanSquaredError
 
 __all__ = ["Task", "make_task"]
 

@@ -12,10 +12,10 @@ from torch.nn.functional import pad
 
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
-from nngeom_cli.config import OptimizerConfig
 from nngeom_cli.cores import FORKS, in_processes, split
 from nngeom_cli.networks import Network, padded
 from nngeom_cli.optimizers import make_optimizer
+from nngeom_cli.schemas import OptimizerConfig
 from nngeom_cli.tasks import Task
 
 __all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train", "train_on_cores"]

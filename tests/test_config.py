@@ -13,18 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nngeom_cli.config import (
-    AdamConfig,
-    ConfigError,
-    GridConfig,
-    PathConfig,
-    SgdConfig,
-    checkpoint_epochs,
-    config_hash,
-    load_config,
-)
+from nngeom_cli.config import checkpoint_epochs, config_hash, load_config
+from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import get_activation
-from nngeom_cli.schemas import ACTIVATIONS, LARGEST_DEGREE
+from nngeom_cli.schemas import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, GridConfig, PathConfig, SgdConfig
 
 SGD = {"name": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 2000, "batch_size": None}
 ADAM = {

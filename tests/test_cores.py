@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 from nngeom_cli import training
-from nngeom_cli.config import AdamConfig, SinusoidConfig
 from nngeom_cli.cores import available_cores, split
 from nngeom_cli.networks import initial_network
+from nngeom_cli.schemas import AdamConfig
+from nngeom_cli.task_schemas import SinusoidConfig
 from nngeom_cli.tasks import make_task
 from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train, train_on_cores
 

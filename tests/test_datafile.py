@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from nngeom_cli.cli import main
-from nngeom_cli.config import ConfigError, load_config
+from nngeom_cli.config import load_config
 from nngeom_cli.datafile import located
+from nngeom_cli.errors import ConfigError
 from nngeom_cli.store import load_run
 from nngeom_cli.tasks import make_task
 

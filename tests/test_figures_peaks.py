@@ -6,7 +6,8 @@ from made_runs import made_run, path, texts
 
 from nngeom_cli.figures.peaks import peak_distances
 from nngeom_cli.figures.style import style
-from nngeom_cli.statistics import over_replicates, path_statistics
+from nngeom_cli.replication import over_replicates
+from nngeom_cli.statistics import path_statistics
 
 
 def test_dots_are_the_networks_and_bars_their_median_and_interval(tmp_path):

@@ -17,7 +17,7 @@ LEVELS = [
     {"errors", "source"},
     {"files", "process", "arrays", "cores"},
     {"geometry"},
-    {"schemas", "task_schemas"},
+    {"schemas", "task_schemas", "field_types"},
     {"keys"},
     {"config"},
     {"datafile"},
@@ -25,7 +25,7 @@ LEVELS = [
     {"training", "probes"},
     {"checkpoints"},
     {"store"},
-    {"reading", "boundary", "statistics", "plane_statistics"},
+    {"reading", "boundary", "statistics", "plane_statistics", "replication"},
     {"comparisons", "figures", "sweep", "stopping", "tables", "rows", "summary"},
     {"claims"},
     {"provenance", "reporting"},
@@ -33,9 +33,12 @@ LEVELS = [
     {"recovery"},
     {"resuming", "frozen"},
     {"foreign"},
-    {"job", "launchers", "launching", "refusals", "cli"},
+    {"job", "launchers", "launching", "refusals"},
+    {"sweep_report"},
+    {"commands"},
+    {"cli"},
 ]
-HYDRA = {"cli", "job", "launchers", "launching", "refusals"}
+HYDRA = {"commands", "job", "launchers", "launching", "refusals"}
 
 
 def modules():

@@ -13,8 +13,7 @@ import torch
 from test_runner import config
 
 from nngeom_cli import runner
-from nngeom_cli.config import ConfigError
-from nngeom_cli.errors import DamageError
+from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.resuming import resume
 from nngeom_cli.store import RunDirectory, load_run
 

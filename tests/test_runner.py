@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from nngeom_cli import runner
-from nngeom_cli.config import ConfigError, load_config
+from nngeom_cli.config import load_config
+from nngeom_cli.errors import ConfigError
 from nngeom_cli.source import run_source
 from nngeom_cli.store import load_run
 

@@ -7,15 +7,8 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from nngeom_cli.config import (
-    CirclesConfig,
-    ConfigError,
-    DigitsConfig,
-    MoonsConfig,
-    SinusoidConfig,
-    SpiralsConfig,
-    XorConfig,
-)
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.task_schemas import CirclesConfig, DigitsConfig, MoonsConfig, SinusoidConfig, SpiralsConfig, XorConfig
 from nngeom_cli.tasks import make_task
 
 DIGITS = DigitsConfig("digits")

@@ -11,10 +11,11 @@ from torch import nn
 from nngeom_cli import training
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
-from nngeom_cli.config import AdamConfig, AdamWConfig, DigitsConfig, SgdConfig, SinusoidConfig, XorConfig
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import CrossEntropy, MeanSquaredError
 from nngeom_cli.networks import Network, initial_network, padded
+from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import make_task
 from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train, train_on_cores
 

@@ -22,7 +22,8 @@ from nngeom_cli.figures.style import (
     TEXT_WIDTH,
     wrapped,
 )
-from nngeom_cli.statistics import over_replicates, path_statistics
+from nngeom_cli.replication import over_replicates
+from nngeom_cli.statistics import path_statistics
 from nngeom_cli.store import Run
 
 __all__ = ["peak_distances"]

@@ -27,7 +27,8 @@ from nngeom_cli.figures.style import (
     wrapped,
 )
 from nngeom_cli.plane_statistics import plane_statistics
-from nngeom_cli.statistics import DEFINED, REASONS, grid_statistics, over_replicates
+from nngeom_cli.replication import over_replicates
+from nngeom_cli.statistics import DEFINED, REASONS, grid_statistics
 
 __all__ = ["Strip", "draw_strips", "grid_strips", "plane_strips", "strip_keys", "strips_data", "strips_height"]
 

@@ -1,0 +1,289 @@
+"""The subcommands of `nngeom`. Each imports what it needs, so that help and errors come at once."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from nngeom_cli.errors import ConfigError, FolderError, say, sentence_of
+from nngeom_cli.sweep_report import draw_comparison_of, report_sweep
+
+__all__ = ["COMMANDS", "DONE", "FAILED", "INTERRUPTED", "REFUSED"]
+
+DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130  # exit codes
+
+
+def run(arguments: Sequence[str]) -> int:
+    """nngeom run [flags] [group=option ...] [key=value ...]"""
+    from nngeom_cli.launching import launch
+
+    shown = ["--resolve"] if {"--help", "-h"} & set(arguments) else []
+    frozen, rest = _frozen_run(arguments)
+    sweep, outcomes = launch([*_known_flags(rest), *shown], "nngeom run", frozen)
+    if sweep is not None:
+        return FAILED if report_sweep(sweep, outcomes) else DONE
+    for outcome in outcomes:
+        if outcome.error is not None:
+            say(outcome.error)
+        print(outcome.directory, flush=True)
+    return FAILED if any(outcome.error for outcome in outcomes) else DONE
+
+
+def figures(arguments: Sequence[str]) -> int:
+    """nngeom figures RUN_OR_SWEEP...
+
+    Draws the figures of runs again, from what is saved; prints their paths.
+    RUN is a run directory, the last line that `nngeom run` prints. Of a SWEEP whose experiment compares its runs, draws
+    that figure and prints its table; of any other, the figures of its runs.
+    """
+    folders = _directories("figures", arguments)
+
+    from nngeom_cli.cores import available_cores
+    from nngeom_cli.figures import draw_figures
+    from nngeom_cli.store import load_run
+    from nngeom_cli.sweep import SWEEP, load_sweep
+
+    try:
+        runs = []
+        for folder in folders:
+            if not (folder / SWEEP).exists():
+                runs.append(load_run(folder))
+            elif not draw_comparison_of(folder):
+                sweep = load_sweep(folder)
+                runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+        for run in runs:
+            for path in draw_figures(run, cores=available_cores()):
+                print(path)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    return DONE
+
+
+def resume(arguments: Sequence[str]) -> int:
+    """nngeom resume RUN [optimizer.epochs=N], or nngeom resume SWEEP [hydra/launcher=NAME hydra.launcher.KEY=VALUE ...]
+
+    Goes on with a run that was interrupted, failed or was killed, in its own directory and with its own config, from
+    the newest checkpoint that is whole. The result is the same to the last bit as if it had never been interrupted.
+
+      nngeom resume outputs/runs/xor/20260101-120000-000000-seed0
+      nngeom resume RUN optimizer.epochs=4000    trains a complete run on, up to epoch 4000
+
+    Of a sweep only the runs that are not complete go on, or begin, on its own launcher unless another is named.
+    Nothing else can change: `nngeom run --from RUN KEY=VALUE` runs a changed config in a new directory.
+    """
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if flags or not arguments or "=" in Path(arguments[0]).name:
+        got = " ".join(flags) or " ".join(arguments) or "nothing"
+        raise ConfigError(f"`nngeom resume` must be followed by a run directory. Got {got}. See outputs/runs.")
+
+    directory = Path(arguments[0])
+    if (directory / "sweep.json").exists():
+        from nngeom_cli.launching import resume_sweep
+
+        failed = report_sweep(directory.absolute(), resume_sweep(directory, arguments[1:]))
+        return FAILED if failed else DONE
+
+    from nngeom_cli.resuming import resume as go_on
+
+    try:
+        go_on(directory, arguments[1:])
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(directory) from None
+    except (ConfigError, FolderError):
+        raise
+    except Exception as error:
+        say(sentence_of(error, f"The traceback is in {directory / 'job.log'}."))
+        print(directory, flush=True)
+        return FAILED
+    print(directory, flush=True)
+    return DONE
+
+
+def summarize(arguments: Sequence[str]) -> int:
+    """nngeom summarize DIR... [--group] [--columns KEY,...] [--format terminal|csv|markdown|json]
+
+    One table over runs: final metrics, and the statistics of the geometry against the decision boundary, each as mean,
+    standard deviation, 95 % interval of the mean and number of networks. DIR is a run, a sweep, or a folder of them.
+
+      --group             one row for all runs that differ in their seeds only
+      --columns KEY,...   config keys to show, optimizer.lr, or sections, architecture; those that vary if left out
+      --format FORMAT     terminal, csv, markdown or json
+
+    A statistic is that of the trained networks; NAME.change is its difference from the untrained ones.
+    Damaged and unfinished runs are listed as such.
+    """
+    import argparse
+    import shutil
+
+    from nngeom_cli.summary import FORMATS, summarize_runs
+
+    parser = argparse.ArgumentParser(add_help=False, exit_on_error=False)
+    parser.add_argument("directories", nargs="*", type=Path)
+    parser.add_argument("--group", action="store_true")
+    parser.add_argument("--columns", default="")
+    parser.add_argument("--format", choices=FORMATS, default="terminal")
+    try:
+        options, unknown = parser.parse_known_args(arguments)
+    except argparse.ArgumentError as error:
+        raise ConfigError(f"`nngeom summarize` must be given what it has. Got {error}.") from None
+    if unknown or not options.directories:
+        got = " ".join(unknown) or "nothing"
+        raise ConfigError(f"`nngeom summarize` must be followed by directories of runs. Got {got}. See outputs/.")
+    columns = [key for key in options.columns.split(",") if key]
+    try:
+        summary = summarize_runs(options.directories, grouped=options.group, columns=columns)
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    print(summary.text(options.format, width))
+    return DONE
+
+
+def reproduce(arguments: Sequence[str]) -> int:
+    """nngeom reproduce [--quick]
+
+    Runs what is missing of the paper's figures, on all cores, draws them into outputs/figures, and measures each claim:
+    outputs/figures/REPRODUCTION.md. Runs whose config and code are unchanged are used again.
+    --quick trains for a fraction of the epochs, into outputs/figures/quick, and judges nothing.
+    """
+
+    unknown = [argument for argument in arguments if argument != "--quick"]
+    if unknown:
+        got = " ".join(unknown)
+        raise ConfigError(f"`nngeom reproduce` must be given --quick or nothing. Got {got}. Runs: nngeom run {got}")
+
+    from nngeom_cli import reproduction
+    from nngeom_cli.config import load_config
+    from nngeom_cli.launching import composed
+
+    quick = bool(arguments)
+    outputs = Path("outputs")
+    directory = outputs / "figures" / "quick" if quick else outputs / "figures"
+    configs = {name: load_config(composed(plan.words(quick))) for name, plan in reproduction.PLANS.items()}
+    as_expected = reproduction.reproduce(configs, directory, quick=quick, outputs=outputs)
+    print(directory / "REPRODUCTION.md")
+    return DONE if as_expected else FAILED
+
+
+def animate(arguments: Sequence[str]) -> int:
+    """nngeom animate RUN...
+
+    The heatmaps of a run through training, a frame a checkpoint, as GIF; as MP4 too, where ffmpeg is installed.
+    RUN is a run directory whose probe is a grid. A smooth film needs 20 checkpoints or more:
+
+      nngeom run task=sinusoid 'probe.checkpoints=log 60'
+
+    """
+
+    folders = _directories("animate", arguments)
+
+    from nngeom_cli.figures.animation import FEW
+    from nngeom_cli.figures.animation import animate as draw
+    from nngeom_cli.store import load_run
+
+    try:
+        for run in [load_run(folder) for folder in folders]:
+            for path in draw(run, quiet=not sys.stderr.isatty()):
+                print(path)
+            if (count := run.geometry.sizes["epoch"]) < FEW:
+                say(f"{count} checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.")
+    except FileNotFoundError as error:
+        raise ConfigError(str(error)) from error
+    return DONE
+
+
+def theory(arguments: Sequence[str]) -> int:
+    """nngeom theory [KEY=VALUE ...]
+
+    An infinitely wide layer with Gaussian weights: Omega, log volume element and Ricci scalar against the radius, and
+    finite layers that approach it. Draws theory.png and theory.pdf, and writes the curves beside them as theory.nc.
+
+      nngeom theory activation=erf d=2
+      nngeom theory 'activation=[erf,monomial3]' bias_std=0 'widths=[32,512]' directory=FOLDER
+
+    """
+    from inspect import getdoc
+
+    from nngeom_cli.launching import composed, conf_directory
+
+    if {"--help", "-h"} & set(arguments):
+        print(getdoc(theory), (conf_directory() / "theory.yaml").read_text().rstrip(), sep="\n\n")
+        return DONE
+    if flags := [argument for argument in arguments if argument.startswith("-")]:
+        raise ConfigError(f"`nngeom theory` must be given KEY=VALUE. Got {flags[0]}. See `nngeom theory --help`.")
+    values = composed(arguments, "theory")
+
+    import shlex
+
+    from nngeom_cli.figures.theory import save_theory
+    from nngeom_cli.theory import load_theory, theory_curves
+
+    config = load_theory(values)
+    command = shlex.join(["nngeom", "theory", *arguments])
+    print(save_theory(theory_curves(config).assign_attrs(command=command), Path(config.directory)))
+    return DONE
+
+
+def _frozen_run(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The run that `--from` names, and the arguments without it."""
+    from nngeom_cli.keys import SECTIONS
+
+    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
+    if "--from" not in words:
+        return None, words
+    place = words.index("--from")
+    named = words[place + 1 : place + 2]
+    if not named or named[0].startswith("-") or not (Path(named[0]) / "run.json").is_file():
+        got = " ".join(named) or "nothing"
+        raise ConfigError(f"`--from` must be followed by a run directory. Got {got}. See outputs/runs.")
+    rest = words[:place] + words[place + 2 :]
+    for key in (word.partition("=")[0] for word in rest if "=" in word):
+        if key in (*SECTIONS, "experiment"):
+            way_out = f"Set single keys: {key}.NAME=VALUE."
+            raise ConfigError(f"`{key}` must be left out with --from. Got a group, of which the run has one. {way_out}")
+    return Path(named[0]), rest
+
+
+def _known_flags(arguments: Sequence[str]) -> list[str]:
+    """The arguments, if Hydra has all their flags."""
+    import contextlib
+    import io
+
+    from hydra._internal.utils import get_args
+
+    with contextlib.redirect_stderr(io.StringIO()) as complaint:
+        try:
+            parsed = get_args(arguments)
+        except SystemExit as end:
+            if not end.code:
+                raise
+            reason = complaint.getvalue().strip().rpartition("error: ")[2]
+            raise ConfigError(
+                f"`nngeom run` must be given flags that it has. Got {reason}. See `nngeom run --help`."
+            ) from None
+    if parsed.experimental_rerun is not None:
+        raise ConfigError("`--experimental-rerun` must be left out. Got a pickle, which can run code. Name the config.")
+    return list(arguments)
+
+
+def _directories(command: str, arguments: Sequence[str]) -> list[Path]:
+    """The arguments of a command that has no flags and needs run directories."""
+    flags = [argument for argument in arguments if argument.startswith("-")]
+    if flags or not arguments:
+        got = " ".join(flags) or "nothing"
+        raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}. See outputs/runs.")
+    return [Path(argument) for argument in arguments]
+
+
+COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {
+    "run": (run, "train the networks of a config, measure their geometry, draw it"),
+    "resume": (resume, "go on with a run or a sweep that was interrupted, or train a run longer"),
+    "figures": (figures, "draw the figures of runs again, from what is saved"),
+    "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
+    "animate": (animate, "the heatmaps of runs through training, as GIF or MP4"),
+    "theory": (theory, "the geometry of an infinitely wide layer, and finite ones near it"),
+    "reproduce": (reproduce, "the paper's figures again, and a verdict on each of its claims"),
+}
