@@ -140,6 +140,14 @@ def test_a_run_that_has_no_checkpoint_yet_starts_at_the_beginning(whole, copy):
     assert_same(load_run(copy), whole)
 
 
+def test_a_run_that_was_killed_before_its_last_history_has_the_whole_one(whole, copy):
+    lines = (copy / "history.csv").read_text().splitlines(keepends=True)
+    (copy / "history.csv").write_text("".join(lines[:-5]))
+    RunDirectory(copy, load_run(copy).info).update(status="interrupted", replicates=None)
+    resume(copy)
+    assert_same(load_run(copy), whole)
+
+
 def test_leftovers_of_a_killed_process_are_ignored_and_removed(whole, tmp_path, monkeypatch):
     run = interrupted(tmp_path / "run", monkeypatch, 5)
     leftovers = [
