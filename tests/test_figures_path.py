@@ -132,7 +132,7 @@ def test_a_path_whose_volumes_are_not_finite_is_drawn(tmp_path, value):
     figure = along_paths(made_run(tmp_path, geometry), 1).figure
     figure.savefig(io.BytesIO(), dpi=50)
     assert "volume is 0 or unknown at 260 of 260 points" in texts(figure)
-    assert "no value to draw" in texts(figure)
+    assert "no value at epoch" in texts(figure)
 
 
 def test_speed_is_drawn_from_zero_without_images_and_its_integral_is_said(tmp_path):

@@ -35,7 +35,7 @@ __all__ = ["heatmaps"]
 
 Array = NDArray[np.float64]
 
-LEFT, RIGHT, GAP = 0.32, 0.66, 0.07  # inches: tick labels, colour bar, between panels
+LEFT, RIGHT, GAP = 0.32, 0.7, 0.07  # inches: tick labels, colour bar, between panels
 TICK_LABELS, MAX_PANEL, MAX_BAR, FLAT_HEIGHT = 0.16, 2.0, 2.5, 0.25  # inches
 KEY_WIDTH = 1.75  # inches: the longest legend entry, beside shorter ones
 
