@@ -230,6 +230,13 @@ def test_a_config_that_was_edited_in_run_json_is_refused(copy):
         resume(copy)
 
 
+@pytest.mark.parametrize("before", [[20], [30], [10, 5], [True], ["5"], [None]])
+def test_stages_of_an_extension_that_no_run_can_have_had_are_refused(copy, before):
+    RunDirectory(copy, load_run(copy).info).update(extended_from=before)
+    with pytest.raises(ConfigError, match="extended_from` must be rising epochs below 20"):
+        resume(copy)
+
+
 def test_a_checkpoint_of_another_network_is_not_taken(copy, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     runner.run(config(probe__checkpoints=PROBED, architecture__hidden=[5]), tmp_path / "other", command="")

@@ -115,7 +115,13 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
         draw_replicates(axes, last.isel(pair=pair), seed)
         if not np.isfinite(last.height.isel(pair=pair)).any():
             why = bottleneck_words(last.attrs["widths"], layer, volume_rank(last.attrs, curve.variable))
-            axes.text(0.5, 0.6, wrapped(why or f"no value at epoch {int(last.epoch)}", across), transform=axes.transAxes, ha="center")
+            axes.text(
+                0.5,
+                0.6,
+                wrapped(why or f"no value at epoch {int(last.epoch)}", across),
+                transform=axes.transAxes,
+                ha="center",
+            )
         if image:
             draw_images(axes, last.isel(pair=pair).sel(replicate=seed), image, across, down)
         beneath = pair + columns < pairs
