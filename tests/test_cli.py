@@ -485,30 +485,6 @@ def test_every_command_has_a_help_of_its_own(nngeom, runner):
         assert len(out) > 3
 
 
-@pytest.mark.slow
-def test_twenty_runs_that_start_at_the_same_instant_have_twenty_directories(tmp_path):
-    program = (
-        "import json, sys, time, types\n"
-        "runner = types.ModuleType('nngeom_cli.runner')\n"
-        "runner.run = lambda config, directory, *, command: None\n"
-        "sys.modules['nngeom_cli.runner'] = runner\n"
-        "from nngeom_cli import launching\n"
-        "from nngeom_cli.cli import main\n"
-        "time.sleep(max(0, float(sys.argv[1]) - time.time()))\n"
-        "sys.exit(main(['run']))\n"
-    )
-    words = [sys.executable, "-c", program, str(time.time() + 5)]
-    started = [
-        subprocess.Popen(words, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(20)
-    ]
-    outputs = [process.communicate(timeout=120) for process in started]
-    assert [error for _, error in outputs] == [""] * 20
-    directories = {Path(out.splitlines()[-1]) for out, _ in outputs}
-    assert len(directories) == 20
-    assert all((directory / ".hydra" / "config.yaml").is_file() for directory in directories)
-
-
 def test_a_sweep_goes_on_with_its_own_configs_only(nngeom, runner, tmp_path):
     runner.failures[1] = ZeroDivisionError("oh")
     sweep = nngeom("run", "-m", "seed=0,1")[1][-1]

@@ -26,7 +26,7 @@ PLUGINS = {
     "submitit_local": "hydra_plugins.hydra_submitit_launcher",
     "ray": "hydra_plugins.hydra_ray_launcher",
 }
-TINY = ["replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "device=cpu"]
+TINY = ["replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "device=cpu", "figures.draw=false"]
 ENVIRONMENT = os.environ | {"NNGEOM_CORES": "2", "RAY_AUTH_MODE": "disabled"}
 
 
