@@ -53,6 +53,7 @@ def follow(section, folder):
             path.write_text(text)
     (command,) = re.findall(r"```sh\nnngeom (.*?)\n```", SECTIONS[section])
     small = ["optimizer.epochs=2", "replicates=2", "probe.resolution=6", "probe.checkpoints=[]", "device=cpu"]
+    small += [f"figures.draw={str(section == 'quantity').lower()}"]
     done = subprocess.run(
         [sys.executable, "-m", "nngeom_cli.cli", *shlex.split(command), *small],
         cwd=folder,

@@ -95,7 +95,7 @@ def test_each_experiment_says_what_it_is_and_its_first_job_composes(name, capsys
         assert leaf in composed[section]
 
 
-SMALL = ["optimizer.epochs=20", "replicates=3", "probe.resolution=8", "device=cpu"]
+SMALL = ["optimizer.epochs=20", "replicates=3", "probe.resolution=8", "device=cpu", "figures.draw=false"]
 FEWER = {
     "width": ["architecture.hidden=[4],[16],[32]"],
     "lazy": ["architecture.output_scale=1,3,30"],

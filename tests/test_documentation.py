@@ -1,7 +1,7 @@
 """README and docs: their links lead somewhere, their commands and their code run.
 
 In a page, a path that ends in `/...` stands for the run or the sweep that the page's earlier commands made, and
-`nngeom run` is shortened here to few epochs where it does not say how many.
+`nngeom run` is shortened here where it does not say how long it is.
 """
 
 import re
@@ -71,6 +71,15 @@ def test_programs_of_shell_blocks_are_known(page):
             assert words[0] in TARGETS, f"{name(page)}: make {words[0]}"
 
 
+def shortened(words, kind):
+    """What makes a run of a page short: few epochs and networks; of a sweep, no pictures."""
+    given = {word.partition("=")[0] for word in words}
+    if "--from" in given or {"--help", "--cfg"} & given:
+        return []
+    short = {"optimizer.epochs": 20, "replicates": 2} | ({"figures.draw": "false"} if kind == "sweeps" else {})
+    return [f"{key}={value}" for key, value in short.items() if key not in given]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
 def test_shell_commands_run(page, tmp_path):
@@ -84,8 +93,8 @@ def test_shell_commands_run(page, tmp_path):
             continue
         kind = "sweeps" if {"-m", "--multirun"} & set(words) else "runs"
         words = [made[re.search("runs|sweeps", word)[0]] if word.endswith("/...") else word for word in words]
-        if words[0] == "run" and not any(word.startswith(("optimizer.epochs=", "--")) for word in words):
-            words.append("optimizer.epochs=20")
+        if words[0] == "run":
+            words += shortened(words, kind)
         output = nngeom(words, tmp_path)
         if words[0] == "run" and Path(output[-1]).is_dir():
             made[kind] = output[-1]
