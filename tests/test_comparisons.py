@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
+from made_runs import made_run, plane
 from scipy.stats import spearmanr
 
 from nngeom_cli.cli import main
@@ -106,6 +107,21 @@ FEWER = {
     ],
     "activations": ["architecture.activation=tanh,relu,monomial2"],
 }
+
+
+def test_a_network_has_its_change_of_volume_relative_to_the_volume_before(tmp_path):
+    run = made_run(tmp_path, plane())
+    architecture = {"hidden": [8, 8], "parametrization": "standard", "output_scale": None, "activation": "sigmoid"}
+    run.config = {"architecture": architecture, "optimizer": {"weight_decay": 0.0}}
+    table = networks([run])
+    V, R = run.geometry.log_volume_element.values[:, 0], np.abs(run.geometry.ricci_scalar.values[:, 0])
+    for replicate, row in table.iterrows():
+        before, after = V[0, replicate], V[-1, replicate]
+        assert row.volume_change == pytest.approx(((after - before) ** 2).sum() ** 0.5 / (before**2).sum() ** 0.5)
+        assert (row.initial_log_volume, row.log_volume) == pytest.approx((before.mean(), after.mean()))
+        assert row.initial_curvature == pytest.approx(np.median(R[0, replicate]))
+        assert row.curvature == pytest.approx(np.median(R[-1, replicate]))
+    assert table.seed.tolist() == [3, 4]
 
 
 @pytest.mark.slow
