@@ -10,7 +10,7 @@ import functools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import xarray as xr
@@ -66,7 +66,7 @@ class Measured:
         return [float(row[name]) for row in self.info["replicates"]]
 
 
-Measure = Callable[[Measured], Estimate]
+Measure = Callable[[Any], Estimate]  # of a `Measured`; of the theory, of its curves
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,13 @@ def largest_curvature(measured: Measured) -> Estimate:
     return Estimate(value, value, value, measured.geometry.sizes["replicate"])
 
 
+def share_of_printed(curves: xr.Dataset) -> Estimate:
+    """Ricci scalar of the widest finite erf layers over what the paper prints for infinite width, at |x| = 1.5."""
+    at = curves.sel(activation="erf").sel(radius=1.5, method="nearest")
+    printed = curves.attrs["paper_curvature_factor"] * at.ricci_scalar
+    return estimate((at.finite_ricci_scalar.isel(width=-1) / printed).rename(network="replicate"))
+
+
 def proportion(count: int, of: int) -> tuple[float, float]:
     """The 95 % interval of a proportion that was `count` of `of` elsewhere."""
     interval = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
@@ -167,6 +174,10 @@ BAND = "within 0.15 of the boundary minus elsewhere, nats"
 FLAT = (
     "Two inputs and two hidden units: the feature map is a local diffeomorphism of the plane, so R = 0 identically, "
     "in both of the paper's conventions. What Figure 1 shows in its lower row cannot be a curvature of this network."
+)
+FACTOR = (
+    "The paper's curvatures, (4), (9) and what follows from them, are three times the true ones: a sign in (A.5) is "
+    "turned around (docs/conventions.md has the proof). Random networks of finite width approach a third of (9)."
 )
 DEPENDS = (
     "With two hidden units the sign depends on where one looks: over the whole plotted window, which reaches past the "
@@ -237,7 +248,15 @@ def sinusoid_claims(run: str) -> Iterator[Claim]:
     yield from plane_claims(run)
 
 
+def theory_claims() -> Iterator[Claim]:
+    name = "Ricci scalar of erf layers of width 1024 at |x| = 1.5 over what (9) prints, mean"
+    yield Claim(
+        "theory", "(9) is the Ricci scalar of a wide random network.", name, (1.0, 1.0), share_of_printed, FACTOR
+    )
+
+
 CLAIMS: tuple[Claim, ...] = (
+    *theory_claims(),
     solved_claim("figure1-sigmoid", 43, 50),
     *flat_claims("figure1-sigmoid"),
     solved_claim("figure1-softplus", 48, 50),

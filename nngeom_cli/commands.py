@@ -158,12 +158,14 @@ def reproduce(arguments: Sequence[str]) -> int:
     from nngeom_cli import reproduction
     from nngeom_cli.config import load_config
     from nngeom_cli.launching import composed
+    from nngeom_cli.theory import load_theory
 
     quick = bool(arguments)
     outputs = Path("outputs")
     directory = outputs / "figures" / "quick" if quick else outputs / "figures"
     configs = {name: load_config(composed(plan.words(quick))) for name, plan in reproduction.PLANS.items()}
-    as_expected = reproduction.reproduce(configs, directory, quick=quick, outputs=outputs)
+    theory = load_theory(composed(reproduction.QUICK_THEORY if quick else (), "theory"))
+    as_expected = reproduction.reproduce(configs, theory, directory, quick=quick, outputs=outputs)
     print(directory / "REPRODUCTION.md")
     return DONE if as_expected else FAILED
 

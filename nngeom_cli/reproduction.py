@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import xarray as xr
 from tqdm import tqdm
 
+from nngeom_cli.arrays import read_dataset
 from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, verdict
 from nngeom_cli.config import Config, config_hash
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import FolderError
 from nngeom_cli.figures import draw_figures
+from nngeom_cli.figures.theory import save_theory
 from nngeom_cli.files import written_whole
 from nngeom_cli.source import run_source, source_hash
 from nngeom_cli.store import Run, load_run
+from nngeom_cli.theory import TheoryConfig, theory_curves
 
 __all__ = ["PLANS", "Plan", "find_runs", "reproduce"]
 
@@ -72,8 +77,12 @@ PLANS: dict[str, Plan] = {
     "figure1-softplus": Plan(("experiment=figure1", SOFTPLUS), *XOR),
 }
 
+QUICK_THEORY = ("activation=[erf]", "widths=[64,1024]", "networks=4")
 
-def reproduce(configs: Mapping[str, Config], directory: Path, *, quick: bool, outputs: Path) -> bool:
+
+def reproduce(
+    configs: Mapping[str, Config], theory: TheoryConfig, directory: Path, *, quick: bool, outputs: Path
+) -> bool:
     """Runs what is missing, draws what is missing, writes REPRODUCTION.md and REPRODUCTION.json.
 
     A complete run is used again while its config and the code under its numbers are the same; a figure, while its run
@@ -81,6 +90,7 @@ def reproduce(configs: Mapping[str, Config], directory: Path, *, quick: bool, ou
 
     Args:
         configs: of each plan, by its name.
+        theory: of the curves at infinite width.
         directory: where figures and tables go.
         quick: stop training early; nothing is judged then.
         outputs: where earlier runs are looked for.
@@ -91,13 +101,15 @@ def reproduce(configs: Mapping[str, Config], directory: Path, *, quick: bool, ou
     Raises:
         FolderError: a run failed.
     """
+    known = figures_before(directory)
     found = find_runs(configs, outputs)
     missing = [name for name in PLANS if name not in found]
     print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
     found |= train(missing, quick)
     runs = {name: load_run(found[name]) for name in PLANS}
-    drawn = draw(runs, directory, quick)
-    measured = {name: Measured(run) for name, run in runs.items()}
+    drawn = draw(runs, directory, known, quick)
+    curves, drawn["theory"] = draw_theory(theory, directory, known, quick)
+    measured: dict[str, Any] = {name: Measured(run) for name, run in runs.items()} | {"theory": curves}
     rows = [
         (claim, obtained, verdict(claim, obtained))
         for claim in CLAIMS
@@ -149,17 +161,20 @@ def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
         return dict(zip(names, pool.map(one, names), strict=True))
 
 
-def draw(runs: Mapping[str, Run], directory: Path, quick: bool) -> dict[str, dict[str, Any]]:
-    """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
+def figures_before(directory: Path) -> dict[str, Any]:
+    """What was drawn into `directory`, and of which run and code, by the name of its plan."""
     table = directory / f"{TABLE}.json"
-    known = json.loads(table.read_text()).get("figures", {}) if table.exists() else {}
+    return dict(json.loads(table.read_text()).get("figures", {})) if table.exists() else {}
+
+
+def draw(runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool) -> dict[str, dict[str, Any]]:
+    """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
     code = source_hash(["figures.draw_figures"])
     drawn = {}
     for name, run in runs.items():
         key = {"run": run.directory.name, "finished": run.info.get("finished"), "code": code}
-        before = known.get(name, {})
-        files = [directory / file for file in before.get("files", [])]
-        if not files or any(before.get(part) != value for part, value in key.items()) or not all_there(files):
+        files = up_to_date(known.get(name, {}), key, directory)
+        if not files:
             print(f"drawing {name}", flush=True)
             note = PLANS[name].note if quick else None
             files = draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())
@@ -167,8 +182,26 @@ def draw(runs: Mapping[str, Run], directory: Path, quick: bool) -> dict[str, dic
     return drawn
 
 
-def all_there(files: Iterable[Path]) -> bool:
-    return all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
+def draw_theory(
+    config: TheoryConfig, directory: Path, known: Mapping[str, Any], quick: bool
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """The curves at infinite width and their figure, made again if one is missing, or their code or config changed."""
+    code = source_hash(["theory.theory_curves", "figures.theory.save_theory"])
+    command = shlex.join(["nngeom", "theory", *(QUICK_THEORY if quick else ())])
+    key = {"command": command, "config": asdict(config), "code": code}
+    files = up_to_date(known.get("theory", {}), key, directory)
+    if not files:
+        print("drawing theory", flush=True)
+        note = "QUICK: one activation, 4 networks of each width" if quick else None
+        files = [save_theory(theory_curves(config).assign_attrs(command=command), directory, note=note)]
+    return read_dataset(directory / "theory.nc"), key | {"files": [file.name for file in files]}
+
+
+def up_to_date(before: Mapping[str, Any], key: Mapping[str, Any], directory: Path) -> list[Path]:
+    """The figures that were drawn with the same `key`; none if it was another, or if one of them is missing."""
+    files = [directory / file for file in before.get("files", [])]
+    there = all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
+    return files if there and all(before.get(part) == value for part, value in key.items()) else []
 
 
 def write_tables(
@@ -233,11 +266,14 @@ def markdown(
     if findings and not quick:
         lines += ["", "## Findings", "", *(f"- {finding}" for finding in findings)]
     lines += ["", "## Runs and figures", ""]
-    for name, run in about.items():
-        files = ", ".join(f"[{file}]({file})" for file in drawn[name]["files"])
-        lines.append(
-            f"- {name}: `{run['command']}`, config {run['config_hash'][:12]}, {run['wall_seconds']} s. {files}"
-        )
+    for name, figures in drawn.items():
+        files = ", ".join(f"[{file}]({file})" for file in figures["files"])
+        if name in about:
+            run = about[name]
+            made = f"`{run['command']}`, config {run['config_hash'][:12]}, {run['wall_seconds']} s"
+        else:
+            made = f"`{figures['command']}`"
+        lines.append(f"- {name}: {made}. {files}")
     return lines
 
 

@@ -17,8 +17,9 @@ from nngeom_cli import claims, reproduction
 from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
 from nngeom_cli.config import config_hash, load_config
 from nngeom_cli.launching import composed, conf_directory
-from nngeom_cli.reproduction import PLANS, draw, find_runs
+from nngeom_cli.reproduction import PLANS, QUICK_THEORY, draw, draw_theory, figures_before, find_runs
 from nngeom_cli.source import run_source
+from nngeom_cli.theory import load_theory
 
 FIGURES = sorted(path.stem for path in (conf_directory() / "experiment").glob("figure*.yaml"))
 
@@ -134,7 +135,7 @@ def drawing(tmp_path, monkeypatch):
 
     def draw_again(quick=False):
         drawn.clear()
-        figures = draw(runs, tmp_path, quick)
+        figures = draw(runs, tmp_path, figures_before(tmp_path), quick)
         (tmp_path / "REPRODUCTION.json").write_text(json.dumps({"figures": figures}))
         return list(drawn)
 
@@ -162,6 +163,19 @@ def test_the_figures_of_another_run_are_drawn_again_and_so_are_all_when_their_co
 def test_each_quick_figure_says_so(drawing):
     draw_again, _ = drawing
     assert all(note.startswith("QUICK: ") for _, note in draw_again(quick=True))
+
+
+def test_the_theory_is_drawn_once_and_wide_networks_have_a_third_of_the_printed_curvature(tmp_path, capsys):
+    config = load_theory(composed(QUICK_THEORY, "theory"))
+    curves, drawn = draw_theory(config, tmp_path, {}, quick=True)
+    share = claims.share_of_printed(curves)
+    assert (share.n, share.value) == (4, pytest.approx(1 / 3, rel=0.1))
+    assert share.low < 1 / 3 < share.high < 1
+    assert capsys.readouterr().out == "drawing theory\n"
+    assert draw_theory(config, tmp_path, {"theory": drawn}, quick=True)[1] == drawn
+    assert capsys.readouterr().out == ""
+    draw_theory(replace(config, seed=1), tmp_path, {"theory": drawn}, quick=True)
+    assert capsys.readouterr().out == "drawing theory\n"
 
 
 # ---- what is said
@@ -235,7 +249,7 @@ def test_shares_and_accuracies_have_intervals():
 
 
 def test_each_run_has_claims_and_each_claim_a_run():
-    assert {claim.run for claim in CLAIMS} == set(PLANS)
+    assert {claim.run for claim in CLAIMS} == {*PLANS, "theory"}
     for claim in CLAIMS:
         assert claim.expected[0] <= claim.expected[1]
         assert claim.statement.endswith(".")
@@ -245,11 +259,15 @@ def test_the_table_says_verdicts_findings_and_commands_and_quick_judges_nothing(
     off, differs = made_claim((1, math.inf)), made_claim((0, math.inf), "It is known why.")
     rows = [(off, Estimate(0.5, 0.4, 0.6, 8), "off"), (differs, Estimate(0, 0, 0, 8), "differs")]
     about = {"figure2": {"command": "nngeom run experiment=figure2", "config_hash": "c0ffee" * 4, "wall_seconds": 3.0}}
-    drawn = {"figure2": {"files": ["figure2-made.png"]}}
+    drawn = {
+        "figure2": {"files": ["figure2-made.png"]},
+        "theory": {"command": "nngeom theory", "files": ["theory.png"]},
+    }
     whole = "\n".join(reproduction.markdown(rows, about, drawn, quick=False))
     assert "| > 1 | 0.5 [0.4, 0.6] (n = 8) | off |" in whole
     assert "## Findings\n\n- It is known why." in whole
     assert "`nngeom run experiment=figure2`" in whole
+    assert "- theory: `nngeom theory`. [theory.png](theory.png)" in whole
     quick = "\n".join(reproduction.markdown(rows, about, drawn, quick=True))
     assert "QUICK" in quick
     assert "| off |" not in quick

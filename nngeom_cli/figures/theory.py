@@ -25,8 +25,8 @@ COLUMNS = {
 QUARTILES = (0.25, 0.5, 0.75)
 
 
-def draw_theory(curves: xr.Dataset) -> Sheet:
-    """A row for each activation, a column for each quantity."""
+def draw_theory(curves: xr.Dataset, note: str | None = None) -> Sheet:
+    """A row for each activation, a column for each quantity; a note above them."""
     about = curves.attrs
     words = (
         f"Layer of infinite width, d = {about['d']}, weights N(0, {about['weight_std']:g}²), biases "
@@ -38,7 +38,7 @@ def draw_theory(curves: xr.Dataset) -> Sheet:
     rows = curves.sizes["activation"]
     height = top + rows * HEIGHT + (rows - 1) * GAP_Y + BOTTOM + 2 * LINE
     across = (TEXT_WIDTH - LEFT - RIGHT - 2 * GAP_X) / 3
-    sheet = Sheet.blank(TEXT_WIDTH, height)
+    sheet = Sheet.blank(TEXT_WIDTH, height, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     for row, name in enumerate(curves.activation.values):
         for column, (quantity, label) in enumerate(COLUMNS.items()):
@@ -58,7 +58,7 @@ def draw_theory(curves: xr.Dataset) -> Sheet:
     return sheet
 
 
-def save_theory(curves: xr.Dataset, directory: Path) -> Path:
+def save_theory(curves: xr.Dataset, directory: Path, note: str | None = None) -> Path:
     """Writes theory.png, theory.pdf and, beside them, the curves as theory.nc; returns the first."""
     about = {
         "Run": "theory",
@@ -70,7 +70,7 @@ def save_theory(curves: xr.Dataset, directory: Path) -> Path:
     with written_whole(directory / "theory.nc") as path:
         curves.to_netcdf(path, engine="h5netcdf")
     with style():
-        return save(draw_theory(curves), directory, "theory", about)
+        return save(draw_theory(curves, note), directory, "theory", about)
 
 
 def draw_panel(axes: Axes, curves: xr.Dataset, quantity: str) -> None:
