@@ -14,10 +14,10 @@ reproduce-figures: $(INSTALLED)  ## the paper's figures and claims, into outputs
 	$(BIN)/nngeom reproduce $(if $(QUICK),--quick)
 
 test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 2 --dist worksteal
 
-test-exhaustive: $(INSTALLED)  ## killed at every moment, ten thousand hostile files: half an hour
-	$(BIN)/pytest -q -n 2 -m exhaustive
+test-exhaustive: $(INSTALLED)  ## killed at every moment, ten thousand hostile files: ten minutes
+	$(BIN)/pytest -q -n 2 --dist worksteal -m exhaustive
 
 test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray's needs an older cloudpickle
 	$(PYTHON) -m venv $(VENV)-launchers

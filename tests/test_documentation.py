@@ -1,7 +1,7 @@
 """README and docs: their links lead somewhere, their commands and their code run.
 
 In a page, a path that ends in `/...` stands for the run or the sweep that the page's earlier commands made, and
-`nngeom run` is shortened here where it does not say how long it is.
+`nngeom run` is shortened here.
 """
 
 import re
@@ -11,6 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from nngeom_cli.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,15 +43,9 @@ def name(page):
 @pytest.fixture(scope="module")
 def xor_run(tmp_path_factory):
     """What `make run` makes."""
-    return nngeom(["run", "task=xor"], tmp_path_factory.mktemp("readme"))[-1]
-
-
-def nngeom(words, directory):
-    done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli.cli", *words], cwd=directory, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, f"nngeom {' '.join(words)}\n{done.stdout}{done.stderr}"
-    return done.stdout.splitlines()
+    command = [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor"]
+    folder = tmp_path_factory.mktemp("readme")
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -72,17 +68,18 @@ def test_programs_of_shell_blocks_are_known(page):
 
 
 def shortened(words, kind):
-    """What makes a run of a page short: few epochs and networks; of a sweep, no pictures."""
-    given = {word.partition("=")[0] for word in words}
-    if "--from" in given or {"--help", "--cfg"} & given:
-        return []
-    short = {"optimizer.epochs": 20, "replicates": 2} | ({"figures.draw": "false"} if kind == "sweeps" else {})
-    return [f"{key}={value}" for key, value in short.items() if key not in given]
+    """The words of a run with few epochs and networks; of a sweep, without pictures."""
+    if {"--from", "--help", "--cfg"} & set(words):
+        return words
+    short = {"optimizer.epochs": "20", "replicates": "2"} | ({"figures.draw": "false"} if kind == "sweeps" else {})
+    given = dict(word.partition("=")[::2] for word in words if "=" in word)
+    return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
-def test_shell_commands_run(page, tmp_path):
+def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
     for file, content in FILES.findall(page.read_text()):
         (tmp_path / file).parent.mkdir(parents=True)
@@ -94,8 +91,11 @@ def test_shell_commands_run(page, tmp_path):
         kind = "sweeps" if {"-m", "--multirun"} & set(words) else "runs"
         words = [made[re.search("runs|sweeps", word)[0]] if word.endswith("/...") else word for word in words]
         if words[0] == "run":
-            words += shortened(words, kind)
-        output = nngeom(words, tmp_path)
+            words = shortened(words, kind)
+        code = main(words)
+        printed, said = capsys.readouterr()
+        assert code == 0, f"nngeom {' '.join(words)}\n{printed}{said}"
+        output = printed.splitlines()
         if words[0] == "run" and Path(output[-1]).is_dir():
             made[kind] = output[-1]
 

@@ -2,7 +2,6 @@
 
 import json
 import math
-import shutil
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -286,6 +285,3 @@ def test_reproduce_quick_runs_draws_and_on_a_second_call_does_nothing_again(tmp_
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert "nngeom run" not in second.stdout
     assert "drawing" not in second.stdout
-    shutil.rmtree(tmp_path / table["runs"]["figure3-sigmoid"]["directory"])
-    third = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert [line for line in third.stdout.splitlines() if line.startswith("drawing")] == ["drawing figure3-sigmoid"]
