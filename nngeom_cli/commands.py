@@ -5,9 +5,13 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nngeom_cli.errors import ConfigError, FolderError, say, sentence_of
 from nngeom_cli.sweep_report import draw_comparison_of, report_sweep
+
+if TYPE_CHECKING:
+    from nngeom_cli.store import Run
 
 __all__ = ["COMMANDS", "DONE", "FAILED", "INTERRUPTED", "REFUSED"]
 
@@ -31,13 +35,15 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def figures(arguments: Sequence[str]) -> int:
-    """nngeom figures RUN_OR_SWEEP...
+    """nngeom figures RUN_OR_SWEEP... [figures.KEY=VALUE ...]
 
-    Draws the figures of runs again, from what is saved; prints their paths.
+    Draws the figures of runs again, from what is saved; prints their paths. figures.curvature_convention=paper draws
+    3 R, figures.band=0.3 takes a wider band; what is saved stays as it is.
     RUN is a run directory, the last line that `nngeom run` prints. Of a SWEEP whose experiment compares its runs, draws
     that figure and prints its table; of any other, the figures of its runs.
     """
-    folders = _directories("figures", arguments)
+    overrides = [argument for argument in arguments if argument.startswith("figures.") and "=" in argument]
+    folders = _directories("figures", [argument for argument in arguments if argument not in overrides])
 
     from nngeom_cli.cores import available_cores
     from nngeom_cli.figures import draw_figures
@@ -53,7 +59,7 @@ def figures(arguments: Sequence[str]) -> int:
                 sweep = load_sweep(folder)
                 runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
         for run in runs:
-            for path in draw_figures(run, cores=available_cores()):
+            for path in draw_figures(_as_asked(run, overrides), cores=available_cores()):
                 print(path)
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
@@ -269,6 +275,17 @@ def _known_flags(arguments: Sequence[str]) -> list[str]:
     if parsed.experimental_rerun is not None:
         raise ConfigError("`--experimental-rerun` must be left out. Got a pickle, which can run code. Name the config.")
     return list(arguments)
+
+
+def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
+    """A run with another section `figures` of its config, in memory."""
+    from dataclasses import asdict, replace
+
+    from nngeom_cli.config import load_config, overridden
+
+    if not overrides:
+        return run
+    return replace(run, info=run.info | {"config": asdict(load_config(overridden(run.config, overrides)))})
 
 
 def _directories(command: str, arguments: Sequence[str]) -> list[Path]:

@@ -13,8 +13,9 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from nngeom_cli.errors import ConfigError, did_you_mean, one_of, require, shown
+from nngeom_cli.errors import ConfigError, did_you_mean, one_line, one_of, require, shown
 from nngeom_cli.field_types import TYPES
 from nngeom_cli.keys import SECTIONS, unknown_key
 from nngeom_cli.schemas import (
@@ -28,7 +29,7 @@ from nngeom_cli.schemas import (
 )
 from nngeom_cli.task_schemas import FileConfig, SplitConfig, TaskConfig
 
-__all__ = ["Config", "checkpoint_epochs", "config_hash", "load_config", "staged"]
+__all__ = ["Config", "checkpoint_epochs", "config_hash", "load_config", "overridden", "staged"]
 
 UNMEASURED = ("checkpoint_seconds", "figures")  # keys on which no number depends
 
@@ -157,6 +158,31 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
             typed["checkpoints"] = _schedule(typed["checkpoints"])
         sections[section] = schemas[name](**typed)
     return Config(**_typed(NumbersConfig, values, "", ""), **sections)
+
+
+def overridden(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
+    """A plain config with `key=value` overrides, whose interpolations are not resolved.
+
+    Raises:
+        ConfigError: an override is not KEY=VALUE.
+
+    Example:
+        >>> overridden({"optimizer": {"epochs": 10}}, ["optimizer.epochs=20"])
+        {'optimizer': {'epochs': 20}}
+    """
+    for override in overrides:
+        key, equals, _ = override.partition("=")
+        require(bool(key and equals), override, "KEY=VALUE", "no `=`", "Close brackets and quotes.")
+    try:
+        merged = OmegaConf.merge(OmegaConf.create(dict(config)), OmegaConf.from_dotlist(list(overrides)))
+        plain = OmegaConf.to_container(merged, resolve=False)
+    except (OmegaConfBaseException, YAMLError, ValueError, AttributeError) as error:
+        what = shown(" ".join(overrides))
+        raise ConfigError(
+            f"`{what}` must be KEY=VALUE. Got: {one_line(error)}. Close brackets and quotes."
+        ) from error
+    assert isinstance(plain, dict)
+    return {str(key): value for key, value in plain.items()}
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:

@@ -9,12 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
-
-from nngeom_cli.config import Config, config_hash, load_config
-from nngeom_cli.errors import ConfigError, one_line, require, shown
+from nngeom_cli.config import Config, config_hash, load_config, overridden
+from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.process import sole_writer
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, remove_rest
@@ -125,7 +121,7 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
         "another one",
         f"`nngeom run --from {run.directory}` runs it in a new directory.",
     )
-    asked = load_config(_merged(run.config, overrides))
+    asked = load_config(overridden(run.config, overrides))
     old, new = dict(_leaves(asdict(frozen))), dict(_leaves(asdict(asked)))
     for key in new:
         way_out = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
@@ -136,23 +132,6 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
         else:
             require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], way_out)
     return asked
-
-
-def _merged(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
-    """A plain config with `key=value` overrides, whose interpolations are not resolved."""
-    for override in overrides:
-        key, equals, _ = override.partition("=")
-        require(bool(key and equals), override, "KEY=VALUE", "no `=`", "For example optimizer.epochs=4000.")
-    try:
-        merged = OmegaConf.merge(OmegaConf.create(dict(config)), OmegaConf.from_dotlist(list(overrides)))
-        plain = OmegaConf.to_container(merged, resolve=False)
-    except (OmegaConfBaseException, YAMLError, ValueError, AttributeError) as error:
-        what = shown(" ".join(overrides))
-        raise ConfigError(
-            f"`{what}` must be KEY=VALUE. Got: {one_line(error)}. For example optimizer.epochs=4000."
-        ) from error
-    assert isinstance(plain, dict)
-    return {str(key): value for key, value in plain.items()}
 
 
 def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

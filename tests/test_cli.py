@@ -12,6 +12,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from nngeom_cli import cli, launching
 from nngeom_cli.cli import main
@@ -553,6 +554,14 @@ def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsy
     drawn = {Path(line) for line in capsys.readouterr().out.splitlines()}
     assert drawn == set((directory / "figures").glob("*.png"))
     assert drawn
+
+    before = (directory / "run.json").read_bytes()
+    assert main(["figures", str(directory), "figures.curvature_convention=paper"]) == 0
+    with Image.open(capsys.readouterr().out.splitlines()[0]) as image:
+        assert "3 R" in image.info["Convention"]
+    assert main(["figures", str(directory), "figures.band=-1"]) == 2
+    assert capsys.readouterr().err.startswith("nngeom: `figures.band` must be a positive number. Got -1")
+    assert (directory / "run.json").read_bytes() == before
     log = (directory / "job.log").read_text()
     assert "epoch 3" in log
     assert "fontTools" not in log
