@@ -172,15 +172,13 @@ def overridden(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str,
     """
     for override in overrides:
         key, equals, _ = override.partition("=")
-        require(bool(key and equals), override, "KEY=VALUE", "no `=`", "Close brackets and quotes.")
+        require(bool(key and equals), override, "KEY=VALUE", "no `=`", "For example optimizer.epochs=4000.")
     try:
         merged = OmegaConf.merge(OmegaConf.create(dict(config)), OmegaConf.from_dotlist(list(overrides)))
         plain = OmegaConf.to_container(merged, resolve=False)
     except (OmegaConfBaseException, YAMLError, ValueError, AttributeError) as error:
         what = shown(" ".join(overrides))
-        raise ConfigError(
-            f"`{what}` must be KEY=VALUE. Got: {one_line(error)}. Close brackets and quotes."
-        ) from error
+        raise ConfigError(f"`{what}` must be KEY=VALUE. Got: {one_line(error)}. Close brackets and quotes.") from error
     assert isinstance(plain, dict)
     return {str(key): value for key, value in plain.items()}
 
