@@ -18,15 +18,8 @@ from yaml import YAMLError
 from nngeom_cli.errors import ConfigError, did_you_mean, one_line, one_of, require, shown
 from nngeom_cli.field_types import TYPES
 from nngeom_cli.keys import SECTIONS, unknown_key
-from nngeom_cli.schemas import (
-    ArchitectureConfig,
-    FiguresConfig,
-    NumbersConfig,
-    OptimizerConfig,
-    PathConfig,
-    PlaneConfig,
-    ProbeConfig,
-)
+from nngeom_cli.probe_schemas import PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.schemas import ArchitectureConfig, FiguresConfig, NumbersConfig, OptimizerConfig
 from nngeom_cli.task_schemas import FileConfig, SplitConfig, TaskConfig
 
 __all__ = ["Config", "checkpoint_epochs", "config_hash", "load_config", "overridden", "staged"]

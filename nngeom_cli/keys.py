@@ -7,7 +7,8 @@ from dataclasses import fields
 from typing import Any
 
 from nngeom_cli.errors import ConfigError, nearest, one_of, shown
-from nngeom_cli.schemas import OPTIMIZERS, PROBES, ArchitectureConfig, FiguresConfig, NumbersConfig
+from nngeom_cli.probe_schemas import PROBES
+from nngeom_cli.schemas import OPTIMIZERS, ArchitectureConfig, FiguresConfig, NumbersConfig
 from nngeom_cli.task_schemas import TASKS
 
 __all__ = ["SECTIONS", "unknown_key"]

@@ -13,7 +13,7 @@ from torch import Tensor
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, MLPFeatureMap, layer_spectra, measure_layers
 from nngeom_cli.networks import Network
-from nngeom_cli.schemas import GridConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.probe_schemas import GridConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.tasks import Task
 
 __all__ = ["Probe", "make_probe"]

@@ -15,7 +15,8 @@ from pathlib import Path
 __all__ = ["run_source", "source_hash"]
 
 PACKAGE = Path(__file__).parent
-REFUSING = {"errors", "keys", "schemas"}  # they refuse a value or pass it; what they pass is in the hash of the config
+# They refuse a value or pass it; what they pass is in the hash of the config.
+REFUSING = {"errors", "keys", "schemas", "probe_schemas"}
 
 TRAINING = (
     "tasks.make_task",

@@ -16,7 +16,8 @@ from omegaconf import OmegaConf
 from nngeom_cli.config import checkpoint_epochs, config_hash, load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import get_activation
-from nngeom_cli.schemas import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, GridConfig, PathConfig, SgdConfig
+from nngeom_cli.probe_schemas import GridConfig, PathConfig
+from nngeom_cli.schemas import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, SgdConfig
 
 SGD = {"name": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 2000, "batch_size": None}
 ADAM = {

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from nngeom_cli import config, schemas
+from nngeom_cli import config, probe_schemas, schemas
 
 PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 
@@ -17,7 +17,7 @@ LEVELS = [
     {"errors", "source"},
     {"files", "process", "arrays", "cores"},
     {"geometry"},
-    {"schemas", "task_schemas", "field_types"},
+    {"schemas", "task_schemas", "probe_schemas", "field_types"},
     {"keys"},
     {"config"},
     {"datafile"},
@@ -94,7 +94,10 @@ def test_module_does_not_import(module, absent):
 
 def config_keys():
     classes = [
-        thing for module in (schemas, config) for thing in vars(module).values() if dataclasses.is_dataclass(thing)
+        thing
+        for module in (schemas, probe_schemas, config)
+        for thing in vars(module).values()
+        if dataclasses.is_dataclass(thing)
     ]
     return sorted({field.name for schema in classes for field in dataclasses.fields(schema)})
 
@@ -102,7 +105,9 @@ def config_keys():
 @pytest.mark.parametrize("key", config_keys())
 def test_config_key_is_read_beyond_its_check(key):
     trees = [
-        ast.parse(path.read_text()) for path, part in modules().items() if part not in {"schemas", "config", "keys"}
+        ast.parse(path.read_text())
+        for path, part in modules().items()
+        if part not in {"schemas", "probe_schemas", "config", "keys"}
     ]
     assert any(
         (isinstance(node, ast.Attribute) and node.attr == key)

@@ -10,8 +10,8 @@ import xarray as xr
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
 from nngeom_cli.networks import initial_network
+from nngeom_cli.probe_schemas import GridConfig, PathConfig, PlaneConfig
 from nngeom_cli.probes import make_probe
-from nngeom_cli.schemas import GridConfig, PathConfig, PlaneConfig
 from nngeom_cli.statistics import path_statistics
 from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import Task, make_task

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from nngeom_cli import source
-from nngeom_cli.schemas import PROBES
+from nngeom_cli.probe_schemas import PROBES
 from nngeom_cli.source import run_source, source_hash
 
 PACKAGE = Path(source.__file__).parent
