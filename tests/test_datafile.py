@@ -126,7 +126,7 @@ WRONG = {
     "x,y,l\n1,2,a\n1,2\n": "`task.label` must be a column with a class in each row. Got nothing in column l, row 2.",
     "x,y,l\n1,,a\n1,2,b\n": "`task.columns` must be columns of finite numbers. Got nothing in column y, row 1.",
     "x,y,l\n1,2,a\n1,nan,b\n": "`task.columns` must be columns of finite numbers. Got nan in column y, row 2.",
-    "x,y,l\n1,2,a\n1,1e999,b\n": "`task.columns` must be columns of finite numbers. Got inf in column y, row 2.",
+    "x,y,l\n1,2,a\n1,inf,b\n": "`task.columns` must be columns of finite numbers. Got inf in column y, row 2.",
     "x,y,l\n1,2,a\nabc,2,b\n": "`task.columns` must be columns of finite numbers. Got abc in column x, row 2.",
     "x,y,l\n1,2,a\n3,4,a\n": "`task.label` must be a column of two classes or more, each of several rows. "
     "Got one value in the 2 rows of column l.",

@@ -80,7 +80,8 @@ def test_figures_are_written_whole_with_what_made_them(tmp_path):
     for words in (b"Command: nngeom run task=made", b"ConfigHash: c0ffee", b"Seeds: 3;", b"R = +2"):
         assert words in pdf
     assert b"/Subtype /Image" in pdf
-    assert pdf.count(b"/Type /Font /Subtype /Type0") == 3  # plain, beyond Latin-1, bold: editable text
+    fonts = pdf.count(b"/Type /Font /Subtype /Type0")  # editable text
+    assert fonts in (2, 3)  # plain and bold; from matplotlib 3.11 on, what is beyond Latin-1 apart
 
 
 def test_figures_of_several_runs_share_a_directory_and_carry_a_note(tmp_path):
