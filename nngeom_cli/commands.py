@@ -155,7 +155,6 @@ def reproduce(arguments: Sequence[str]) -> int:
     outputs/figures/REPRODUCTION.md. Runs whose config and code are unchanged are used again.
     --quick trains for a fraction of the epochs, into outputs/figures/quick, and judges nothing.
     """
-
     unknown = [argument for argument in arguments if argument != "--quick"]
     if unknown:
         got = " ".join(unknown)
@@ -185,7 +184,6 @@ def animate(arguments: Sequence[str]) -> int:
       nngeom run task=sinusoid 'probe.checkpoints=log 60'
 
     """
-
     folders = _directories("animate", arguments)
 
     from nngeom_cli.figures.animation import FEW

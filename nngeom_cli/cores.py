@@ -19,7 +19,7 @@ from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
-__all__ = ["FORKS", "available_cores", "in_processes", "split"]
+__all__ = ["available_cores", "in_processes", "split"]
 
 FORKS = sys.platform == "linux"  # elsewhere a process that was forked may hang in the system's own libraries
 
@@ -48,9 +48,11 @@ def split(length: int, parts: int) -> list[slice]:
 def in_processes(sources: Sequence[Iterator[T]]) -> Iterator[list[Iterator[T]]]:
     """The same iterators; if there are several, each runs in a process of its own, ahead of whoever reads it.
 
+    Where processes cannot be forked they run in this one, as they are read.
+
     The processes end with the `with` block, however it ends, and with this process, however that ends.
     """
-    if len(sources) == 1:
+    if len(sources) == 1 or not FORKS:
         yield list(sources)
         return
     fork = multiprocessing.get_context("fork")

@@ -12,7 +12,7 @@ from torch.nn.functional import pad
 
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
-from nngeom_cli.cores import FORKS, in_processes, split
+from nngeom_cli.cores import in_processes, split
 from nngeom_cli.networks import Network, padded
 from nngeom_cli.optimizers import make_optimizer
 from nngeom_cli.schemas import OptimizerConfig
@@ -176,7 +176,7 @@ def train_on_cores(
     `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
     """
     on_cpu = network.parameters.device.type == "cpu"
-    workers = min(cores, network.replicates) if on_cpu and FORKS else 1
+    workers = min(cores, network.replicates) if on_cpu else 1
     rounds = -(-network.replicates // (workers * BLOCK)) if on_cpu else 1
     blocks = split(network.replicates, workers * rounds)
     trainings = [

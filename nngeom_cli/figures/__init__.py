@@ -7,7 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
-from nngeom_cli.cores import FORKS, in_processes, split
+from nngeom_cli.cores import in_processes, split
 from nngeom_cli.errors import one_of
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import SPEED, along_paths
@@ -60,7 +60,7 @@ def draw_figures(
             with style():
                 yield save(draw(note=note), directory, stem if name is None else f"{name}-{stem}", about)
 
-    with in_processes([drawn(share) for share in split(len(sheets), min(cores, len(sheets)) if FORKS else 1)]) as done:
+    with in_processes([drawn(share) for share in split(len(sheets), min(cores, len(sheets)))]) as done:
         return [path for paths in done for path in paths]
 
 
