@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import statistics
@@ -11,20 +12,32 @@ from pathlib import Path
 
 import torch
 
+LEAST_SECONDS = 0.1  # that a side runs in a round
+
 
 def in_turns(sides: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
-    """Median seconds of each side over `rounds` rounds, A B A B ..., after one round that is not counted.
+    """Median seconds of one run of each side over `rounds` rounds, A B A B ...
 
-    They are seconds of this process on the processor, all its threads together, so that other programs count little.
+    In a round a side runs as often as it takes to fill a tenth of a second, so that a run of a millisecond is not
+    measured with the caches that another side left behind. They are seconds of this process on the processor, all its
+    threads together, so that other programs count little.
     """
+    for side in sides.values():
+        side()  # whatever is made once is made here
+    repeats = {name: math.ceil(LEAST_SECONDS / seconds_of(side, 1)) for name, side in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for counted in [False] + [True] * rounds:
+    for _ in range(rounds):
         for name, side in sides.items():
-            start = time.process_time()
-            side()
-            if counted:
-                seconds[name].append(time.process_time() - start)
+            seconds[name].append(seconds_of(side, repeats[name]))
     return {name: statistics.median(values) for name, values in seconds.items()}
+
+
+def seconds_of(side: Callable[[], object], repeats: int) -> float:
+    """Mean processor seconds of one run."""
+    start = time.process_time()
+    for _ in range(repeats):
+        side()
+    return (time.process_time() - start) / repeats
 
 
 def machine() -> str:
