@@ -6,13 +6,16 @@ The networks are so small that autograd's bookkeeping would be most of a step. `
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from nngeom_cli.batches import Batch
 from nngeom_cli.geometry import Activation
 from nngeom_cli.losses import Loss
 from nngeom_cli.networks import Network
+from nngeom_cli.registers import aligned
 
 __all__ = ["Backpropagation"]
 
@@ -52,64 +55,69 @@ def elementwise(activation: Activation) -> tuple[Forward, Backward]:
 class Backpropagation:
     """Gradient of the weighted loss with respect to the parameters of every replicate.
 
+    It is a fixed sequence of kernels on fixed memory, each bound to its buffers once: no more than their calls is left.
+
     Args:
         network: whose current weights are used at each call.
         loss: what is differentiated.
-        points: length of a batch, padding included.
+        batch: whose current examples are used at each call.
+
+    Attributes:
+        gradient: in the layout of `network.parameters`; overwritten by each call.
 
     Example:
         >>> from nngeom_cli.losses import MeanSquaredError
         >>> network = Network([2, 3, 1], "tanh", replicates=1)
-        >>> gradient = Backpropagation(network, MeanSquaredError(), points=1)
         >>> one = torch.ones(1, 3, 1, dtype=torch.float64)
-        >>> gradient(one, one[:, :1], one[0, 0])[9:13]  # zero weights predict 0 for the target 1: only the bias moves
-        tensor([ 0.,  0.,  0., -2.], dtype=torch.float64)
+        >>> gradient = Backpropagation(network, MeanSquaredError(), Batch(one, one[:, :1], one[0, 0]))
+        >>> network.views(gradient())[1]  # zero weights predict 0 for the target 1: only the bias moves
+        tensor([[[ 0.,  0.,  0., -2.]]], dtype=torch.float64)
     """
 
-    def __init__(self, network: Network, loss: Loss, points: int) -> None:
-        replicates, like = network.replicates, network.parameters
-        hidden = network.widths[1:-1]
-        self.network = network
-        self.effective = like if network.factors is None else torch.ones_like(like)
-        self.weights = network.views(self.effective)
-        self.loss = loss
-        self.forward, self.backward = elementwise(network.activation)
-        self.features = [like.new_ones(replicates, width + 1, points) for width in hidden]  # last row: for the bias
-        self.activated = [features[:, :-1] for features in self.features]
-        self.pre_activations = [like.new_empty(replicates, width, points) for width in hidden]  # then their errors
-        self.errors = [like.new_empty(replicates, width, points) for width in hidden]
-        self.outputs = like.new_empty(replicates, network.widths[-1], points)
+    def __init__(self, network: Network, loss: Loss, batch: Batch) -> None:
+        like, factors, scale = network.parameters, network.factors, network.output_scale
+        forward, backward = elementwise(network.activation)
+        effective = like if factors is None else torch.empty_like(like)
+        weights = network.views(effective)
         self.gradient = torch.zeros_like(like)
-        self.gradients = network.views(self.gradient)
-        self.backward_weights = [weights[:, :, :-1].mT for weights in self.weights]
+        gradients = network.views(self.gradient)
 
-    def __call__(self, inputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        """The gradient as a flat vector in the layout of `network.parameters`; overwritten by the next call.
+        def rows(width: int) -> Tensor:
+            return aligned(like, network.replicates, width, batch.inputs.shape[2])
 
-        Args:
-            inputs: points with a last row of ones, `(replicates, d + 1, points)`.
-            targets: encoded labels, `(outputs, points)` or `(replicates, outputs, points)`.
-            weights: of each point in the loss, `(points,)`: 1/n, and 0 for padding.
-        """
-        factors, scale = self.network.factors, self.network.output_scale
+        pre_activations = [rows(width) for width in network.widths[1:-1]]  # then their errors
+        features = [batch.inputs, *(rows(width + 1).fill_(1) for width in network.widths[1:-1])]  # last row: the bias
+        outputs = rows(network.widths[-1])
+
+        def output_error() -> None:
+            if scale is not None:
+                outputs.sub_(network.initial_outputs(batch.inputs[:, :-1])).mul_(scale)
+            loss.gradient_(outputs, batch.targets, batch.weights)
+            if scale is not None:
+                outputs.div_(scale)  # scale from the output, 1 / scale^2 from the loss
+
+        calls: list[Callable[[], object]] = []
         if factors is not None:
-            torch.mul(self.network.parameters, factors, out=self.effective)
-        values = inputs
-        for layer, pre_activation in enumerate(self.pre_activations):
-            torch.bmm(self.weights[layer], values, out=pre_activation)
-            self.forward(pre_activation, self.activated[layer])
-            values = self.features[layer]
-        torch.bmm(self.weights[-1], values, out=self.outputs)
-        if scale is not None:
-            self.outputs.sub_(self.network.initial_outputs(inputs[:, :-1])).mul_(scale)
-        error = self.loss.gradient_(self.outputs, targets, weights)
-        if scale is not None:
-            error.div_(scale)  # scale from the output, 1 / scale^2 from the loss
-        for layer in reversed(range(len(self.weights))):
-            values = self.features[layer - 1] if layer else inputs
-            torch.bmm(error, values.mT, out=self.gradients[layer])
+            calls.append(partial(torch.mul, like, factors, out=effective))
+        for layer, z in enumerate(pre_activations):
+            calls.append(partial(torch.bmm, weights[layer], features[layer], out=z))
+            calls.append(partial(forward, z, features[layer + 1][:, :-1]))
+        calls.append(partial(torch.bmm, weights[-1], features[-1], out=outputs))
+        calls.append(output_error)
+        error = outputs
+        for layer in reversed(range(len(weights))):
+            calls.append(partial(torch.bmm, error, features[layer].mT, out=gradients[layer]))
             if layer:
-                torch.bmm(self.backward_weights[layer], error, out=self.errors[layer - 1])
-                error = self.pre_activations[layer - 1]
-                self.backward(self.errors[layer - 1], error, self.activated[layer - 1])
-        return self.gradient if factors is None else self.gradient.mul_(factors)
+                z, passed = pre_activations[layer - 1], rows(network.widths[layer])
+                calls.append(partial(torch.bmm, weights[layer][:, :, :-1].mT, error, out=passed))
+                calls.append(partial(backward, passed, z, features[layer][:, :-1]))
+                error = z
+        if factors is not None:
+            calls.append(partial(self.gradient.mul_, factors))
+        self.calls = calls
+
+    def __call__(self) -> Tensor:
+        """The gradient, anew."""
+        for call in self.calls:
+            call()
+        return self.gradient

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nngeom_cli.networks import padded
+from nngeom_cli.networks import Network
+from nngeom_cli.registers import padded
 from nngeom_cli.tasks import Task
 
 __all__ = ["Batch", "Batches"]
 
-Batch = tuple[Tensor, Tensor, Tensor]
-"""Inputs over a row of ones `(replicates, d + 1, length)`, targets `(..., outputs, length)`, weights `(length,)`."""
+
+class Batch(NamedTuple):
+    """Some examples for each replicate.
+
+    Attributes:
+        inputs: over a row of ones, `(replicates, d + 1, length)`.
+        targets: encoded labels, `(outputs, length)` or `(replicates, outputs, length)`.
+        weights: of each example in the loss, `(length,)`: 1/n, and 0 for padding.
+    """
+
+    inputs: Tensor
+    targets: Tensor
+    weights: Tensor
 
 
 class Batches:
@@ -22,39 +35,48 @@ class Batches:
 
     Args:
         task: inputs, labels and their encoding.
-        replicates: number of networks.
+        network: what is trained on them.
         size: points in a batch; None, or more than there are, takes the whole training set.
-        like: a tensor of the wanted dtype and device.
+
+    Attributes:
+        batch: its tensors stay where they are; `epoch` writes one batch after another into them.
+        count: batches in an epoch.
     """
 
-    def __init__(self, task: Task, replicates: int, size: int | None, like: Tensor) -> None:
-        self.points = len(task.inputs)
-        self.size = min(size or self.points, self.points)
-        self.replicates = replicates
-        self.length = padded(self.size, like.dtype)
-        self.inputs = pad(task.inputs, (0, 1), value=1.0).to(like)  # (points, d + 1)
-        self.targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device).mT  # (points, outputs)
-        self.count = -(-self.points // self.size)
-        last = self.points % self.size or self.size
-        self.weights = {
-            count: pad(like.new_full((count,), 1 / count), (0, self.length - count)) for count in (self.size, last)
-        }
-        self.whole = self._whole() if self.size == self.points else None
-
-    def _whole(self) -> Batch:
-        padding = (0, self.length - self.points)
-        inputs = pad(self.inputs.mT, padding).expand(self.replicates, -1, -1).contiguous()
-        return inputs, pad(self.targets.mT, padding), self.weights[self.points]
+    def __init__(self, task: Task, network: Network, size: int | None) -> None:
+        like, replicates, points, columns = network.parameters, network.replicates, len(task.inputs), task.dimension + 1
+        size = min(size or points, points)
+        self.replicates, self.points, self.size = replicates, points, size
+        self.length = padded(size, like.dtype, rows=network.widths[1:-1])
+        self.length = padded(self.length, like.dtype, rows=network.widths[-1:], registers=1)
+        self.count = -(-points // size)
+        counts = [size] * (self.count - 1) + [points - size * (self.count - 1)]
+        self.weights = [pad(like.new_full((count,), 1 / count), (0, self.length - count)) for count in counts]
+        targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device)
+        if self.count == 1:
+            spare = (0, self.length - points)
+            inputs = pad(pad(task.inputs.mT, (0, 0, 0, 1), value=1.0), spare).to(like)
+            self.batch = Batch(inputs.expand(replicates, -1, -1), pad(targets, spare), self.weights[0])
+            return
+        filled = (0, padded(columns, like.dtype, registers=1) - columns)
+        self.inputs = pad(pad(task.inputs, (0, 1), value=1.0), filled).to(like)  # (points, d + 1 and padding)
+        self.targets = targets.mT.contiguous()  # (points, outputs)
+        self.gathered = [
+            like.new_empty(replicates * self.length, every.shape[1]) for every in (self.inputs, self.targets)
+        ]
+        inputs, targets = (rows.view(replicates, self.length, -1).mT for rows in self.gathered)
+        self.batch = Batch(inputs[:, :columns], targets, like.new_empty(self.length))
 
     def epoch(self, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
         """The batches of one epoch. The whole training set draws nothing from the generators."""
-        if self.whole is not None:
-            yield self.whole
+        if self.count == 1:
+            yield self.batch
             return
         order = torch.stack([torch.randperm(self.points, generator=generator) for generator in generators])
-        for rows in order.split(self.size, dim=1):
-            count = rows.shape[1]
-            chosen = pad(rows, (0, self.length - count)).flatten().to(self.inputs.device)
-            inputs = self.inputs.index_select(0, chosen).view(self.replicates, self.length, -1).mT
-            targets = self.targets.index_select(0, chosen).view(self.replicates, self.length, -1).mT
-            yield inputs, targets, self.weights[count]
+        order = pad(order, (0, self.count * self.size - self.points)).view(self.replicates, self.count, self.size)
+        rows = pad(order, (0, self.length - self.size)).transpose(0, 1).flatten(1).to(self.inputs.device)
+        for chosen, weights in zip(rows.unbind(), self.weights, strict=True):
+            for every, some in zip((self.inputs, self.targets), self.gathered, strict=True):
+                torch.index_select(every, 0, chosen, out=some)
+            self.batch.weights.copy_(weights)
+            yield self.batch

@@ -51,7 +51,7 @@ class MeanSquaredError:
         return (outputs - targets).square().mean(dim=(1, 2))
 
     def gradient_(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
-        return outputs.sub_(targets).mul_(2 * weights)
+        return outputs.sub_(targets).mul_(weights).mul_(2)
 
     def margin(self, outputs: Tensor) -> Tensor:
         return outputs[:, 0] - self.threshold
@@ -89,7 +89,7 @@ class CrossEntropy:
         return first - second
 
     def predict(self, outputs: Tensor) -> Tensor:
-        return outputs.argmax(dim=1)
+        return outputs.max(dim=1).indices  # argmax is five times slower along this axis
 
     def entropy(self, outputs: Tensor) -> Tensor:
         logs = outputs.log_softmax(dim=1)

@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry import Activation, MLPFeatureMap, get_activation
+from nngeom_cli.registers import padded
 
-__all__ = ["Network", "initial_network", "padded"]
+__all__ = ["Network", "initial_network"]
 
 
 class Network:
@@ -54,8 +55,8 @@ class Network:
         self.widths = tuple(widths)
         self.activation = get_activation(activation) if isinstance(activation, str) else activation
         self.replicates = replicates
-        count = sum(math.prod(shape) for shape in self.shapes)
-        self.parameters = torch.zeros(padded(count, dtype), dtype=dtype, device=device)
+        count = sum(replicates * padded(out * columns, dtype, registers=1) for _, out, columns in self.shapes)
+        self.parameters = torch.zeros(count, dtype=dtype, device=device)
         self.weights = self.views(self.parameters)
         self.parametrization = parametrization
         self.factors = None
@@ -73,8 +74,12 @@ class Network:
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer."""
-        sizes = [math.prod(shape) for shape in self.shapes]
-        return [part.view(shape) for part, shape in zip(flat[: sum(sizes)].split(sizes), self.shapes, strict=True)]
+        sizes = [(padded(out * columns, flat.dtype, registers=1), out, columns) for _, out, columns in self.shapes]
+        parts = flat.split([self.replicates * size for size, _, _ in sizes])
+        return [
+            part.view(self.replicates, size)[:, : out * columns].unflatten(1, (out, columns))
+            for part, (size, out, columns) in zip(parts, sizes, strict=True)
+        ]
 
     def block(self, replicates: slice) -> Network:
         """Some of the replicates, as a network of their own."""
@@ -132,20 +137,6 @@ class Network:
         weights = self._effective(self.parameters)[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
-
-
-def padded(length: int, dtype: torch.dtype) -> int:
-    """The next length that fills whole vector registers (two of 512 bits at a time).
-
-    A vectorised kernel then leaves no remainder to scalar code, which may round differently: the bits of a replicate do
-    not depend on how many others are computed beside it.
-
-    Example:
-        >>> padded(400, torch.float64), padded(12, torch.float64)
-        (400, 16)
-    """
-    lanes = 128 // dtype.itemsize
-    return -(-length // lanes) * lanes
 
 
 def initial_network(

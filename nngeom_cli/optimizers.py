@@ -1,85 +1,92 @@
-"""Gradient steps on one flat vector of parameters; the update rules are those of `torch.optim`."""
+"""Gradient steps on one flat vector of parameters, by the kernels of `torch.optim`.
+
+They are those that `torch.optim` calls with `fused=True`, one a step. Its own classes cost several times as much as the
+kernel before they call it.
+"""
 
 from __future__ import annotations
 
-import math
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.schemas import AdamWConfig, OptimizerConfig, SgdConfig
 
-__all__ = ["Adam", "Sgd", "make_optimizer"]
+__all__ = ["Optimizer", "state_names"]
 
 
-class Sgd:
-    """v <- momentum v + (gradient + weight_decay p);  p <- p - lr v. `state` holds v, `steps` is their number."""
+def state_names(config: OptimizerConfig) -> tuple[str, ...]:
+    """What the next step of a rule depends on, besides their number.
 
-    def __init__(self, parameters: Tensor, *, lr: float, momentum: float = 0.0, weight_decay: float = 0.0) -> None:
-        self.parameters = parameters
-        self.lr, self.momentum, self.weight_decay = lr, momentum, weight_decay
-        self.state = {"velocity": torch.zeros_like(parameters)}
-        self.steps = 0
-
-    def step(self, gradient: Tensor) -> None:
-        """One step along the gradient, which is overwritten."""
-        self.steps += 1
-        if self.weight_decay:
-            gradient.add_(self.parameters, alpha=self.weight_decay)
-        if self.momentum:
-            gradient = self.state["velocity"].mul_(self.momentum).add_(gradient)
-        self.parameters.add_(gradient, alpha=-self.lr)
+    Example:
+        >>> state_names(SgdConfig("sgd", lr=0.1, weight_decay=0.0, epochs=1, batch_size=None, momentum=0.9))
+        ('velocity',)
+    """
+    return ("velocity",) if isinstance(config, SgdConfig) else ("mean", "square")
 
 
-class Adam:
-    """m <- lerp(m, gradient, 1 - beta1);  v <- lerp(v, gradient^2, 1 - beta2), both divided by their bias 1 - beta^t;
-    p <- p - lr m / (sqrt(v) + eps).
+class Optimizer:
+    """The update rule that a configuration names; the equations are those of `torch.optim`.
 
-    Weight decay is added to the gradient (Adam), or, `decoupled`, shrinks the parameters by lr weight_decay (AdamW).
-    `state` holds m and v, `steps` is t.
+    sgd: v <- momentum v + (gradient + weight_decay p);  p <- p - lr v.
+    adam: m <- lerp(m, gradient, 1 - beta1);  v <- lerp(v, gradient^2, 1 - beta2), each divided by its bias 1 - beta^t;
+    p <- p - lr m / (sqrt(v) + eps). Weight decay is added to the gradient; in adamw it shrinks the parameters by
+    lr weight_decay.
+
+    Args:
+        config: the rule and its numbers.
+        parameters: changed in place.
+        gradient: read at each step.
+
+    Attributes:
+        state: by the names of `state_names`, each in the layout of `parameters`.
+        steps: number of steps done, t; only Adam's rules count them.
     """
 
-    def __init__(
-        self,
-        parameters: Tensor,
-        *,
-        lr: float,
-        betas: tuple[float, float] = (0.9, 0.999),
-        eps: float = 1e-8,
-        weight_decay: float = 0.0,
-        decoupled: bool = False,
-    ) -> None:
-        self.parameters = parameters
-        self.lr, self.betas, self.eps, self.weight_decay, self.decoupled = lr, betas, eps, weight_decay, decoupled
-        self.state = {"mean": torch.zeros_like(parameters), "square": torch.zeros_like(parameters)}
-        self.root = torch.empty_like(parameters)
-        self.steps = 0
+    def __init__(self, config: OptimizerConfig, parameters: Tensor, gradient: Tensor) -> None:
+        self.steps = torch.zeros((), dtype=torch.float32, device=parameters.device)  # as the kernels want it
+        self.state = {name: torch.zeros_like(parameters) for name in state_names(config)}
+        self.counted = not isinstance(config, SgdConfig)
+        if isinstance(config, SgdConfig):
+            self.update = partial(
+                torch._fused_sgd_,
+                [parameters],
+                [gradient],
+                [self.state["velocity"]] if config.momentum else [],
+                lr=config.lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                dampening=0.0,
+                nesterov=False,
+                maximize=False,
+                is_first_step=False,  # a velocity of zero is the first
+            )
+            return
+        beta1, beta2 = config.betas
+        self.update = partial(
+            torch._fused_adamw_ if isinstance(config, AdamWConfig) else torch._fused_adam_,
+            [parameters],
+            [gradient],
+            [self.state["mean"]],
+            [self.state["square"]],
+            [],
+            [self.steps],
+            lr=config.lr,
+            beta1=beta1,
+            beta2=beta2,
+            weight_decay=config.weight_decay,
+            eps=config.eps,
+            amsgrad=False,
+            maximize=False,
+        )
 
-    def step(self, gradient: Tensor) -> None:
-        """One step along the gradient, which is overwritten."""
-        self.steps += 1
-        beta1, beta2 = self.betas
-        if self.weight_decay and self.decoupled:
-            self.parameters.mul_(1 - self.lr * self.weight_decay)
-        elif self.weight_decay:
-            gradient.add_(self.parameters, alpha=self.weight_decay)
-        mean = self.state["mean"].lerp_(gradient, 1 - beta1)
-        square = self.state["square"].mul_(beta2).addcmul_(gradient, gradient, value=1 - beta2)
-        torch.sqrt(square, out=self.root)
-        self.root.div_(math.sqrt(1 - beta2**self.steps)).add_(self.eps)
-        self.parameters.addcdiv_(mean, self.root, value=-self.lr / (1 - beta1**self.steps))
+    def skip(self, steps: int) -> None:
+        """As if so many steps had been done; counting them one by one would end where float32 skips a number."""
+        self.steps.fill_(min(steps, 1 << 24))
 
-
-def make_optimizer(config: OptimizerConfig, parameters: Tensor) -> Sgd | Adam:
-    """The optimizer that a configuration names, at its first step."""
-    if isinstance(config, SgdConfig):
-        return Sgd(parameters, lr=config.lr, momentum=config.momentum, weight_decay=config.weight_decay)
-    beta1, beta2 = config.betas
-    return Adam(
-        parameters,
-        lr=config.lr,
-        betas=(beta1, beta2),
-        eps=config.eps,
-        weight_decay=config.weight_decay,
-        decoupled=isinstance(config, AdamWConfig),
-    )
+    def step(self) -> None:
+        """One step along the gradient."""
+        if self.counted:
+            self.steps.add_(1)
+        self.update()

@@ -9,7 +9,7 @@ import torch
 from nngeom_cli.checkpoints import read_checkpoint
 from nngeom_cli.errors import DamageError
 from nngeom_cli.files import fault, read_manifest
-from nngeom_cli.optimizers import make_optimizer
+from nngeom_cli.optimizers import state_names
 from nngeom_cli.runner import Laboratory, Start
 from nngeom_cli.store import CHECKPOINTS, GEOMETRY, RunDirectory, checkpoint_name, epoch_of, geometry_name, saved_epochs
 from nngeom_cli.training import Checkpoint
@@ -79,10 +79,9 @@ def examined(store: RunDirectory, epoch: int, laboratory: Laboratory) -> tuple[C
 def fitting(checkpoint: Checkpoint, laboratory: Laboratory) -> bool:
     """Whether a checkpoint has the names, shapes and types of a run's state."""
     network, config = laboratory.network, laboratory.config
-    state = make_optimizer(config.optimizer, network.parameters).state
     layers = [checkpoint.weights, *checkpoint.optimizer.values()]
     numbers = [checkpoint.loss, checkpoint.accuracy, *checkpoint.test.values()]
-    if set(checkpoint.optimizer) != set(state):
+    if set(checkpoint.optimizer) != set(state_names(config.optimizer)):
         return False
     if any([values.shape for values in layer] != network.shapes for layer in layers):
         return False

@@ -12,9 +12,11 @@ from torch.nn.functional import pad
 
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
+from nngeom_cli.captured import Captured
 from nngeom_cli.cores import in_processes, split
-from nngeom_cli.networks import Network, padded
-from nngeom_cli.optimizers import make_optimizer
+from nngeom_cli.networks import Network
+from nngeom_cli.optimizers import Optimizer
+from nngeom_cli.registers import padded
 from nngeom_cli.schemas import OptimizerConfig
 from nngeom_cli.tasks import Task
 
@@ -126,14 +128,20 @@ def train(
     Returns:
         Checkpoints in order of their epochs, those after `start` only.
     """
-    batches = Batches(task, network.replicates, optimizer.batch_size, network.parameters)
-    backpropagation = Backpropagation(network, task.loss, batches.length)
-    stepper = make_optimizer(optimizer, network.parameters)
+    batches = Batches(task, network, optimizer.batch_size)
+    backpropagation = Backpropagation(network, task.loss, batches.batch)
+    stepper = Optimizer(optimizer, network.parameters, backpropagation.gradient)
+
+    def kernels() -> None:
+        backpropagation()
+        stepper.step()
+
+    step = Captured(kernels) if network.parameters.is_cuda else kernels
     state = {name: network.views(flat) for name, flat in stepper.state.items()}
     first = 0
     if start is not None:
         first = start.epoch + 1
-        stepper.steps = start.epoch * batches.count
+        stepper.skip(start.epoch * batches.count)
         network.load(start.weights)
         for name, layers in start.optimizer.items():
             for mine, saved in zip(state[name], layers, strict=True):
@@ -143,8 +151,8 @@ def train(
     due = {epoch for epoch in record if epoch >= first}
     for epoch in range(first, max(due, default=-1) + 1):
         if epoch:
-            for batch in batches.epoch(generators):
-                stepper.step(backpropagation(*batch))
+            for _ in batches.epoch(generators):
+                step()
         if epoch in due:
             loss, accuracy = evaluate(network, task, task.inputs, task.labels)
             test = {} if task.test is None else dict(zip(TEST_SCORES, evaluate(network, task, *task.test), strict=True))

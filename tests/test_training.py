@@ -6,6 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from nngeom_cli import training
@@ -13,7 +15,7 @@ from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import CrossEntropy, MeanSquaredError
-from nngeom_cli.networks import Network, initial_network, padded
+from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import make_task
@@ -80,9 +82,8 @@ def test_gradient_is_that_of_autograd(config, activation):
     task = make_task(config)
     network = initial_network([2, 5, 4, task.outputs], activation, initial_generators(3, 3))
     network.parameters.mul_(3)  # into the curved part of the activations
-    batches = Batches(task, 3, None, network.parameters)
-    (batch,) = batches.epoch([])
-    gradient = network.views(Backpropagation(network, task.loss, batches.length)(*batch))
+    (batch,) = Batches(task, network, None).epoch([])
+    gradient = network.views(Backpropagation(network, task.loss, batch)())
     for replicate in range(3):
         literal = Literal(network, replicate)
         literal_loss(task, literal(task.inputs), task.labels).backward()
@@ -125,7 +126,8 @@ def test_mini_batches_are_those_of_a_loop_in_the_same_order():
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
-    ("config", "hidden", "batch_size"), [(XOR, [2], None), (SINUSOID, [3, 5], None), (SINUSOID, [7], 12)]
+    ("config", "hidden", "batch_size"),
+    [(XOR, [2], None), (XOR, [8], None), (XOR, [64, 16], None), (SINUSOID, [3, 5], None), (SINUSOID, [7], 12)],
 )
 def test_replicate_is_the_run_of_its_own_seed_bit_for_bit(config, hidden, batch_size, activation):
     task = make_task(config)
@@ -144,6 +146,34 @@ def test_replicate_is_the_run_of_its_own_seed_bit_for_bit(config, hidden, batch_
         assert torch.equal(flat(together.weights, replicate), flat(alone.weights, 0))
         assert together.loss[replicate] == alone.loss[0]
         assert together.accuracy[replicate] == alone.accuracy[0]
+
+
+@settings(max_examples=60)
+@given(data=st.data())
+def test_bits_of_a_replicate_do_not_depend_on_sizes_or_position(data):
+    """Matrices of odd sizes, whose replicates would begin between two registers, and batches that fill none."""
+    config = data.draw(st.sampled_from([XOR, SINUSOID]))
+    task, size = make_task(config), st.integers(1, 40)
+    hidden = data.draw(st.lists(size, min_size=1, max_size=3))
+    options = {
+        "parametrization": data.draw(st.sampled_from(["standard", "ntk"])),
+        "dtype": data.draw(st.sampled_from([torch.float32, torch.float64])),
+    }
+    batches = {"epochs": 3, "batch_size": data.draw(st.none() | size)}
+    optimizer = data.draw(st.sampled_from([SgdConfig(**SGD | batches), AdamConfig(name="adam", **ADAM | batches)]))
+    activation, replicates = data.draw(st.sampled_from(ACTIVATIONS)), data.draw(st.integers(2, 24))
+    replicate = data.draw(st.integers(1, replicates - 1))
+
+    def last(seed, count):
+        generators = initial_generators(seed, count)
+        network = initial_network([2, *hidden, task.outputs], activation, generators, **options)
+        *_, checkpoint = train(network, task, optimizer, batch_generators(seed, count), [0, 3])
+        return checkpoint
+
+    together, alone = last(0, replicates), last(replicate, 1)
+    for several, one in zip(together.weights, alone.weights, strict=True):
+        np.testing.assert_array_equal(several[replicate], one[0])
+    np.testing.assert_array_equal(together.loss[replicate], alone.loss[0])
 
 
 def test_initial_parameters_are_those_of_torch_linear():
@@ -199,12 +229,6 @@ def test_float32_trains_in_float32():
     *_, last = train(network, task, SgdConfig(**SGD), batch_generators(0, 2), [5])
     assert last.weights[0].dtype == np.float32
     assert last.loss.dtype == np.float64
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_padding_fills_whole_vector_registers(dtype):
-    assert [padded(n, dtype) * dtype.itemsize % 128 for n in (1, 4, 12, 400)] == [0] * 4
-    assert padded(400, torch.float64) == 400
 
 
 def test_history_has_every_epoch_of_a_short_run_and_about_200_of_a_long_one():
@@ -307,8 +331,8 @@ def test_scores_of_many_examples_are_those_of_all_at_once(monkeypatch):
 
 def test_a_batch_larger_than_the_training_set_is_the_training_set():
     task = make_task(XOR)
-    like = torch.empty(0, dtype=torch.float64)
-    (batch,), (whole,) = (list(Batches(task, 2, size, like).epoch([])) for size in (1000, None))
+    network = Network([2, 3, 1], "tanh", 2)
+    (batch,), (whole,) = (list(Batches(task, network, size).epoch([])) for size in (1000, None))
     assert all(torch.equal(one, other) for one, other in zip(batch, whole, strict=True))
 
 

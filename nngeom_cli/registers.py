@@ -1,0 +1,47 @@
+"""How arrays lie in memory, so that the bits of a replicate do not depend on those computed beside it.
+
+Kernels work on whole vector registers, and BLAS on matrices that begin at one. What is left over, or begins elsewhere,
+takes other code, which may round differently.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["aligned", "padded"]
+
+
+def padded(length: int, dtype: torch.dtype, *, rows: Sequence[int] = (1,), registers: int = 2) -> int:
+    """The next length of a row at which arrays of so many rows fill whole registers of 512 bits.
+
+    Args:
+        length: of a row.
+        dtype: of its numbers.
+        rows: of each array.
+        registers: how many are filled together: two by elementwise kernels, one where no more than a begin matters.
+
+    Example:
+        >>> padded(400, torch.float64), padded(12, torch.float64), padded(12, torch.float64, rows=[8, 20])
+        (400, 16, 12)
+    """
+    lanes = registers * 64 // dtype.itemsize
+    lanes //= math.gcd(lanes, *rows)
+    return -(-length // lanes) * lanes
+
+
+def aligned(like: Tensor, replicates: int, rows: int, columns: int) -> Tensor:
+    """Zeros `(replicates, rows, columns)` in which each replicate begins at a register; dtype and device as `like`.
+
+    Example:
+        >>> aligned(torch.empty(0), 2, 3, 5).stride()
+        (16, 5, 1)
+    """
+    size = rows * columns
+    array: Tensor = like.new_zeros(replicates, padded(size, like.dtype, registers=1))[:, :size].unflatten(
+        1, (rows, columns)
+    )
+    return array
