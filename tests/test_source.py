@@ -102,7 +102,13 @@ def test_runs_depend_on_the_geometry_that_they_measure():
 
 def test_runs_depend_on_data_start_order_and_steps():
     reached = source.reached(source.TRAINING)
-    for name in ("tasks._sinusoid", "networks.initial_network", "batches.Batches", "optimizers.Optimizer", "training.train"):
+    for name in (
+        "tasks._sinusoid",
+        "networks.initial_network",
+        "batches.Batches",
+        "optimizers.Optimizer",
+        "training.train",
+    ):
         assert name in reached
     assert run_source("grid").keys() == {"training", "probe"}
 

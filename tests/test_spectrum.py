@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 from reference import DOUBLE, points, random_network
@@ -15,6 +16,11 @@ from nngeom_cli.geometry import (
     principal_directions,
     pullback_metric,
 )
+from nngeom_cli.networks import initial_network
+from nngeom_cli.schemas import AdamConfig
+from nngeom_cli.task_schemas import DigitsConfig
+from nngeom_cli.tasks import make_task
+from nngeom_cli.training import batch_generators, initial_generators, train
 
 
 @pytest.mark.parametrize("widths", [[3, 5], [6, 4], [5, 3, 6], [2, 4, 4]])
@@ -26,6 +32,40 @@ def test_spectrum_is_the_eigenvalues_of_the_metric(widths):
     measured = metric_spectrum(feature_map, x, rank)
     assert measured.shape == (2, 4, rank)
     torch.testing.assert_close(measured, expected, rtol=1e-7, atol=1e-12)
+
+
+def test_effective_volume_of_a_trained_digits_network_has_ten_digits_at_least():
+    """Against the Gram matrix in 50 digits: of J, which has more inputs than units, from the same weights."""
+    task = make_task(DigitsConfig("digits"))
+    network = initial_network([64, 30, 10], "sigmoid", initial_generators(0, 1))
+    optimizer = AdamConfig("adam", lr=0.005, weight_decay=0.1, epochs=3, batch_size=12, betas=[0.9, 0.999], eps=1e-8)
+    *_, _ = train(network, task, optimizer, batch_generators(0, 1), [3])
+    weights = network.weights[0][0].tolist()
+    x = (task.inputs[3] + task.inputs[8]) / 2
+    with mpmath.workdps(50):
+        rows = []
+        for *weight, bias in weights:
+            z = mpmath.fdot(zip(weight, x.tolist(), strict=True)) + bias
+            slope = 1 / ((1 + mpmath.exp(-z)) * (1 + mpmath.exp(z)))
+            rows.append([slope * entry / mpmath.sqrt(30) for entry in weight])
+        jacobian = mpmath.matrix(rows)
+        eigenvalues = sorted(mpmath.eigsy(jacobian * jacobian.T, eigvals_only=True), reverse=True)
+        expected = float(sum(mpmath.log(value) for value in eigenvalues[:6]) / 2)
+    measured = log_effective_volume_element(network.feature_map(1), x, 6)
+    assert measured.item() == pytest.approx(expected, rel=1e-11)
+
+
+def test_differentiating_along_rows_keeps_the_digits_of_each_row():
+    """L L^T is W W^T, each entry to the size of its own two rows, whatever the sizes of the others."""
+    (weight,), biases = random_network([9, 5], seed=4)
+    weight = weight * 10.0 ** torch.tensor([[-100.0], [0.0], [-8.0], [100.0], [3.0]], dtype=DOUBLE)
+    turned = MLPFeatureMap([weight], biases, "identity").along_rows()
+    jet = turned.jet(points(1, 9), second=False)
+    lower = (jet.jacobian / jet.unit.unsqueeze(1))[0, :, :, 0] * math.sqrt(5)
+    sizes = weight.norm(dim=1)
+    assert lower.shape == (5, 5)
+    lower, weight = lower / sizes[:, None], weight / sizes[:, None]
+    assert (lower @ lower.T - weight @ weight.T).abs().max() < 20 * torch.finfo(DOUBLE).eps
 
 
 def test_effective_volume_of_full_rank_is_the_volume_element():

@@ -69,13 +69,17 @@ class MLPFeatureMap(FeatureMap):
         self.weights = [w.detach().reshape(count, *w.shape[-2:]) for w in weights[:depth]]
         self.biases = [b.detach().reshape(count, b.shape[-1], 1) for b in biases[:depth]]
         self.widths = [self.weights[0].shape[2], *(w.shape[1] for w in self.weights)]
-        largest = self.weights[0].abs().amax(dim=1).clamp_min(torch.finfo(weights[0].dtype).tiny)
-        self._unit = torch.exp2(-torch.floor(torch.log2(largest))).unsqueeze(-1)  # (replicates, d, 1)
+        self._slope = self.weights[0]  # of the first layer before its activation, along the directions of derivatives
+
+    @cached_property
+    def _unit(self) -> Tensor:
+        largest = self._slope.abs().amax(dim=1).clamp_min(torch.finfo(self._slope.dtype).tiny)
+        return torch.exp2(-torch.floor(torch.log2(largest))).unsqueeze(-1)  # (replicates, d, 1)
 
     @cached_property
     def _first_jacobian(self) -> Tensor:
         """The first layer's, (replicates, width, d, 1): before its activation it is the same at each point."""
-        return (self.weights[0] * self._unit.transpose(1, 2)).unsqueeze(-1)
+        return (self._slope * self._unit.transpose(1, 2)).unsqueeze(-1)
 
     @cached_property
     def _first_squares(self) -> Tensor:
@@ -159,15 +163,34 @@ class MLPFeatureMap(FeatureMap):
             torch.Size([4])
         """
         check_plane(origin, directions, self.widths[0])
-        weights, biases = [w.clone() for w in self.weights], [b.squeeze(-1) for b in self.biases]
-        biases[0] = biases[0] + weights[0] @ origin
-        weights[0] = weights[0] @ directions.T
-        shape = self.replicates
+        (weight, *weights), (bias, *biases) = self.weights, self.biases
+        return self._with([weight @ directions.T, *weights], [bias + (weight @ origin).unsqueeze(-1), *biases])
+
+    def _with(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> MLPFeatureMap:
+        """A map of the same activations and replicates."""
         return MLPFeatureMap(
-            [w.reshape(shape + w.shape[1:]) for w in weights],
-            [b.reshape(shape + b.shape[1:]) for b in biases],
+            [w.reshape(self.replicates + w.shape[1:]) for w in weights],
+            [b.reshape((*self.replicates, b.shape[1])) for b in biases],
             self.activations,
         )
+
+    def along_rows(self) -> MLPFeatureMap:
+        """The same map, differentiated along the space that the first layer's weights span, where it has fewer units.
+
+        W_1 = L Q^T, L lower triangular, Q of orthonormal columns: J Q has the singular values of J, and a column for
+        each unit of the first layer instead of one for each input. Each row of L is right to a few eps of its own size.
+
+        Example:
+            >>> sum_of_two = MLPFeatureMap([torch.ones(1, 2)], [torch.zeros(1)], "identity")
+            >>> jet = sum_of_two.along_rows().jet(torch.zeros(1, 2), second=False)
+            >>> round((jet.jacobian / jet.unit).abs().item(), 6)  # sqrt(2)
+            1.414214
+        """
+        if self.widths[0] <= self.widths[1]:
+            return self
+        turned = self._with(self.weights, self.biases)
+        turned._slope = torch.linalg.qr(self.weights[0].mT, mode="r").R.mT
+        return turned
 
     def __call__(self, x: Tensor) -> Tensor:
         """Features Phi(x).
@@ -205,7 +228,7 @@ class MLPFeatureMap(FeatureMap):
             Layer and jet, one entry a replicate, in the order of the layers; each as soon as it is known, so that not
             all of them need be in memory at once.
         """
-        replicates, d, count = len(self.weights[0]), self.widths[0], len(points)
+        replicates, d, count = len(self.weights[0]), self._slope.shape[2], len(points)
         size = 1 + d + d * (d + 1) // 2 if second else 1 + d
         stack = points.new_empty(0)
         for index, (weight, bias, activation) in enumerate(

@@ -62,6 +62,10 @@ class FeatureMap(ABC):
     def restricted_to(self, origin: Tensor, directions: Tensor) -> FeatureMap:
         """The same map on a plane of input space: u -> Phi(origin + u directions)."""
 
+    def along_rows(self) -> FeatureMap:
+        """The same map, differentiated along fewer directions, if they suffice for the singular values of J."""
+        return self
+
 
 def packed_pairs(d: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows and columns of the upper triangle, in the order in which Hessians are packed."""

@@ -82,7 +82,7 @@ def layer_spectra(
     d = feature_map.dimensions(x).inputs
     if not 1 <= count <= d:
         raise ValueError(f"`count` must be between 1 and {d}, the feature map's input dimension. Got {count}.")
-    found = _over_layers(feature_map, x, layers, {"values": singular_values}, chunk_size, second=False)
+    found = _over_layers(feature_map.along_rows(), x, layers, {"values": singular_values}, chunk_size, second=False)
     spectra = {}
     for layer, values in found.items():
         rank = feature_map.dimensions(x, layer).rank_bound

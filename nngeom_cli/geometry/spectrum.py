@@ -145,7 +145,8 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk
 
 
 def _singular_values(feature_map: AnyFeatureMap, x: Tensor, top_k: int, chunk_size: int | None) -> Tensor:
-    return _over_points(feature_map, x, top_k, lambda frame: singular_values(frame)[..., :top_k], chunk_size)
+    turned = as_feature_map(feature_map).along_rows()
+    return _over_points(turned, x, top_k, lambda frame: singular_values(frame)[..., :top_k], chunk_size)
 
 
 def singular_values(frame: Frame) -> Tensor:
