@@ -44,28 +44,27 @@ class Batches:
     """
 
     def __init__(self, task: Task, network: Network, size: int | None) -> None:
-        like, replicates, points, columns = network.parameters, network.replicates, len(task.inputs), task.dimension + 1
-        size = min(size or points, points)
-        self.replicates, self.points, self.size = replicates, points, size
-        self.length = padded(size, like.dtype, rows=network.widths[1:-1])
-        self.length = padded(self.length, like.dtype, rows=network.widths[-1:], registers=1)
-        self.count = -(-points // size)
-        counts = [size] * (self.count - 1) + [points - size * (self.count - 1)]
-        self.weights = [pad(like.new_full((count,), 1 / count), (0, self.length - count)) for count in counts]
-        targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device)
+        like, replicates, points = network.parameters, network.replicates, len(task.inputs)
+        self.points, self.size = points, min(size or points, points)
+        self.count = -(-points // self.size)
+        length = padded(self.size, like.dtype, rows=network.widths[1:-1])
+        self.length = length = padded(length, like.dtype, rows=network.widths[-1:], registers=1)
+        last = points - self.size * (self.count - 1)
+        self.weights = {
+            count: pad(like.new_full((count,), 1 / count), (0, length - count)) for count in (self.size, last)
+        }
+        inputs = pad(task.inputs, (0, 1), value=1.0).to(like)  # (points, d + 1)
+        targets = task.loss.encode(task.labels, task.outputs, like.dtype).to(like.device).mT  # (points, outputs)
         if self.count == 1:
-            spare = (0, self.length - points)
-            inputs = pad(pad(task.inputs.mT, (0, 0, 0, 1), value=1.0), spare).to(like)
-            self.batch = Batch(inputs.expand(replicates, -1, -1), pad(targets, spare), self.weights[0])
+            inputs, targets = (pad(every.mT, (0, length - points)).contiguous() for every in (inputs, targets))
+            self.batch = Batch(inputs.expand(replicates, -1, -1), targets, self.weights[points])
             return
-        filled = (0, padded(columns, like.dtype, registers=1) - columns)
-        self.inputs = pad(pad(task.inputs, (0, 1), value=1.0), filled).to(like)  # (points, d + 1 and padding)
-        self.targets = targets.mT.contiguous()  # (points, outputs)
-        self.gathered = [
-            like.new_empty(replicates * self.length, every.shape[1]) for every in (self.inputs, self.targets)
-        ]
-        inputs, targets = (rows.view(replicates, self.length, -1).mT for rows in self.gathered)
-        self.batch = Batch(inputs[:, :columns], targets, like.new_empty(self.length))
+        columns = inputs.shape[1]
+        inputs = pad(inputs, (0, padded(columns, like.dtype, registers=1) - columns))
+        self.examples = (inputs, targets.contiguous())
+        self.chosen = [like.new_empty(replicates * length, every.shape[1]) for every in self.examples]
+        inputs, targets = (rows.view(replicates, length, -1).mT for rows in self.chosen)
+        self.batch = Batch(inputs[:, :columns], targets, like.new_empty(length))
 
     def epoch(self, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
         """The batches of one epoch. The whole training set draws nothing from the generators."""
@@ -73,10 +72,10 @@ class Batches:
             yield self.batch
             return
         order = torch.stack([torch.randperm(self.points, generator=generator) for generator in generators])
-        order = pad(order, (0, self.count * self.size - self.points)).view(self.replicates, self.count, self.size)
-        rows = pad(order, (0, self.length - self.size)).transpose(0, 1).flatten(1).to(self.inputs.device)
-        for chosen, weights in zip(rows.unbind(), self.weights, strict=True):
-            for every, some in zip((self.inputs, self.targets), self.gathered, strict=True):
-                torch.index_select(every, 0, chosen, out=some)
-            self.batch.weights.copy_(weights)
+        for rows in order.to(self.batch.inputs.device).split(self.size, dim=1):
+            count = rows.shape[1]
+            rows = pad(rows, (0, self.length - count)).flatten()
+            for every, chosen in zip(self.examples, self.chosen, strict=True):
+                torch.index_select(every, 0, rows, out=chosen)
+            self.batch.weights.copy_(self.weights[count])
             yield self.batch

@@ -22,7 +22,7 @@ from nngeom_cli.tasks import Task
 
 __all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train", "train_on_cores"]
 
-BLOCK = 10  # replicates whose buffers fit the cache together
+NUMBERS_IN_CACHE = 200_000  # parameters, and units times points, that are trained side by side
 HISTORY_ROWS = 200
 EVALUATED = 1 << 14  # examples
 TEST_SCORES = ("test_loss", "test_accuracy")
@@ -183,10 +183,13 @@ def train_on_cores(
     elsewhere the blocks are trained in turns.
     `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
     """
-    on_cpu = network.parameters.device.type == "cpu"
-    workers = min(cores, network.replicates) if on_cpu else 1
-    rounds = -(-network.replicates // (workers * BLOCK)) if on_cpu else 1
-    blocks = split(network.replicates, workers * rounds)
+    workers = rounds = 1
+    if network.parameters.device.type == "cpu":
+        workers = min(cores, network.replicates)
+        points = min(optimizer.batch_size or len(task.inputs), len(task.inputs))
+        numbers = network.parameters.numel() + network.replicates * sum(network.widths[1:-1]) * points
+        rounds = -(-numbers // (workers * NUMBERS_IN_CACHE))
+    blocks = split(network.replicates, min(workers * rounds, network.replicates))
     trainings = [
         train(network.block(b), task, optimizer, generators[b], record, start and start.block(b)) for b in blocks
     ]

@@ -44,9 +44,11 @@ def assert_same(one, other):
         np.testing.assert_array_equal(left, right)
 
 
+@pytest.mark.parametrize("in_cache", [1, 1000, 10**9])
 @pytest.mark.parametrize("replicates", [1, 3, 23])
 @pytest.mark.parametrize("count", [1, 2, 5])
-def test_blocks_have_the_bits_of_one_block(replicates, count):
+def test_blocks_have_the_bits_of_one_block(replicates, count, in_cache, monkeypatch):
+    monkeypatch.setattr(training, "NUMBERS_IN_CACHE", in_cache)
     whole = list(train(network(replicates), TASK, OPTIMIZER, batch_generators(0, replicates), [0, 2, 6]))
     for one, other in zip(whole, trained(replicates, cores=count), strict=True):
         assert_same(one, other)
@@ -70,6 +72,8 @@ def test_network_has_the_weights_of_the_checkpoint_at_each_yield(count):
 def test_a_block_fits_the_cache(monkeypatch):
     sizes = []
     monkeypatch.setattr(training, "train", lambda block, *rest: sizes.append(block.replicates) or train(block, *rest))
+    replicate = network(1).parameters.numel() + 5 * OPTIMIZER.batch_size
+    monkeypatch.setattr(training, "NUMBERS_IN_CACHE", 8 * replicate)
     trained(23)
     assert sizes == [7, 8, 8]
 
