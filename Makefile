@@ -27,6 +27,7 @@ test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray'
 bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: medians and ratios (docs/performance.md)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/probing.py
+	$(BIN)/python benchmarks/commands.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -13,31 +13,34 @@ from pathlib import Path
 import torch
 
 LEAST_SECONDS = 0.1  # that a side runs in a round
+Clock = Callable[[], float]
 
 
-def in_turns(sides: dict[str, Callable[[], object]], rounds: int = 7) -> dict[str, float]:
+def in_turns(
+    sides: dict[str, Callable[[], object]], rounds: int = 7, clock: Clock = time.process_time
+) -> dict[str, float]:
     """Median seconds of one run of each side over `rounds` rounds, A B A B ...
 
     In a round a side runs as often as it takes to fill a tenth of a second, so that a run of a millisecond is not
-    measured with the caches that another side left behind. They are seconds of this process on the processor, all its
-    threads together, so that other programs count little.
+    measured with the caches that another side left behind. `clock` counts the seconds of this process on the processor,
+    all its threads together, so that other programs count little; sides that start processes need `time.perf_counter`.
     """
     for side in sides.values():
         side()  # whatever is made once is made here
-    repeats = {name: math.ceil(LEAST_SECONDS / seconds_of(side, 1)) for name, side in sides.items()}
+    repeats = {name: math.ceil(LEAST_SECONDS / seconds_of(side, 1, clock)) for name, side in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            seconds[name].append(seconds_of(side, repeats[name]))
+            seconds[name].append(seconds_of(side, repeats[name], clock))
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-def seconds_of(side: Callable[[], object], repeats: int) -> float:
-    """Mean processor seconds of one run."""
-    start = time.process_time()
+def seconds_of(side: Callable[[], object], repeats: int, clock: Clock) -> float:
+    """Mean seconds of one run."""
+    start = clock()
     for _ in range(repeats):
         side()
-    return (time.process_time() - start) / repeats
+    return (clock() - start) / repeats
 
 
 def machine() -> str:

@@ -1,15 +1,18 @@
 """Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and against JAX.
 
-    python benchmarks/training.py [sinusoid] [xor] [digits]
+    python benchmarks/training.py [sinusoid] [xor] [digits] [cores]
 
 The loop trains one network after the other, so its cost per replicate does not depend on their number.
 JAX takes part if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
+`cores` sets all cores of the machine beside one, by the clock on the wall.
 """
 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 
@@ -17,11 +20,12 @@ import torch
 from timing import in_turns, machine
 from torch import nn
 
+from nngeom_cli.cores import available_cores
 from nngeom_cli.networks import initial_network
 from nngeom_cli.schemas import AdamConfig, SgdConfig
 from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import Task, make_task
-from nngeom_cli.training import batch_generators, initial_generators, train
+from nngeom_cli.training import batch_generators, initial_generators, train, train_on_cores
 
 try:
     import jax
@@ -149,11 +153,10 @@ def jax_loop(task: Task, widths: list[int], optimizer: Optimizer, replicates: in
     return lambda: jax.block_until_ready(compiled(keys))
 
 
-def main(names: list[str]) -> None:
-    torch.set_num_threads(1)
-    print(machine())
+def beside_others(names: list[str]) -> None:
+    """The step of each task on one thread, beside a torch loop and JAX."""
     print(f"{'task':10}{'replicates':>11}{'nngeom':>9}{'torch loop':>12}{'ratio':>7}{'JAX':>8}{'ratio':>7}   us")
-    for name in names or CASES:
+    for name in names:
         task, widths, optimizer = CASES[name]
         steps = steps_of(task, optimizer)
         for replicates in (1, 10, 50):
@@ -170,6 +173,35 @@ def main(names: list[str]) -> None:
                 other = median["jax"] / steps / replicates
                 line += f"{other * 1e6:8.1f}{other / own:7.2f}"
             print(line, flush=True)
+
+
+def cores() -> None:
+    """Whole trainings, each core with its share of the replicates, against the same on one core."""
+    count = available_cores()
+    print(f"{'task':10}{'replicates':>11}{'one core':>10}{f'{count} cores':>9}{'ratio':>7}   s")
+    for name, replicates, epochs in (("sinusoid", 50, 4000), ("sinusoid", 8, 20_000), ("digits", 50, 30)):
+        task, widths, optimizer = CASES[name]
+        optimizer = replace(optimizer, epochs=epochs)
+
+        def side(on: int, task=task, widths=widths, optimizer=optimizer, replicates=replicates) -> None:
+            network = initial_network(widths, "sigmoid", initial_generators(0, replicates))
+            order = batch_generators(0, replicates)
+            for _ in train_on_cores(network, task, optimizer, order, [optimizer.epochs], cores=on):
+                pass
+
+        median = in_turns({"one": partial(side, 1), "all": partial(side, count)}, 5, time.perf_counter)
+        one, all_ = median["one"], median["all"]
+        print(f"{name:10}{replicates:11}{one:10.2f}{all_:9.2f}{one / all_:7.2f}", flush=True)
+
+
+def main(names: list[str]) -> None:
+    torch.set_num_threads(1)
+    print(machine())
+    tasks = [name for name in CASES if name in (names or CASES)]
+    if tasks:
+        beside_others(tasks)
+    if not names or "cores" in names:
+        cores()
 
 
 if __name__ == "__main__":

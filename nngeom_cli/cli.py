@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0 done, 1 a run failed, 2 the command or its config was wrong, 130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    gc.set_threshold(50_000)  # imports and figures make objects by the hundred thousand, and little garbage
     try:
         return _dispatch(words)
     except ConfigError as error:

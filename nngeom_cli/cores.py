@@ -6,6 +6,7 @@ The work here is mostly Python and small kernels, so threads would wait for each
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import pickle
@@ -57,6 +58,7 @@ def in_processes(sources: Sequence[Iterator[T]]) -> Iterator[list[Iterator[T]]]:
         return
     fork = multiprocessing.get_context("fork")
     processes, receivers = [], []
+    gc.freeze()  # what is here stays: to look for garbage in it, each process would write to it, and so copy it
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # no thread of ours holds a lock here
         for source in sources:
@@ -72,6 +74,7 @@ def in_processes(sources: Sequence[Iterator[T]]) -> Iterator[list[Iterator[T]]]:
         for process in processes:
             process.kill()
             process.join()
+        gc.unfreeze()
 
 
 def send_all(source: Iterator[Any], sender: Connection) -> None:
