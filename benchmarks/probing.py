@@ -1,6 +1,6 @@
 """Milliseconds per grid or path: nngeom's geometry against torch.func, against torch.autograd, and its memory.
 
-python benchmarks/probing.py [grid] [wide] [path] [memory]
+python benchmarks/probing.py [memory] [grid] [wide] [path] [growth]
 """
 
 from __future__ import annotations
@@ -164,6 +164,28 @@ def memory() -> None:
     print(f"one million points, 8 units: {after:.0f} MB resident at most, of which {before:.0f} MB before the first")
 
 
+def growth() -> None:
+    """Milliseconds for log volume and Ricci scalar, with the number of points, of units and of replicates."""
+
+    def row(name: str, cases: dict[int, tuple[MLPFeatureMap, Tensor]]) -> None:
+        sides = {size: lambda c=case: measure(*c, QUANTITIES) for size, case in cases.items()}
+        median = in_turns(sides, 5)
+        print(
+            f"  {name:12}" + "".join(f"{size:>8}: {seconds * 1e3:.1f}" for size, seconds in median.items()), flush=True
+        )
+
+    print("log volume and Ricci scalar, ms; 1600 points, 8 units and 1 replicate unless said")
+    row("points", {side**2: (first_layer(8)[1], plane(side)) for side in (10, 40, 160, 400)})
+    row("units", {width: (first_layer(width)[1], plane(40)) for width in (4, 16, 64, 250, 1000)})
+    row(
+        "replicates",
+        {
+            count: (initial_network([2, 8, 1], "sigmoid", initial_generators(0, count)).feature_map(1), plane(40))
+            for count in (1, 10, 50)
+        },
+    )
+
+
 def show(median: dict[str, float]) -> None:
     own = median["nngeom"]
     for name, seconds in median.items():
@@ -178,6 +200,7 @@ def main(names: list[str]) -> None:
         "grid": lambda: grid(8, forward_only=False),
         "wide": lambda: grid(250, forward_only=True),  # over reverse, it takes tens of gigabytes
         "path": path,
+        "growth": growth,
     }
     for name in names or cases:
         cases[name]()

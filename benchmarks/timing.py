@@ -7,18 +7,20 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
 LEAST_SECONDS = 0.1  # that a side runs in a round
 Clock = Callable[[], float]
+K = TypeVar("K", bound=Hashable)
 
 
 def in_turns(
-    sides: dict[str, Callable[[], object]], rounds: int = 7, clock: Clock = time.process_time
-) -> dict[str, float]:
+    sides: Mapping[K, Callable[[], object]], rounds: int = 7, clock: Clock = time.process_time
+) -> dict[K, float]:
     """Median seconds of one run of each side over `rounds` rounds, A B A B ...
 
     In a round a side runs as often as it takes to fill a tenth of a second, so that a run of a millisecond is not
@@ -28,7 +30,7 @@ def in_turns(
     for side in sides.values():
         side()  # whatever is made once is made here
     repeats = {name: math.ceil(LEAST_SECONDS / seconds_of(side, 1, clock)) for name, side in sides.items()}
-    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    seconds: dict[K, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
             seconds[name].append(seconds_of(side, repeats[name], clock))

@@ -1,6 +1,6 @@
 """Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and against JAX.
 
-    python benchmarks/training.py [sinusoid] [xor] [digits] [cores]
+    python benchmarks/training.py [sinusoid] [xor] [digits] [growth] [cores]
 
 The loop trains one network after the other, so its cost per replicate does not depend on their number.
 JAX takes part if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
@@ -9,6 +9,7 @@ JAX takes part if it is installed (the extra `jax`): one compiled loop over all 
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 import time
 from collections.abc import Callable
@@ -27,11 +28,7 @@ from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import batch_generators, initial_generators, train, train_on_cores
 
-try:
-    import jax
-except ImportError:
-    jax = None
-
+HAS_JAX = importlib.util.find_spec("jax") is not None
 Optimizer = SgdConfig | AdamConfig
 CASES: dict[str, tuple[Task, list[int], Optimizer]] = {
     "sinusoid": (
@@ -92,6 +89,8 @@ def user_loop(task: Task, widths: list[int], optimizer: Optimizer) -> None:
 
 def jax_loop(task: Task, widths: list[int], optimizer: Optimizer, replicates: int) -> Callable[[], object]:
     """All replicates by vmap, all steps in one compiled fori_loop; compiled before it is timed."""
+    import jax  # not earlier: its threads do not go with processes that are forked
+
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
     x, y = jnp.asarray(task.inputs.numpy()), jnp.asarray(task.labels.numpy())
@@ -164,15 +163,33 @@ def beside_others(names: list[str]) -> None:
                 "nngeom": partial(ours, task, widths, optimizer, replicates),
                 "torch": partial(user_loop, task, widths, optimizer),
             }
-            if jax:
+            if HAS_JAX:
                 sides["jax"] = jax_loop(task, widths, optimizer, replicates)
             median = in_turns(sides)
             own, loop = median["nngeom"] / steps / replicates, median["torch"] / steps
             line = f"{name:10}{replicates:11}{own * 1e6:9.1f}{loop * 1e6:12.1f}{loop / own:7.1f}"
-            if jax:
+            if HAS_JAX:
                 other = median["jax"] / steps / replicates
                 line += f"{other * 1e6:8.1f}{other / own:7.2f}"
             print(line, flush=True)
+
+
+def growth() -> None:
+    """Microseconds per step and replicate of the sinusoid's network, with points and with units of both layers."""
+    print("sinusoid, us per step and replicate; 400 points, 8 units and 10 replicates unless said")
+
+    def row(name: str, epochs: int, cases: dict[int, tuple[int, int, int]]) -> None:
+        optimizer, sides = replace(CASES["sinusoid"][2], epochs=epochs), {}
+        for size, (points, width, replicates) in cases.items():
+            task = make_task(SinusoidConfig("sinusoid", points=points, data_seed=0))
+            sides[size] = partial(ours, task, [2, width, width, 2], optimizer, replicates)
+        median = in_turns(sides, 5)
+        each = {size: median[size] / epochs / cases[size][2] for size in cases}
+        print(f"  {name:12}" + "".join(f"{size:>8}: {seconds * 1e6:.0f}" for size, seconds in each.items()), flush=True)
+
+    row("points", 200, {points: (points, 8, 10) for points in (100, 400, 1600, 6400)})
+    row("units", 60, {width: (400, width, 10) for width in (8, 32, 128, 256)})
+    row("replicates", 200, {count: (400, 8, count) for count in (1, 2, 5, 10, 20, 50)})
 
 
 def cores() -> None:
@@ -197,11 +214,12 @@ def cores() -> None:
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     print(machine())
-    tasks = [name for name in CASES if name in (names or CASES)]
-    if tasks:
-        beside_others(tasks)
     if not names or "cores" in names:
-        cores()
+        cores()  # first, while nothing here has threads
+    if tasks := [name for name in CASES if name in (names or CASES)]:
+        beside_others(tasks)
+    if not names or "growth" in names:
+        growth()
 
 
 if __name__ == "__main__":
