@@ -48,7 +48,8 @@ class Batches:
         self.points, self.size = points, min(size or points, points)
         self.count = -(-points // self.size)
         length = padded(self.size, like.dtype, rows=network.widths[1:-1])
-        self.length = length = padded(length, like.dtype, rows=network.widths[-1:], registers=1)
+        length = padded(length, like.dtype, rows=network.widths[-1:], registers=1)
+        self.length = length
         last = points - self.size * (self.count - 1)
         self.weights = {
             count: pad(like.new_full((count,), 1 / count), (0, length - count)) for count in (self.size, last)

@@ -35,7 +35,8 @@ class Network:
         output_scale: alpha; None computes h.
 
     Attributes:
-        parameters: every number of every replicate, `(count,)`, padded with zeros.
+        parameters: every number of every replicate, `(count,)`, and zeros, so that each layer of each replicate begins
+            at a vector register.
         weights: a view per layer, `(replicates, out, in + 1)`.
         factors: what turns parameters into effective weights, `(count,)`; None where they are the same.
         initial: the parameters of h_0, `(count,)`; None without an output scale.
@@ -77,7 +78,7 @@ class Network:
         sizes = [(padded(out * columns, flat.dtype, registers=1), out, columns) for _, out, columns in self.shapes]
         parts = flat.split([self.replicates * size for size, _, _ in sizes])
         return [
-            part.view(self.replicates, size)[:, : out * columns].unflatten(1, (out, columns))
+            part.view(self.replicates, size)[:, : out * columns].view(-1, out, columns)
             for part, (size, out, columns) in zip(parts, sizes, strict=True)
         ]
 

@@ -47,7 +47,7 @@ class Optimizer:
     def __init__(self, config: OptimizerConfig, parameters: Tensor, gradient: Tensor) -> None:
         self.steps = torch.zeros((), dtype=torch.float32, device=parameters.device)  # as the kernels want it
         self.state = {name: torch.zeros_like(parameters) for name in state_names(config)}
-        self.counted = not isinstance(config, SgdConfig)
+        self.counts = not isinstance(config, SgdConfig)
         if isinstance(config, SgdConfig):
             self.update = partial(
                 torch._fused_sgd_,
@@ -60,33 +60,33 @@ class Optimizer:
                 dampening=0.0,
                 nesterov=False,
                 maximize=False,
-                is_first_step=False,  # a velocity of zero is the first
+                is_first_step=False,  # the first velocity is zero
             )
-            return
-        beta1, beta2 = config.betas
-        self.update = partial(
-            torch._fused_adamw_ if isinstance(config, AdamWConfig) else torch._fused_adam_,
-            [parameters],
-            [gradient],
-            [self.state["mean"]],
-            [self.state["square"]],
-            [],
-            [self.steps],
-            lr=config.lr,
-            beta1=beta1,
-            beta2=beta2,
-            weight_decay=config.weight_decay,
-            eps=config.eps,
-            amsgrad=False,
-            maximize=False,
-        )
+        else:
+            beta1, beta2 = config.betas
+            self.update = partial(
+                torch._fused_adamw_ if isinstance(config, AdamWConfig) else torch._fused_adam_,
+                [parameters],
+                [gradient],
+                [self.state["mean"]],
+                [self.state["square"]],
+                [],
+                [self.steps],
+                lr=config.lr,
+                beta1=beta1,
+                beta2=beta2,
+                weight_decay=config.weight_decay,
+                eps=config.eps,
+                amsgrad=False,
+                maximize=False,
+            )
 
     def skip(self, steps: int) -> None:
-        """As if so many steps had been done; counting them one by one would end where float32 skips a number."""
+        """Counts so many steps as done, up to where one by one they would stop: float32 has no 2^24 + 1."""
         self.steps.fill_(min(steps, 1 << 24))
 
     def step(self) -> None:
         """One step along the gradient."""
-        if self.counted:
+        if self.counts:
             self.steps.add_(1)
         self.update()

@@ -22,7 +22,7 @@ def padded(length: int, dtype: torch.dtype, *, rows: Sequence[int] = (1,), regis
         length: of a row.
         dtype: of its numbers.
         rows: of each array.
-        registers: how many are filled together: two by elementwise kernels, one where no more than a begin matters.
+        registers: how many are filled together: two by elementwise kernels; BLAS needs to begin at one.
 
     Example:
         >>> padded(400, torch.float64), padded(12, torch.float64), padded(12, torch.float64, rows=[8, 20])
@@ -41,7 +41,5 @@ def aligned(like: Tensor, replicates: int, rows: int, columns: int) -> Tensor:
         (16, 5, 1)
     """
     size = rows * columns
-    array: Tensor = like.new_zeros(replicates, padded(size, like.dtype, registers=1))[:, :size].unflatten(
-        1, (rows, columns)
-    )
-    return array
+    space = like.new_zeros(replicates, padded(size, like.dtype, registers=1))
+    return space[:, :size].view(replicates, rows, columns)
