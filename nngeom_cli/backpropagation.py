@@ -15,7 +15,6 @@ from nngeom_cli.batches import Batch
 from nngeom_cli.geometry import Activation
 from nngeom_cli.losses import Loss
 from nngeom_cli.networks import Network
-from nngeom_cli.registers import aligned
 
 __all__ = ["Backpropagation"]
 
@@ -83,10 +82,10 @@ class Backpropagation:
         gradients = network.views(self.gradient)
 
         def rows(width: int) -> Tensor:
-            return aligned(like, network.replicates, width, batch.inputs.shape[2])
+            return like.new_ones(network.replicates, width, batch.inputs.shape[2])
 
         pre_activations = [rows(width) for width in network.widths[1:-1]]  # then their errors
-        features = [batch.inputs, *(rows(width + 1).fill_(1) for width in network.widths[1:-1])]  # last row: the bias
+        features = [batch.inputs, *(rows(width + 1) for width in network.widths[1:-1])]  # the last row for the bias
         outputs = rows(network.widths[-1])
 
         def output_error() -> None:

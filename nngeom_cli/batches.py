@@ -47,9 +47,8 @@ class Batches:
         like, replicates, points = network.parameters, network.replicates, len(task.inputs)
         self.points, self.size = points, min(size or points, points)
         self.count = -(-points // self.size)
-        length = padded(self.size, like.dtype, rows=network.widths[1:-1])
-        length = padded(length, like.dtype, rows=network.widths[-1:], registers=1)
-        self.length = length
+        length = padded(self.size, like.dtype, registers=1)
+        self.length = length = padded(length, like.dtype, rows=network.widths[1:-1])
         last = points - self.size * (self.count - 1)
         self.weights = {
             count: pad(like.new_full((count,), 1 / count), (0, length - count)) for count in (self.size, last)
@@ -60,12 +59,10 @@ class Batches:
             inputs, targets = (pad(every.mT, (0, length - points)).contiguous() for every in (inputs, targets))
             self.batch = Batch(inputs.expand(replicates, -1, -1), targets, self.weights[points])
             return
-        columns = inputs.shape[1]
-        inputs = pad(inputs, (0, padded(columns, like.dtype, registers=1) - columns))
         self.examples = (inputs, targets.contiguous())
         self.chosen = [like.new_empty(replicates * length, every.shape[1]) for every in self.examples]
         inputs, targets = (rows.view(replicates, length, -1).mT for rows in self.chosen)
-        self.batch = Batch(inputs[:, :columns], targets, like.new_empty(length))
+        self.batch = Batch(inputs, targets, like.new_empty(length))
 
     def epoch(self, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
         """The batches of one epoch. The whole training set draws nothing from the generators."""

@@ -10,9 +10,8 @@ import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-__all__ = ["aligned", "padded"]
+__all__ = ["padded"]
 
 
 def padded(length: int, dtype: torch.dtype, *, rows: Sequence[int] = (1,), registers: int = 2) -> int:
@@ -31,15 +30,3 @@ def padded(length: int, dtype: torch.dtype, *, rows: Sequence[int] = (1,), regis
     lanes = registers * 64 // dtype.itemsize
     lanes //= math.gcd(lanes, *rows)
     return -(-length // lanes) * lanes
-
-
-def aligned(like: Tensor, replicates: int, rows: int, columns: int) -> Tensor:
-    """Zeros `(replicates, rows, columns)` in which each replicate begins at a register; dtype and device as `like`.
-
-    Example:
-        >>> aligned(torch.empty(0), 2, 3, 5).stride()
-        (16, 5, 1)
-    """
-    size = rows * columns
-    space = like.new_zeros(replicates, padded(size, like.dtype, registers=1))
-    return space[:, :size].view(replicates, rows, columns)

@@ -1,5 +1,6 @@
 """Blocks of replicates in processes: the bits of one process, and no process left behind."""
 
+import gc
 import multiprocessing
 import os
 import signal
@@ -13,7 +14,7 @@ import numpy as np
 import pytest
 
 from nngeom_cli import training
-from nngeom_cli.cores import available_cores, split
+from nngeom_cli.cores import available_cores, in_processes, split
 from nngeom_cli.networks import initial_network
 from nngeom_cli.schemas import AdamConfig
 from nngeom_cli.task_schemas import SinusoidConfig
@@ -76,6 +77,16 @@ def test_a_block_fits_the_cache(monkeypatch):
     monkeypatch.setattr(training, "NUMBERS_IN_CACHE", 8 * replicate)
     trained(23)
     assert sizes == [7, 8, 8]
+
+
+@needs_fork
+def test_processes_do_not_look_for_garbage_in_what_they_share():
+    def frozen():
+        yield gc.get_freeze_count()
+
+    with in_processes([frozen(), frozen()]) as counts:
+        assert all(next(count) > 1000 for count in counts)
+    assert gc.get_freeze_count() == 0
 
 
 @needs_fork

@@ -1,10 +1,10 @@
-"""What is padded fills registers; what is aligned begins at one."""
+"""What is padded fills registers."""
 
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nngeom_cli.registers import aligned, padded
+from nngeom_cli.registers import padded
 
 SIZE = st.integers(1, 300)
 DTYPE = st.sampled_from([torch.float32, torch.float64])
@@ -17,11 +17,3 @@ def test_a_padded_length_is_the_least_at_which_all_rows_fill_registers(length, d
 
     found = padded(length, dtype, rows=rows, registers=registers)
     assert found == next(candidate for candidate in range(length, length + 64) if fills(candidate))
-
-
-@given(replicates=st.integers(1, 5), rows=SIZE, columns=SIZE, dtype=DTYPE)
-def test_each_replicate_of_an_aligned_array_begins_at_a_register(replicates, rows, columns, dtype):
-    array = aligned(torch.empty(0, dtype=dtype), replicates, rows, columns)
-    assert array.shape == (replicates, rows, columns)
-    assert array.stride()[1:] == (columns, 1)
-    assert all(matrix.data_ptr() % 64 == 0 for matrix in array)

@@ -16,6 +16,7 @@ from nngeom_cli.batches import Batches
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import CrossEntropy, MeanSquaredError
 from nngeom_cli.networks import Network, initial_network
+from nngeom_cli.optimizers import Optimizer
 from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.tasks import make_task
@@ -127,7 +128,14 @@ def test_mini_batches_are_those_of_a_loop_in_the_same_order():
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
     ("config", "hidden", "batch_size"),
-    [(XOR, [2], None), (XOR, [8], None), (XOR, [64, 16], None), (SINUSOID, [3, 5], None), (SINUSOID, [7], 12)],
+    [
+        (XOR, [2], None),
+        (XOR, [8], None),
+        (XOR, [64, 16], None),
+        (SINUSOID, [3, 5], None),
+        (SINUSOID, [7], 12),
+        (SINUSOID, [32], 1),
+    ],
 )
 def test_replicate_is_the_run_of_its_own_seed_bit_for_bit(config, hidden, batch_size, activation):
     task = make_task(config)
@@ -153,7 +161,7 @@ def test_replicate_is_the_run_of_its_own_seed_bit_for_bit(config, hidden, batch_
 def test_bits_of_a_replicate_do_not_depend_on_sizes_or_position(data):
     """Matrices of odd sizes, whose replicates would begin between two registers, and batches that fill none."""
     config = data.draw(st.sampled_from([XOR, SINUSOID]))
-    task, size = make_task(config), st.integers(1, 40)
+    task, size = make_task(config), st.sampled_from([16, 32]) | st.integers(1, 40)
     hidden = data.draw(st.lists(size, min_size=1, max_size=3))
     options = {
         "parametrization": data.draw(st.sampled_from(["standard", "ntk"])),
@@ -291,6 +299,16 @@ def test_training_that_goes_on_has_the_bits_of_training_that_never_stopped(optim
         for name in last.optimizer:
             assert torch.equal(flat(again[-1].optimizer[name], replicate), flat(last.optimizer[name], replicate))
     assert (again[-1].generators == last.generators).all()
+
+
+def test_steps_are_counted_as_far_as_one_by_one():
+    parameters = torch.zeros(8, dtype=torch.float64)
+    one_by_one, at_once = (Optimizer(OPTIMIZERS[2][0], parameters, parameters) for _ in range(2))
+    one_by_one.skip(2**24 - 1)
+    for _ in range(3):
+        one_by_one.step()
+    at_once.skip(2**24 + 2)
+    assert at_once.steps == one_by_one.steps
 
 
 def test_nothing_is_left_to_do_after_the_last_epoch():
