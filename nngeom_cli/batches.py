@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nngeom_cli.networks import Network
-from nngeom_cli.registers import padded
+from nngeom_cli.networks import Network, padded
 from nngeom_cli.tasks import Task
 
 __all__ = ["Batch", "Batches"]

@@ -11,9 +11,8 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry import Activation, MLPFeatureMap, get_activation
-from nngeom_cli.registers import padded
 
-__all__ = ["Network", "initial_network"]
+__all__ = ["Network", "initial_network", "padded"]
 
 
 class Network:
@@ -138,6 +137,27 @@ class Network:
         weights = self._effective(self.parameters)[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
+
+
+def padded(length: int, dtype: torch.dtype, *, rows: Sequence[int] = (1,), registers: int = 2) -> int:
+    """The next length of a row at which arrays of so many rows fill whole vector registers of 512 bits.
+
+    Kernels work on whole registers, and BLAS on matrices that begin at one. What is left over, or begins elsewhere,
+    takes other code, which may round differently: the bits of a replicate would depend on those computed beside it.
+
+    Args:
+        length: of a row.
+        dtype: of its numbers.
+        rows: of each array.
+        registers: how many are filled together: two by elementwise kernels; BLAS needs to begin at one.
+
+    Example:
+        >>> padded(400, torch.float64), padded(12, torch.float64), padded(12, torch.float64, rows=[8, 20])
+        (400, 16, 12)
+    """
+    lanes = registers * 64 // dtype.itemsize
+    lanes //= math.gcd(lanes, *rows)
+    return -(-length // lanes) * lanes
 
 
 def initial_network(

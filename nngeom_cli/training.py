@@ -14,9 +14,8 @@ from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.captured import Captured
 from nngeom_cli.cores import in_processes, split
-from nngeom_cli.networks import Network
+from nngeom_cli.networks import Network, padded
 from nngeom_cli.optimizers import Optimizer
-from nngeom_cli.registers import padded
 from nngeom_cli.schemas import OptimizerConfig
 from nngeom_cli.tasks import Task
 

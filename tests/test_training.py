@@ -15,7 +15,7 @@ from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import CrossEntropy, MeanSquaredError
-from nngeom_cli.networks import Network, initial_network
+from nngeom_cli.networks import Network, initial_network, padded
 from nngeom_cli.optimizers import Optimizer
 from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
@@ -182,6 +182,20 @@ def test_bits_of_a_replicate_do_not_depend_on_sizes_or_position(data):
     for several, one in zip(together.weights, alone.weights, strict=True):
         np.testing.assert_array_equal(several[replicate], one[0])
     np.testing.assert_array_equal(together.loss[replicate], alone.loss[0])
+
+
+@given(
+    length=st.integers(1, 300),
+    dtype=st.sampled_from([torch.float32, torch.float64]),
+    rows=st.lists(st.integers(1, 300), max_size=3),
+    registers=st.sampled_from([1, 2]),
+)
+def test_a_padded_length_is_the_least_at_which_all_rows_fill_registers(length, dtype, rows, registers):
+    def fills(candidate):
+        return all(candidate * count * dtype.itemsize % (registers * 64) == 0 for count in rows)
+
+    found = padded(length, dtype, rows=rows, registers=registers)
+    assert found == next(candidate for candidate in range(length, length + 64) if fills(candidate))
 
 
 def test_initial_parameters_are_those_of_torch_linear():
