@@ -22,11 +22,12 @@ class Captured:
         self.step = step
         self.steps = 0
         self.graph = torch.cuda.CUDAGraph()
+        self.aside = torch.cuda.Stream()  # a graph wants to be preceded by steps that were not on the main stream
 
     def __call__(self) -> None:
         """One step."""
         if self.steps < WARM_UP:
-            self._aside()
+            self._warm_up()
         else:
             if self.steps == WARM_UP:
                 with torch.cuda.graph(self.graph):  # records, and runs nothing
@@ -34,10 +35,9 @@ class Captured:
             self.graph.replay()
         self.steps += 1
 
-    def _aside(self) -> None:
-        """The step on a stream of its own, as before a capture."""
-        main, aside = torch.cuda.current_stream(), torch.cuda.Stream()
-        aside.wait_stream(main)
-        with torch.cuda.stream(aside):
+    def _warm_up(self) -> None:
+        main = torch.cuda.current_stream()
+        self.aside.wait_stream(main)
+        with torch.cuda.stream(self.aside):
             self.step()
-        main.wait_stream(aside)
+        main.wait_stream(self.aside)

@@ -59,22 +59,22 @@ def in_processes(sources: Sequence[Iterator[T]]) -> Iterator[list[Iterator[T]]]:
     fork = multiprocessing.get_context("fork")
     processes, receivers = [], []
     gc.freeze()  # what is here stays: to look for garbage in it, each process would write to it, and so copy it
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # no thread of ours holds a lock here
-        for source in sources:
-            receiver, sender = fork.Pipe(duplex=False)
-            process = fork.Process(target=send_all, args=(source, sender), daemon=True)
-            process.start()
-            sender.close()  # before the next fork: a pipe ends when the only process that writes to it does
-            processes.append(process)
-            receivers.append(receiver)
     try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # no thread of ours holds a lock here
+            for source in sources:
+                receiver, sender = fork.Pipe(duplex=False)
+                process = fork.Process(target=send_all, args=(source, sender), daemon=True)
+                process.start()
+                sender.close()  # before the next fork: a pipe ends when the only process that writes to it does
+                processes.append(process)
+                receivers.append(receiver)
         yield [receive_all(receiver) for receiver in receivers]
     finally:
+        gc.unfreeze()
         for process in processes:
             process.kill()
             process.join()
-        gc.unfreeze()
 
 
 def send_all(source: Iterator[Any], sender: Connection) -> None:

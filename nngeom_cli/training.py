@@ -176,7 +176,7 @@ def train_on_cores(
     *,
     cores: int = 1,
 ) -> Generator[Checkpoint, None, None]:
-    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits.
+    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
 
     Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
     elsewhere the blocks are trained in turns.

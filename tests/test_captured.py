@@ -11,13 +11,14 @@ from nngeom_cli.batches import Batches
 from nngeom_cli.captured import Captured
 from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.optimizers import Optimizer
-from nngeom_cli.schemas import AdamConfig, SgdConfig
-from nngeom_cli.task_schemas import SinusoidConfig
+from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.task_schemas import SinusoidConfig, XorConfig
 from nngeom_cli.tasks import make_task
 from nngeom_cli.training import batch_generators, initial_generators, train
 
 SGD = SgdConfig("sgd", lr=0.05, weight_decay=1e-3, epochs=20, batch_size=None, momentum=0.9)
 ADAM = AdamConfig("adam", lr=0.01, weight_decay=0.1, epochs=20, batch_size=12, betas=[0.9, 0.999], eps=1e-8)
+ADAMW = AdamWConfig("adamw", lr=0.01, weight_decay=0.1, epochs=20, batch_size=None, betas=[0.9, 0.999], eps=1e-8)
 TASK = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))  # batches of 12 leave a last one of 2
 
 
@@ -59,12 +60,18 @@ def test_each_call_is_one_step_whether_run_or_replayed(monkeypatch):
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "monomial3"])
 @pytest.mark.parametrize("options", [{}, {"parametrization": "ntk", "output_scale": 2.0}], ids=["standard", "lazy"])
-def test_a_step_asks_for_no_number_that_the_device_holds(activation, options):
-    """A graph cannot record such a question. Tensors on the device `meta` hold no numbers and refuse it, too."""
-    network = Network([2, 5, 3, 2], activation, 3, device="meta", **options)
-    gradient = Backpropagation(network, TASK.loss, Batches(TASK, network, None).batch)
+@pytest.mark.parametrize(
+    ("task", "optimizer"), [(TASK, ADAM), (make_task(XorConfig("xor")), ADAMW)], ids=["cross_entropy", "mse"]
+)
+def test_a_step_asks_for_no_number_that_the_device_holds(task, optimizer, options, activation):
+    """A graph cannot record such a question. Tensors on the device `meta` hold no numbers and refuse it, too.
+
+    The rule of SGD is not there; it is the same kind of kernel as Adam's.
+    """
+    network = Network([2, 5, 3, task.outputs], activation, 3, device="meta", **options)
+    gradient = Backpropagation(network, task.loss, Batches(task, network, None).batch)
     gradient()
-    Optimizer(ADAM, network.parameters, gradient.gradient).step()
+    Optimizer(optimizer, network.parameters, gradient.gradient).step()
     with pytest.raises(RuntimeError, match="meta"):
         gradient.gradient.sum().item()
 

@@ -90,6 +90,24 @@ def test_processes_do_not_look_for_garbage_in_what_they_share():
 
 
 @needs_fork
+def test_nothing_is_left_where_a_process_cannot_be_started(monkeypatch):
+    start = multiprocessing.context.ForkProcess.start
+    started = []
+
+    def only_once(process):
+        if started:
+            raise BlockingIOError("no more processes")
+        start(process)
+        started.append(process)
+
+    monkeypatch.setattr(multiprocessing.context.ForkProcess, "start", only_once)
+    with pytest.raises(BlockingIOError), in_processes([iter([1]), iter([2])]):
+        pass
+    assert gc.get_freeze_count() == 0
+    assert not started[0].is_alive()
+
+
+@needs_fork
 def test_an_error_in_a_process_is_raised_here(monkeypatch):
     def broken(block, *_):
         yield from ()

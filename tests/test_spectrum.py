@@ -68,6 +68,24 @@ def test_differentiating_along_rows_keeps_the_digits_of_each_row():
     assert (lower @ lower.T - weight @ weight.T).abs().max() < 20 * torch.finfo(DOUBLE).eps
 
 
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("width", [1, 3])
+def test_weights_that_are_not_finite_have_no_spectrum(width, value):
+    weight = torch.ones(2, width, 4, dtype=DOUBLE)
+    weight[1, 0, 0] = value
+    feature_map = MLPFeatureMap([weight], [torch.zeros(2, width, dtype=DOUBLE)], "identity")
+    spectrum = metric_spectrum(feature_map, torch.ones(4, dtype=DOUBLE), 1)
+    assert spectrum.isnan().tolist() == [[False], [True]]
+
+
+@pytest.mark.parametrize(("first", "second"), [(1e308, 1e-300), (5e-324, 1e300), (0.0, 1.0)])
+def test_rows_at_the_ends_of_the_range_have_the_spectrum_of_the_product(first, second):
+    layers = [torch.full((1, 5), first, dtype=DOUBLE), torch.full((1, 1), second, dtype=DOUBLE)]
+    feature_map = MLPFeatureMap(layers, [torch.zeros(1, dtype=DOUBLE)] * 2, "identity")
+    size = metric_spectrum(feature_map, torch.zeros(5, dtype=DOUBLE), 1).sqrt()
+    assert size.item() == pytest.approx(first * second * math.sqrt(5), rel=1e-14, abs=0)
+
+
 def test_effective_volume_of_full_rank_is_the_volume_element():
     feature_map = MLPFeatureMap(*random_network([4, 9], seed=2), "sigmoid")
     x = points(3, 5, 4)

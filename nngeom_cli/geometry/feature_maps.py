@@ -179,6 +179,7 @@ class MLPFeatureMap(FeatureMap):
 
         W_1 = L Q^T, L lower triangular, Q of orthonormal columns: J Q has the singular values of J, and a column for
         each unit of the first layer instead of one for each input. Each row of L is right to a few eps of its own size.
+        Where a row is zero or not finite, or its square would leave the range of the dtype, the map stays as it is.
 
         Example:
             >>> sum_of_two = MLPFeatureMap([torch.ones(1, 2)], [torch.zeros(1)], "identity")
@@ -186,10 +187,12 @@ class MLPFeatureMap(FeatureMap):
             >>> round((jet.jacobian / jet.unit).abs().item(), 6)  # sqrt(2)
             1.414214
         """
-        if self.widths[0] <= self.widths[1]:
+        weight = self.weights[0]
+        rows, least = weight.norm(dim=2), torch.finfo(weight.dtype).tiny ** 0.5
+        if self.widths[0] <= self.widths[1] or not ((rows > least) & (rows < 1 / least)).all():
             return self
         turned = self._with(self.weights, self.biases)
-        turned._slope = torch.linalg.qr(self.weights[0].mT, mode="r").R.mT
+        turned._slope = torch.linalg.qr(weight.mT, mode="r").R.mT
         return turned
 
     def __call__(self, x: Tensor) -> Tensor:
