@@ -22,7 +22,7 @@ class Captured:
         self.step = step
         self.steps = 0
         self.graph = torch.cuda.CUDAGraph()
-        self.aside = torch.cuda.Stream()  # a graph wants to be preceded by steps that were not on the main stream
+        self.aside = torch.cuda.Stream()  # nothing can be recorded on the main one
 
     def __call__(self) -> None:
         """One step."""
@@ -30,7 +30,7 @@ class Captured:
             self._warm_up()
         else:
             if self.steps == WARM_UP:
-                with torch.cuda.graph(self.graph):  # records, and runs nothing
+                with torch.cuda.graph(self.graph, stream=self.aside):  # records, and runs nothing
                     self.step()
             self.graph.replay()
         self.steps += 1

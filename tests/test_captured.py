@@ -34,7 +34,8 @@ def test_each_call_is_one_step_whether_run_or_replayed(monkeypatch):
             done.extend(recording)
 
     @contextlib.contextmanager
-    def record(graph):
+    def record(graph, stream):
+        assert isinstance(stream, Stream)
         before = len(done)
         yield
         recording.extend(done[before:])
