@@ -55,8 +55,8 @@ class Network:
         self.widths = tuple(widths)
         self.activation = get_activation(activation) if isinstance(activation, str) else activation
         self.replicates = replicates
-        count = sum(replicates * padded(out * columns, dtype, registers=1) for _, out, columns in self.shapes)
-        self.parameters = torch.zeros(count, dtype=dtype, device=device)
+        self._spaces = [padded(out * columns, dtype, registers=1) for _, out, columns in self.shapes]  # of a replicate
+        self.parameters = torch.zeros(replicates * sum(self._spaces), dtype=dtype, device=device)
         self.weights = self.views(self.parameters)
         self.parametrization = parametrization
         self.factors = None
@@ -74,11 +74,10 @@ class Network:
 
     def views(self, flat: Tensor) -> list[Tensor]:
         """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer."""
-        sizes = [(padded(out * columns, flat.dtype, registers=1), out, columns) for _, out, columns in self.shapes]
-        parts = flat.split([self.replicates * size for size, _, _ in sizes])
+        layers = flat.split([self.replicates * space for space in self._spaces])
         return [
-            part.view(self.replicates, size)[:, : out * columns].view(-1, out, columns)
-            for part, (size, out, columns) in zip(parts, sizes, strict=True)
+            layer.view(self.replicates, -1)[:, : out * columns].view(-1, out, columns)
+            for layer, (_, out, columns) in zip(layers, self.shapes, strict=True)
         ]
 
     def block(self, replicates: slice) -> Network:

@@ -187,9 +187,11 @@ class MLPFeatureMap(FeatureMap):
             >>> round((jet.jacobian / jet.unit).abs().item(), 6)  # sqrt(2)
             1.414214
         """
+        if self.widths[0] <= self.widths[1]:
+            return self
         weight = self.weights[0]
         rows, least = weight.norm(dim=2), torch.finfo(weight.dtype).tiny ** 0.5
-        if self.widths[0] <= self.widths[1] or not ((rows > least) & (rows < 1 / least)).all():
+        if not ((rows > least) & (rows < 1 / least)).all():
             return self
         turned = self._with(self.weights, self.biases)
         turned._slope = torch.linalg.qr(weight.mT, mode="r").R.mT
