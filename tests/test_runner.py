@@ -2,12 +2,15 @@
 
 import json
 import math
+import os
+import shutil
+import subprocess
 
 import numpy as np
 import pytest
 import torch
 
-from nngeom_cli import runner
+from nngeom_cli import provenance, runner
 from nngeom_cli.config import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.source import run_source
@@ -188,12 +191,35 @@ def test_auto_takes_the_gpu_if_there_is_one(monkeypatch):
     assert runner.resolve_device("auto").type == "cuda"
 
 
-def test_provenance_names_versions_config_and_commit(tmp_path):
+@pytest.mark.parametrize("commit", [{"commit": "c0ffee", "dirty": False}, None], ids=["checkout", "no checkout"])
+def test_provenance_names_versions_config_and_commit(tmp_path, monkeypatch, commit):
+    monkeypatch.setattr(provenance, "git_commit", lambda: commit)
     runner.run(config(), tmp_path, command="nngeom run")
     info = load_run(tmp_path).info
     assert info["versions"]["torch"] == torch.__version__
     assert len(info["config_hash"]) == 64
     assert info["source"] == run_source("grid")
     assert info["device"] == "cpu"
-    assert set(info["git"] or {"commit": "", "dirty": False}) == {"commit", "dirty"}
+    assert info.get("git") == commit
     assert info["started"] <= info["finished"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_the_commit_is_that_of_the_checkout_and_none_elsewhere(tmp_path, monkeypatch):
+    def git(*words):
+        return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
+
+    for name in [name for name in os.environ if name.startswith("GIT_")]:  # a hook of git sets them
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "nngeom_cli" / "provenance.py"))
+    (tmp_path / "tracked").touch()
+    assert provenance.git_commit() is None
+    git("init")
+    assert provenance.git_commit() is None  # nothing is committed
+    git("add", "tracked")
+    git("-c", "user.name=n", "-c", "user.email=e", "commit", "-m", "first")
+    (tmp_path / "untracked").touch()
+    assert provenance.git_commit() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    (tmp_path / "tracked").write_text("changed")
+    assert provenance.git_commit()["dirty"]
