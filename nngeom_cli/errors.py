@@ -17,6 +17,7 @@ __all__ = [
     "nearest",
     "one_line",
     "one_of",
+    "printable",
     "require",
     "require_seed",
     "say",
@@ -33,9 +34,7 @@ class ConfigError(ValueError):
     """A config that cannot be run. `str(error)` is the whole message, one printable line."""
 
     def __init__(self, sentence: str) -> None:
-        super().__init__(
-            "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in sentence)
-        )
+        super().__init__(printable(sentence))
 
 
 class DamageError(ConfigError):
@@ -72,6 +71,16 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
 def require_seed(key: str, seed: int) -> None:
     """Raise `ConfigError` unless every random generator takes `seed`."""
     require(0 <= seed <= LARGEST_SEED, key, f"between 0 and {LARGEST_SEED}", seed, f"The default is {key}=0.")
+
+
+def printable(text: str) -> str:
+    r"""`text` on one line that a terminal only shows; what cannot be printed as in a Python string.
+
+    Example:
+        >>> print(printable("a\nb"))
+        a\nb
+    """
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def sentence_of(error: BaseException, way_out: str) -> str:

@@ -26,6 +26,7 @@ from nngeom_cli.figures.theory import save_theory
 from nngeom_cli.files import written_whole
 from nngeom_cli.source import run_source, source_hash
 from nngeom_cli.store import Run, load_run
+from nngeom_cli.tables import markdown as markdown_table
 from nngeom_cli.theory import TheoryConfig, theory_curves
 
 __all__ = ["PLANS", "Plan", "find_runs", "reproduce"]
@@ -256,12 +257,12 @@ def markdown(
         "interval meets a range that was given in numbers. Expected ranges were fixed before the runs. `differs`: the",
         "number is not as the paper says, for the reason under Findings; `off`: nor is any reason known.",
         "",
-        "| run | statement | statistic | expected | obtained | verdict |",
-        "|---|---|---|---|---|---|",
     ]
+    table = [("run", "statement", "statistic", "expected", "obtained", "verdict")]
     for claim, obtained, word in rows:
-        cells = [claim.run, claim.statement, claim.statistic.replace("|", "\\|"), shown(claim.expected), str(obtained)]
-        lines.append(f"| {' | '.join(cells)} | {'not judged' if quick else word} |")
+        judged = "not judged" if quick else word
+        table.append((claim.run, claim.statement, claim.statistic, shown(claim.expected), str(obtained), judged))
+    lines.append(markdown_table(table))
     findings = dict.fromkeys(claim.finding for claim, _, word in rows if word == "differs")
     if findings and not quick:
         lines += ["", "## Findings", "", *(f"- {finding}" for finding in findings)]

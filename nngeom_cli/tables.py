@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-__all__ = ["aligned", "markdown"]
+from nngeom_cli.errors import printable
+
+__all__ = ["aligned", "literal", "markdown"]
+
+# What Markdown reads as more than text. Underscores within words are text already, so are most brackets.
+MARKUP = re.compile(r"[\\`*<|~&$]|(?<![^\W_])_|_(?![^\W_])|\[(?=\^)|\](?=\()|:(?=//)|(?<=www)\.", re.IGNORECASE)
 
 
 def aligned(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
@@ -31,13 +37,23 @@ def aligned(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
 
 
 def markdown(rows: Sequence[Sequence[str]]) -> str:
-    """The same as a Markdown table; the first row is its head.
+    r"""The same as a Markdown table whose cells show their text letter for letter; the first row is its head.
 
     Example:
-        >>> print(markdown([("run", "a|b"), ("0", "1")]))
-        | run | a\\\\|b |
+        >>> print(markdown([("run", "a|b"), ("0", "*")]))
+        | run | a\|b |
         |---|---|
-        | 0 | 1 |
+        | 0 | \* |
     """
-    lines = ["| " + " | ".join(cell.replace("|", "\\\\|") for cell in row) + " |" for row in rows]
+    lines = ["| " + " | ".join(map(literal, row)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def literal(text: str) -> str:
+    r"""Markdown, within a line, that shows `text` as it is; what cannot be printed as in a Python string: `\n`.
+
+    Example:
+        >>> print(literal("log_volume_element _0_ <b>"))
+        log_volume_element \_0\_ \<b>
+    """
+    return MARKUP.sub(r"\\\g<0>", printable(text))
