@@ -20,6 +20,19 @@ def test_citation_changelog_and_package_agree_on_the_version():
     assert citation["version"] == latest == version("nngeom")
 
 
+def test_the_citation_has_what_its_schema_requires():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    paper = citation["preferred-citation"]
+    assert citation["cff-version"] == "1.2.0"  # whose required keys these are
+    assert {"authors", "cff-version", "message", "title"} <= citation.keys()
+    assert {"authors", "title", "type"} <= paper.keys()
+    assert {person.keys() >= {"given-names", "family-names"} for person in paper["authors"]} == {True}
+    (ours,) = citation["authors"]
+    assert ours.keys() == {"name"}
+    for file in ("LICENSE", "pyproject.toml"):
+        assert ours["name"] in (ROOT / file).read_text(encoding="utf-8")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     directory = tmp_path_factory.mktemp("wheel")
