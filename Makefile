@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive test-launchers bench lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers bench lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -18,6 +18,12 @@ test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
 
 test-exhaustive: $(INSTALLED)  ## killed at every moment, ten thousand hostile files: ten minutes
 	$(BIN)/pytest -q -n 2 --dist worksteal -m exhaustive
+
+search-bits: $(INSTALLED)  ## has a replicate the same bits in 20,000 random settings, under each instruction set? An hour
+	for path in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=avx512 \
+			MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_ENABLE_INSTRUCTIONS=AVX2 MKL_CBWR=COMPATIBLE MKL_CBWR=AUTO,STRICT; do \
+		echo $$path; env $$path $(BIN)/pytest -q -n 2 -m exhaustive tests/test_bits.py || exit 1; \
+	done
 
 test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray's needs an older cloudpickle
 	$(PYTHON) -m venv $(VENV)-launchers

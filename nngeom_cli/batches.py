@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nngeom_cli.networks import Network, padded
+from nngeom_cli.networks import Network
+from nngeom_cli.padding import padded_points
 from nngeom_cli.tasks import Task
 
 __all__ = ["Batch", "Batches"]
@@ -46,8 +47,7 @@ class Batches:
         like, replicates, points = network.parameters, network.replicates, len(task.inputs)
         self.points, self.size = points, min(size or points, points)
         self.count = -(-points // self.size)
-        length = padded(self.size, like.dtype, registers=1)
-        self.length = length = padded(length, like.dtype, rows=network.widths[1:-1])
+        self.length = length = padded_points(self.size, network.widths[1:-1], like.dtype)
         last = points - self.size * (self.count - 1)
         self.weights = {
             count: pad(like.new_full((count,), 1 / count), (0, length - count)) for count in (self.size, last)

@@ -9,10 +9,15 @@ from itertools import pairwise
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
+from nngeom_cli.forward import ForwardPass
 from nngeom_cli.geometry import Activation, MLPFeatureMap, get_activation
+from nngeom_cli.padding import padded, padded_points
 
-__all__ = ["Network", "initial_network", "padded"]
+__all__ = ["POINTS_AT_ONCE", "Network", "initial_network"]
+
+POINTS_AT_ONCE = 1 << 14  # bounds the memory of outputs at many points
 
 
 class Network:
@@ -106,23 +111,21 @@ class Network:
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs at points `(points, d)`, as `(replicates, outputs, points)`."""
-        values = x.mT.expand(self.replicates, -1, -1)  # (replicates, d, points)
-        outputs = self._propagate(self.parameters, values)
-        if self.output_scale is None:
-            return outputs
-        return outputs.sub_(self.initial_outputs(values)).mul_(self.output_scale)
+        return torch.cat([self._outputs(points) for points in x.split(POINTS_AT_ONCE)], dim=2)
 
-    def initial_outputs(self, values: Tensor) -> Tensor:
-        """Outputs h_0 of the initial layers at points `(replicates, d, points)`."""
+    def _outputs(self, x: Tensor) -> Tensor:
+        padding = padded_points(len(x), self.widths[1:-1], self.parameters.dtype) - len(x)
+        rows = pad(pad(x, (0, 1), value=1.0), (0, 0, 0, padding)).to(self.parameters).mT.contiguous()
+        inputs = rows.expand(self.replicates, -1, -1)
+        outputs = ForwardPass(self._effective(self.parameters), self.activation, inputs)()
+        if self.output_scale is not None:
+            outputs.sub_(self.initial_pass(inputs)()).mul_(self.output_scale)
+        return outputs[:, :, : len(x)]
+
+    def initial_pass(self, inputs: Tensor) -> ForwardPass:
+        """What computes the outputs h_0 of the initial layers at the points of a forward pass."""
         assert self.initial is not None
-        return self._propagate(self.initial, values)
-
-    def _propagate(self, parameters: Tensor, values: Tensor) -> Tensor:
-        for layer, weights in enumerate(self._effective(parameters)):
-            values = torch.baddbmm(weights[:, :, -1:], weights[:, :, :-1], values)
-            if layer < len(self.weights) - 1:
-                values = self.activation.value(values)
-        return values
+        return ForwardPass(self._effective(self.initial), self.activation, inputs)
 
     def _effective(self, parameters: Tensor) -> list[Tensor]:
         return self.views(parameters if self.factors is None else parameters * self.factors)
@@ -136,27 +139,6 @@ class Network:
         weights = self._effective(self.parameters)[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
-
-
-def padded(length: int, dtype: torch.dtype, *, rows: Sequence[int] = (1,), registers: int = 2) -> int:
-    """The next length of a row at which arrays of so many rows fill whole vector registers of 512 bits.
-
-    Kernels work on whole registers, and BLAS on matrices that begin at one. What is left over, or begins elsewhere,
-    takes other code, which may round differently: the bits of a replicate would depend on those computed beside it.
-
-    Args:
-        length: of a row.
-        dtype: of its numbers.
-        rows: of each array.
-        registers: how many are filled together: two by elementwise kernels; BLAS needs to begin at one.
-
-    Example:
-        >>> padded(400, torch.float64), padded(12, torch.float64), padded(12, torch.float64, rows=[8, 20])
-        (400, 16, 12)
-    """
-    lanes = registers * 64 // dtype.itemsize
-    lanes //= math.gcd(lanes, *rows)
-    return -(-length // lanes) * lanes
 
 
 def initial_network(

@@ -8,13 +8,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import pad
 
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.captured import Captured
 from nngeom_cli.cores import in_processes, split
-from nngeom_cli.networks import Network, padded
+from nngeom_cli.networks import POINTS_AT_ONCE, Network
 from nngeom_cli.optimizers import Optimizer
 from nngeom_cli.schemas import OptimizerConfig
 from nngeom_cli.tasks import Task
@@ -23,7 +22,6 @@ __all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generato
 
 NUMBERS_IN_CACHE = 200_000  # parameters, and units times points, that are trained side by side
 HISTORY_ROWS = 200
-EVALUATED = 1 << 14  # examples
 TEST_SCORES = ("test_loss", "test_accuracy")
 
 
@@ -207,12 +205,11 @@ def snapshot(tensor: Tensor) -> np.ndarray:
 
 
 def evaluate(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss and accuracy of each replicate on some examples, of which `EVALUATED` at most are in memory at once."""
+    """Mean loss and accuracy of each replicate on some examples, of which not all are in memory at once."""
     like, loss, accuracy = network.parameters, np.zeros(network.replicates), np.zeros(network.replicates)
-    for x, classes in zip(inputs.split(EVALUATED), labels.split(EVALUATED), strict=True):
-        points, share = len(x), len(x) / len(inputs)
-        padding = (0, 0, 0, padded(points, like.dtype) - points)
-        outputs = network.outputs(pad(x, padding).to(like))[:, :, :points]
+    for x, classes in zip(inputs.split(POINTS_AT_ONCE), labels.split(POINTS_AT_ONCE), strict=True):
+        share = len(x) / len(inputs)
+        outputs = network.outputs(x)
         targets = task.loss.encode(classes, task.outputs, like.dtype).to(like.device)
         loss += share * task.loss.value(outputs, targets).double().cpu().numpy()
         accuracy += share * (task.loss.predict(outputs) == classes.to(like.device)).double().mean(dim=1).cpu().numpy()

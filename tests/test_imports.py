@@ -15,13 +15,13 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 # Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
 LEVELS = [
     {"errors", "source"},
-    {"files", "process", "arrays", "cores"},
+    {"files", "process", "arrays", "cores", "padding"},
     {"geometry"},
     {"schemas", "task_schemas", "probe_schemas", "field_types"},
     {"keys"},
     {"config"},
     {"datafile"},
-    {"tasks", "losses", "networks", "backpropagation", "batches", "optimizers", "captured"},
+    {"tasks", "losses", "forward", "networks", "backpropagation", "batches", "optimizers", "captured"},
     {"training", "probes"},
     {"checkpoints"},
     {"store"},

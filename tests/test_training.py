@@ -6,16 +6,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch import nn
 
-from nngeom_cli import training
+from nngeom_cli import networks, training
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import MeanSquaredError
-from nngeom_cli.networks import Network, initial_network, padded
+from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.optimizers import Optimizer
 from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
@@ -156,48 +154,6 @@ def test_replicate_is_the_run_of_its_own_seed_bit_for_bit(config, hidden, batch_
         assert together.accuracy[replicate] == alone.accuracy[0]
 
 
-@settings(max_examples=60)
-@given(data=st.data())
-def test_bits_of_a_replicate_do_not_depend_on_sizes_or_position(data):
-    """Matrices of odd sizes, whose replicates would begin between two registers, and batches that fill none."""
-    config = data.draw(st.sampled_from([XOR, SINUSOID]))
-    task, size = make_task(config), st.sampled_from([16, 32]) | st.integers(1, 40)
-    hidden = data.draw(st.lists(size, min_size=1, max_size=3))
-    options = {
-        "parametrization": data.draw(st.sampled_from(["standard", "ntk"])),
-        "dtype": data.draw(st.sampled_from([torch.float32, torch.float64])),
-    }
-    batches = {"epochs": 3, "batch_size": data.draw(st.none() | size)}
-    optimizer = data.draw(st.sampled_from([SgdConfig(**SGD | batches), AdamConfig(name="adam", **ADAM | batches)]))
-    activation, replicates = data.draw(st.sampled_from(ACTIVATIONS)), data.draw(st.integers(2, 24))
-    replicate = data.draw(st.integers(1, replicates - 1))
-
-    def last(seed, count):
-        generators = initial_generators(seed, count)
-        network = initial_network([2, *hidden, task.outputs], activation, generators, **options)
-        *_, checkpoint = train(network, task, optimizer, batch_generators(seed, count), [0, 3])
-        return checkpoint
-
-    together, alone = last(0, replicates), last(replicate, 1)
-    for several, one in zip(together.weights, alone.weights, strict=True):
-        np.testing.assert_array_equal(several[replicate], one[0])
-    np.testing.assert_array_equal(together.loss[replicate], alone.loss[0])
-
-
-@given(
-    length=st.integers(1, 300),
-    dtype=st.sampled_from([torch.float32, torch.float64]),
-    rows=st.lists(st.integers(1, 300), max_size=3),
-    registers=st.sampled_from([1, 2]),
-)
-def test_a_padded_length_is_the_least_at_which_all_rows_fill_registers(length, dtype, rows, registers):
-    def fills(candidate):
-        return all(candidate * count * dtype.itemsize % (registers * 64) == 0 for count in rows)
-
-    found = padded(length, dtype, rows=rows, registers=registers)
-    assert found == next(candidate for candidate in range(length, length + 64) if fills(candidate))
-
-
 def test_initial_parameters_are_those_of_torch_linear():
     network = initial_network([2, 8, 3], "sigmoid", initial_generators(11, 2))
     for replicate, seed in enumerate([11, 12]):
@@ -318,9 +274,26 @@ def test_scores_of_many_examples_are_those_of_all_at_once(monkeypatch):
     task = make_task(SINUSOID)
     network = initial_network([2, 5, 2], "tanh", initial_generators(0, 2))
     whole = training.evaluate(network, task, task.inputs, task.labels)
-    monkeypatch.setattr(training, "EVALUATED", 16)
+    for module in (training, networks):
+        monkeypatch.setattr(module, "POINTS_AT_ONCE", 16)
     parts = training.evaluate(network, task, task.inputs, task.labels)
     np.testing.assert_allclose(parts, whole, rtol=1e-14)
+
+
+def test_outputs_at_many_points_are_those_of_all_at_once(monkeypatch):
+    network = initial_network([2, 5, 2], "tanh", initial_generators(0, 2))
+    x = torch.linspace(-1, 1, 100, dtype=torch.float64).view(50, 2)
+    whole = network.outputs(x)
+    monkeypatch.setattr(networks, "POINTS_AT_ONCE", 16)
+    torch.testing.assert_close(network.outputs(x), whole, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize("parametrization", ["standard", "ntk"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_network_with_an_output_scale_starts_at_exactly_zero(dtype, parametrization):
+    options = {"parametrization": parametrization, "output_scale": 30.0, "dtype": dtype}
+    network = initial_network([2, 65, 7, 2], "gelu", initial_generators(0, 3), **options)
+    assert (network.outputs(torch.randn(33, 2)) == 0).all()
 
 
 def test_a_batch_larger_than_the_training_set_is_the_training_set():

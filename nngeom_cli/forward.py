@@ -1,0 +1,92 @@
+"""The outputs of all replicates at once, with buffers that are made once.
+
+A training step, the loss that is recorded, and what a probe asks for all come from here: the same kernels on memory
+that is laid out alike, so that a replicate's outputs have the same bits whichever replicates stand beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from nngeom_cli.geometry import Activation
+
+__all__ = ["Backward", "Forward", "ForwardPass", "elementwise"]
+
+aten = torch.ops.aten
+
+# Activations whose value and derivative are one fused kernel each; forward(z, out) and backward(error, z, out) leave
+# phi(z) in `out` and error * phi'(z) in `z`. Softplus is linear above 40, where the two agree to the last bit.
+Forward = Callable[[Tensor, Tensor], object]
+Backward = Callable[[Tensor, Tensor, Tensor], object]
+FUSED: dict[str, tuple[Forward, Backward]] = {
+    "sigmoid": (
+        lambda z, out: torch.sigmoid(z, out=out),
+        lambda error, z, out: aten.sigmoid_backward.grad_input(error, out, grad_input=z),
+    ),
+    "tanh": (
+        lambda z, out: torch.tanh(z, out=out),
+        lambda error, z, out: aten.tanh_backward.grad_input(error, out, grad_input=z),
+    ),
+    "softplus": (
+        lambda z, out: aten.softplus.out(z, 1, 40, out=out),
+        lambda error, z, _: aten.softplus_backward.grad_input(error, z, 1, 40, grad_input=z),
+    ),
+}
+
+
+def elementwise(activation: Activation) -> tuple[Forward, Backward]:
+    """The two passes of an activation: fused where a kernel exists, else from its value and first derivative."""
+    return FUSED.get(
+        activation.name,
+        (
+            lambda z, out: out.copy_(activation.value(z)),
+            lambda error, z, _: torch.mul(activation.first(z), error, out=z),
+        ),
+    )
+
+
+class ForwardPass:
+    """Outputs at some points: a fixed sequence of kernels on fixed memory, each bound to its buffers once.
+
+    Args:
+        weights: of each layer, `(replicates, out, in + 1)`, the bias as last column; used as they are at each call.
+        activation: of every hidden layer.
+        inputs: the points over a row of ones, `(replicates, d + 1, length)`; `length` is one of `padded_points`.
+
+    Attributes:
+        pre_activations: of each hidden layer, `(replicates, width, length)`.
+        features: what each layer is multiplied with, over a row of ones, `(replicates, width + 1, length)`.
+        outputs: `(replicates, outputs, length)`; overwritten by each call, like the others.
+        calls: the kernels.
+
+    Example:
+        >>> from nngeom_cli.geometry import get_activation
+        >>> weights = torch.tensor([[[2.0, 3.0, 1.0]]])  # 2 x + 3 y + 1
+        >>> ForwardPass([weights], get_activation("tanh"), torch.ones(1, 3, 16))()[0, 0, 0]
+        tensor(6.)
+    """
+
+    def __init__(self, weights: Sequence[Tensor], activation: Activation, inputs: Tensor) -> None:
+        def rows(width: int) -> Tensor:
+            return weights[0].new_ones(len(inputs), width, inputs.shape[2])
+
+        widths = [layer.shape[1] for layer in weights]
+        self.pre_activations = [rows(width) for width in widths[:-1]]
+        self.features = [inputs, *(rows(width + 1) for width in widths[:-1])]
+        self.outputs = rows(widths[-1])
+        forward, _ = elementwise(activation)
+        self.calls: list[Callable[[], object]] = []
+        for layer, z in enumerate(self.pre_activations):
+            self.calls.append(partial(torch.bmm, weights[layer], self.features[layer], out=z))
+            self.calls.append(partial(forward, z, self.features[layer + 1][:, :-1]))
+        self.calls.append(partial(torch.bmm, weights[-1], self.features[-1], out=self.outputs))
+
+    def __call__(self) -> Tensor:
+        """The outputs, anew."""
+        for call in self.calls:
+            call()
+        return self.outputs
