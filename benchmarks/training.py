@@ -1,10 +1,11 @@
 """Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and against JAX.
 
-    python benchmarks/training.py [sinusoid] [xor] [digits] [growth] [cores]
+    python benchmarks/training.py [sinusoid] [xor] [digits] [growth] [cores] [gpu]
 
 The loop trains one network after the other, so its cost per replicate does not depend on their number.
 JAX takes part if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
-`cores` sets all cores of the machine beside one, by the clock on the wall.
+`cores` sets all cores of the machine beside one, by the clock on the wall; `gpu` a CUDA GPU, where there is one, beside
+one core.
 """
 
 from __future__ import annotations
@@ -54,8 +55,8 @@ def steps_of(task: Task, optimizer: Optimizer) -> int:
     return optimizer.epochs * -(-len(task.inputs) // (optimizer.batch_size or len(task.inputs)))
 
 
-def ours(task: Task, widths: list[int], optimizer: Optimizer, replicates: int) -> None:
-    network = initial_network(widths, "sigmoid", initial_generators(0, replicates))
+def ours(task: Task, widths: list[int], optimizer: Optimizer, replicates: int, device: str = "cpu") -> None:
+    network = initial_network(widths, "sigmoid", initial_generators(0, replicates), device=device)
     for _ in train(network, task, optimizer, batch_generators(0, replicates), [optimizer.epochs]):
         pass
 
@@ -211,6 +212,18 @@ def cores() -> None:
         print(f"{name:10}{replicates:11}{one:10.2f}{all_:9.2f}{one / all_:7.2f}", flush=True)
 
 
+def gpu() -> None:
+    """Whole trainings of the sinusoid's network on a GPU, against the same on one core, from few replicates to many."""
+    print(f"sinusoid, us per step, {torch.cuda.get_device_name()}")
+    print(f"{'units':>6}{'replicates':>11}{'one core':>10}{'GPU':>8}{'ratio':>7}")
+    task, _, optimizer = CASES["sinusoid"]
+    for width, replicates, epochs in ((8, 10, 2000), (8, 100, 500), (8, 1000, 100), (256, 10, 50), (256, 100, 20)):
+        run = partial(ours, task, [2, width, width, 2], replace(optimizer, epochs=epochs), replicates)
+        median = in_turns({"cpu": run, "cuda": partial(run, "cuda")}, 3, time.perf_counter)
+        core, card = (median[device] / epochs * 1e6 for device in ("cpu", "cuda"))
+        print(f"{width:6}{replicates:11}{core:10.0f}{card:8.0f}{core / card:7.1f}", flush=True)
+
+
 def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     print(machine())
@@ -220,6 +233,8 @@ def main(names: list[str]) -> None:
         beside_others(tasks)
     if not names or "growth" in names:
         growth()
+    if torch.cuda.is_available() and (not names or "gpu" in names):
+        gpu()
 
 
 if __name__ == "__main__":
