@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.batches import Batch
-from nngeom_cli.forward import ForwardPass, elementwise
+from nngeom_cli.forward import LEAST_ROWS, elementwise
 from nngeom_cli.losses import Loss
 from nngeom_cli.networks import Network
 
@@ -46,8 +46,8 @@ class Backpropagation:
         effective = like if factors is None else torch.empty_like(like)
         weights = network.views(effective)
         self.gradient = torch.zeros_like(like)
-        gradients = network.views(self.gradient)
-        forward = ForwardPass(weights, network.activation, batch.inputs)
+        gradients = network.views(self.gradient, LEAST_ROWS)
+        forward = network.forward_pass(effective, batch.inputs)
         initial = None if scale is None else network.initial_pass(batch.inputs)
         outputs, features = forward.outputs, forward.features
         _, backward = elementwise(network.activation)
@@ -63,15 +63,15 @@ class Backpropagation:
         if factors is not None:
             calls.append(partial(torch.mul, like, factors, out=effective))
         calls += [*forward.calls, output_error]
-        error = outputs
         for layer in reversed(range(len(weights))):
+            error = forward.products[layer]  # of the product, whose place it has taken; 0 in a row that is no unit
             calls.append(partial(torch.bmm, error, features[layer].mT, out=gradients[layer]))
             if layer:
-                z = forward.pre_activations[layer - 1]
-                passed = torch.empty_like(z)
-                calls.append(partial(torch.bmm, weights[layer][:, :, :-1].mT, error, out=passed))
-                calls.append(partial(backward, passed, z, features[layer][:, :-1]))
-                error = z
+                z, width = forward.pre_activations[layer - 1], network.widths[layer]
+                columns = weights[layer][:, :, : max(width, LEAST_ROWS)]
+                passed = like.new_empty(network.replicates, columns.shape[2], batch.inputs.shape[2])
+                calls.append(partial(torch.bmm, columns.mT, error[:, : network.widths[layer + 1]], out=passed))
+                calls.append(partial(backward, passed[:, :width], z, features[layer][:, :-1]))
         if factors is not None:
             calls.append(partial(self.gradient.mul_, factors))
         self.calls = calls

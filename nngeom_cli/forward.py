@@ -14,8 +14,9 @@ from torch import Tensor
 
 from nngeom_cli.geometry import Activation
 
-__all__ = ["Backward", "Forward", "ForwardPass", "elementwise"]
+__all__ = ["LEAST_ROWS", "Backward", "Forward", "ForwardPass", "elementwise"]
 
+LEAST_ROWS = 2  # of a product: for one row BLAS has code of its own, which it takes for one matrix and not for many
 aten = torch.ops.aten
 
 # Activations whose value and derivative are one fused kernel each; forward(z, out) and backward(error, z, out) leave
@@ -53,37 +54,43 @@ class ForwardPass:
     """Outputs at some points: a fixed sequence of kernels on fixed memory, each bound to its buffers once.
 
     Args:
-        weights: of each layer, `(replicates, out, in + 1)`, the bias as last column; used as they are at each call.
+        weights: of each layer, `(replicates, out, in + 1)`, the bias as last column; used as they are at each call. A
+            layer of one unit has a second row, of zeros.
+        widths: of each layer.
         activation: of every hidden layer.
         inputs: the points over a row of ones, `(replicates, d + 1, length)`; `length` is one of `padded_points`.
 
     Attributes:
-        pre_activations: of each hidden layer, `(replicates, width, length)`.
+        products: of each layer's weights and features, `(replicates, width, length)`, `LEAST_ROWS` rows at least.
+        pre_activations: those rows of the products that are units, of each hidden layer.
         features: what each layer is multiplied with, over a row of ones, `(replicates, width + 1, length)`.
         outputs: `(replicates, outputs, length)`; overwritten by each call, like the others.
         calls: the kernels.
 
     Example:
         >>> from nngeom_cli.geometry import get_activation
-        >>> weights = torch.tensor([[[2.0, 3.0, 1.0]]])  # 2 x + 3 y + 1
-        >>> ForwardPass([weights], get_activation("tanh"), torch.ones(1, 3, 16))()[0, 0, 0]
-        tensor(6.)
+        >>> weights = torch.tensor([[[2.0, 3.0, 1.0], [0.0, 0.0, 0.0]]])  # 2 x + 3 y + 1
+        >>> ForwardPass([weights], [1], get_activation("tanh"), torch.ones(1, 3, 16))()[:, :, 0]
+        tensor([[6.]])
     """
 
-    def __init__(self, weights: Sequence[Tensor], activation: Activation, inputs: Tensor) -> None:
-        def rows(width: int) -> Tensor:
-            return weights[0].new_ones(len(inputs), width, inputs.shape[2])
+    def __init__(
+        self, weights: Sequence[Tensor], widths: Sequence[int], activation: Activation, inputs: Tensor
+    ) -> None:
+        def rows(count: int) -> Tensor:
+            return weights[0].new_ones(len(inputs), count, inputs.shape[2])
 
-        widths = [layer.shape[1] for layer in weights]
-        self.pre_activations = [rows(width) for width in widths[:-1]]
+        self.products = [rows(layer.shape[1]) for layer in weights]
+        *self.pre_activations, self.outputs = (
+            product[:, :width] for product, width in zip(self.products, widths, strict=True)
+        )
         self.features = [inputs, *(rows(width + 1) for width in widths[:-1])]
-        self.outputs = rows(widths[-1])
         forward, _ = elementwise(activation)
         self.calls: list[Callable[[], object]] = []
-        for layer, z in enumerate(self.pre_activations):
-            self.calls.append(partial(torch.bmm, weights[layer], self.features[layer], out=z))
-            self.calls.append(partial(forward, z, self.features[layer + 1][:, :-1]))
-        self.calls.append(partial(torch.bmm, weights[-1], self.features[-1], out=self.outputs))
+        for layer, product in enumerate(self.products):
+            self.calls.append(partial(torch.bmm, weights[layer], self.features[layer], out=product))
+            if layer < len(self.pre_activations):
+                self.calls.append(partial(forward, self.pre_activations[layer], self.features[layer + 1][:, :-1]))
 
     def __call__(self) -> Tensor:
         """The outputs, anew."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nngeom_cli.forward import ForwardPass
+from nngeom_cli.forward import LEAST_ROWS, ForwardPass
 from nngeom_cli.geometry import Activation, MLPFeatureMap, get_activation
 from nngeom_cli.padding import padded, padded_points
 
@@ -60,7 +60,9 @@ class Network:
         self.widths = tuple(widths)
         self.activation = get_activation(activation) if isinstance(activation, str) else activation
         self.replicates = replicates
-        self._spaces = [padded(out * columns, dtype, registers=1) for _, out, columns in self.shapes]  # of a replicate
+        self._spaces = [  # of a replicate, in each layer
+            padded(max(out, LEAST_ROWS) * columns, dtype, registers=1) for _, out, columns in self.shapes
+        ]
         self.parameters = torch.zeros(replicates * sum(self._spaces), dtype=dtype, device=device)
         self.weights = self.views(self.parameters)
         self.parametrization = parametrization
@@ -77,12 +79,16 @@ class Network:
         """Shape of each layer's weights."""
         return [(self.replicates, out, into + 1) for into, out in pairwise(self.widths)]
 
-    def views(self, flat: Tensor) -> list[Tensor]:
-        """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer."""
+    def views(self, flat: Tensor, least_rows: int = 1) -> list[Tensor]:
+        """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer.
+
+        With `least_rows=LEAST_ROWS`, a layer of one unit has a second row, of zeros.
+        """
         layers = flat.split([self.replicates * space for space in self._spaces])
+        rows = [max(out, least_rows) for _, out, _ in self.shapes]
         return [
             layer.view(self.replicates, -1)[:, : out * columns].view(-1, out, columns)
-            for layer, (_, out, columns) in zip(layers, self.shapes, strict=True)
+            for layer, out, (_, _, columns) in zip(layers, rows, self.shapes, strict=True)
         ]
 
     def block(self, replicates: slice) -> Network:
@@ -117,18 +123,22 @@ class Network:
         padding = padded_points(len(x), self.widths[1:-1], self.parameters.dtype) - len(x)
         rows = pad(pad(x, (0, 1), value=1.0), (0, 0, 0, padding)).to(self.parameters).mT.contiguous()
         inputs = rows.expand(self.replicates, -1, -1)
-        outputs = ForwardPass(self._effective(self.parameters), self.activation, inputs)()
+        outputs = self.forward_pass(self._effective(self.parameters), inputs)()
         if self.output_scale is not None:
             outputs.sub_(self.initial_pass(inputs)()).mul_(self.output_scale)
         return outputs[:, :, : len(x)]
 
+    def forward_pass(self, effective: Tensor, inputs: Tensor) -> ForwardPass:
+        """What computes outputs with effective weights, `(count,)`, at points as `ForwardPass` takes them."""
+        return ForwardPass(self.views(effective, LEAST_ROWS), self.widths[1:], self.activation, inputs)
+
     def initial_pass(self, inputs: Tensor) -> ForwardPass:
         """What computes the outputs h_0 of the initial layers at the points of a forward pass."""
         assert self.initial is not None
-        return ForwardPass(self._effective(self.initial), self.activation, inputs)
+        return self.forward_pass(self._effective(self.initial), inputs)
 
-    def _effective(self, parameters: Tensor) -> list[Tensor]:
-        return self.views(parameters if self.factors is None else parameters * self.factors)
+    def _effective(self, parameters: Tensor) -> Tensor:
+        return parameters if self.factors is None else parameters * self.factors
 
     def feature_map(self, layer: int) -> MLPFeatureMap:
         """Features of a layer, divided by the root of its width.
@@ -136,7 +146,7 @@ class Network:
         Those of hidden layer `layer` (the first is 1) after its activation; the layer past the last hidden one is the
         output, which is linear.
         """
-        weights = self._effective(self.parameters)[:layer]
+        weights = self.views(self._effective(self.parameters))[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
 
