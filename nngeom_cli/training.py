@@ -123,7 +123,8 @@ def train(
             on its state.
 
     Returns:
-        Checkpoints in order of their epochs, those after `start` only.
+        Checkpoints in order of their epochs, those after `start` only. Once no replicate can change any more, the steps
+        are left out, which gives the same ones.
     """
     batches = Batches(task, network, optimizer.batch_size)
     backpropagation = Backpropagation(network, task.loss, batches.batch)
@@ -146,13 +147,15 @@ def train(
         for generator, value in zip(generators, start.generators, strict=True):
             generator.set_state(torch.from_numpy(value).clone())  # of a view, it would read another row
     due = {epoch for epoch in record if epoch >= first}
+    lost = False
     for epoch in range(first, max(due, default=-1) + 1):
         if epoch:
-            for _ in batches.epoch(generators):
-                step()
+            for _ in batches.epoch(generators):  # draws its order, lost or not: a checkpoint has the generators' states
+                if not lost:
+                    step()
         if epoch in due:
-            loss, accuracy = evaluate(network, task, task.inputs, task.labels)
-            test = {} if task.test is None else dict(zip(TEST_SCORES, evaluate(network, task, *task.test), strict=True))
+            loss, accuracy = scores(network, task, task.inputs, task.labels)
+            test = {} if task.test is None else dict(zip(TEST_SCORES, scores(network, task, *task.test), strict=True))
             yield Checkpoint(
                 epoch,
                 loss,
@@ -162,6 +165,16 @@ def train(
                 np.stack([generator.get_state().numpy() for generator in generators]),
                 test,
             )
+            lost = lost or (bool(np.isnan(loss).all()) and is_lost(network, backpropagation.gradient))
+
+
+def is_lost(network: Network, gradient: Tensor) -> bool:
+    """Whether no further step can change any replicate: each weight is NaN, and was each number of the last gradient.
+
+    NaN plus anything is NaN, so what the optimizer keeps is NaN as well. Less is not certain: a loss
+    that overflows may come back.
+    """
+    return all(bool(values.isnan().all()) for flat in (network.parameters, gradient) for values in network.views(flat))
 
 
 def train_on_cores(
@@ -202,6 +215,12 @@ def snapshot(tensor: Tensor) -> np.ndarray:
     """A copy in main memory."""
     values: np.ndarray = tensor.cpu().clone().numpy()
     return values
+
+
+def scores(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What `evaluate` gives; a network whose loss is NaN predicts nothing, so that it has no accuracy."""
+    loss, accuracy = evaluate(network, task, inputs, labels)
+    return loss, np.where(np.isnan(loss), np.nan, accuracy)
 
 
 def evaluate(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
