@@ -6,16 +6,14 @@ import contextlib
 import logging
 import math
 import os
-import sys
+import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from tqdm import tqdm
 
 from nngeom_cli.config import Config, checkpoint_epochs, staged
 from nngeom_cli.cores import available_cores
@@ -25,8 +23,9 @@ from nngeom_cli.files import remove_leftovers
 from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.probes import Probe, make_probe
 from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
+from nngeom_cli.progress import Progress
 from nngeom_cli.provenance import Meter, provenance, timestamp
-from nngeom_cli.reporting import metrics, remarks, report
+from nngeom_cli.reporting import divergence_words, metrics, report, scores_words, tell_remarks
 from nngeom_cli.store import INFO, RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
@@ -141,7 +140,7 @@ def recorded(store: RunDirectory) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
             raise FolderError(
                 f"`{store.directory}` must be a folder that can be written. Got: {os.strerror(error.errno)}. "
-                f"Make room, then `nngeom resume {store.directory}` goes on."
+                f"Make room, then `nngeom resume {shlex.quote(str(store.directory))}` goes on."
             ) from error
         raise
 
@@ -181,13 +180,19 @@ def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> 
 
     A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
     """
+    config, seeds = laboratory.config, laboratory.seeds
     with stop_on_signal() as stop:
         last = train_and_probe(laboratory, store, start, stop)
         stop.at_once()
-        final = metrics(last, laboratory.seeds, laboratory.task)
+        final = metrics(last, seeds, laboratory.task)
         finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]
-        store.update(replicates=finite, diverged=store.divergence(laboratory.config.optimizer.epochs))
-        if not laboratory.config.figures.draw:
+        diverged = store.divergence(config.optimizer.epochs)
+        store.update(replicates=finite, diverged=diverged)
+        if diverged:
+            log.warning(divergence_words(diverged, len(seeds), config.optimizer.lr))
+        whole = sorted({*seeds} - {row["replicate"] for row in diverged or []})
+        tell_remarks(store.read_geometry(config.optimizer.epochs).sel(replicate=whole))
+        if not config.figures.draw:
             return final, []
         return final, draw_figures(load_run(store.directory), cores=available_cores())
 
@@ -195,17 +200,19 @@ def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> 
 def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Start, stop: Stop) -> Checkpoint:
     """Trains to the last epoch, writes what is measured and checkpoints; returns the last one."""
     network, optimizer = laboratory.network, laboratory.config.optimizer
-    for checkpoint in start.unmeasured:
-        network.load(checkpoint.weights)
-        store.write_geometry(checkpoint.epoch, laboratory.probe(network))
-        store.write_manifest()
+    with Progress("checkpoint measured again,", len(start.unmeasured)) as progress:
+        for place, checkpoint in enumerate(start.unmeasured):
+            network.load(checkpoint.weights)
+            store.write_geometry(checkpoint.epoch, laboratory.probe(network))
+            store.write_manifest()
+            progress.update(place + 1)
     last = start.checkpoint
     pauses = pause_epochs(laboratory)
     record = sorted({*laboratory.probed, *laboratory.recorded, *pauses})
     generators = batch_generators(laboratory.config.seed, network.replicates)
     saved = time.monotonic()
     with (
-        tqdm(total=optimizer.epochs, unit="epoch", disable=not sys.stderr.isatty(), dynamic_ncols=True) as bar,
+        Progress("epoch", optimizer.epochs, last.epoch if last else 0) as progress,
         contextlib.closing(
             train_on_cores(
                 network, laboratory.task, optimizer, generators, record, start.checkpoint, cores=available_cores()
@@ -215,22 +222,18 @@ def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Start, s
         for last in checkpoints:
             if last.epoch in laboratory.recorded:
                 store.add_history(last, laboratory.seeds)
-            bar.update(last.epoch - bar.n)
-            bar.set_postfix(loss=f"{np.mean(last.loss):.4g}", accuracy=f"{np.mean(last.accuracy):.3f}")
+            words = scores_words(last)
+            progress.update(last.epoch, words)
             probed = last.epoch in laboratory.probed
             if probed:
                 store.write_geometry(last.epoch, laboratory.probe(network))
-                loss, accuracy = np.mean(last.loss), np.mean(last.accuracy)
-                log.info("epoch %d: mean loss %.6g, mean accuracy %.4f", last.epoch, loss, accuracy)
+                log.info("epoch %d: %s", last.epoch, words)
             stopping = stop.requested
             if probed or stopping or time.monotonic() - saved > laboratory.config.checkpoint_seconds:
                 store.write_checkpoint(last, laboratory.probed)
                 saved = time.monotonic()
             if stopping:
                 raise KeyboardInterrupt
-        for note in remarks(store.read_geometry(optimizer.epochs)):
-            log.warning(note)
-            bar.write(note)
     assert last is not None  # epoch 0 is in every record
     return last
 
@@ -253,10 +256,14 @@ def conclude(laboratory: Laboratory, store: RunDirectory, final: list[dict[str, 
     """
     where = f"in {store.info['wall_seconds']:.1f} s on {laboratory.device.type}"
     report(laboratory.config, laboratory.task, final, figures, where)
-    diverged = store.info.get("diverged", [])
-    if diverged:
-        seeds = ", ".join(f"{row['replicate']} at epoch {row['epoch']}" for row in diverged)
-        raise RunError(
-            f"The loss of {len(diverged)} of {len(final)} replicates is not finite at the end (seed {seeds}). "
-            f"Lower `optimizer.lr`, which is {laboratory.config.optimizer.lr:g}."
-        )
+    refuse_divergence(store, laboratory.config)
+
+
+def refuse_divergence(store: RunDirectory, config: Config) -> None:
+    """Says which replicates of a run that is over diverged.
+
+    Raises:
+        RunError: one did.
+    """
+    if diverged := store.info.get("diverged"):
+        raise RunError(divergence_words(diverged, config.replicates, config.optimizer.lr))

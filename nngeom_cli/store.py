@@ -163,12 +163,15 @@ class RunDirectory:
         return read_dataset(self.directory / geometry_name(epoch))
 
     def divergence(self, last: int) -> list[dict[str, int]] | None:
-        """Replicates whose loss is not finite after the last epoch, and when that was first seen; None without any."""
+        """Replicates whose loss is not finite after the last epoch, and since when it is not; None without any."""
         history = pd.concat(self.history)
-        broken = history[~np.isfinite(history.loss)]
-        lost = broken[broken.epoch == last].replicate
-        first = broken[broken.replicate.isin(lost)].groupby("replicate").epoch.min()
-        return [{"replicate": int(seed), "epoch": int(epoch)} for seed, epoch in first.items()] or None
+        diverged = []
+        for seed, rows in history.groupby("replicate"):
+            finite = np.isfinite(rows.loss)
+            if not finite[rows.epoch == last].all():
+                since = rows.epoch[rows.epoch > rows.epoch[finite].max()] if finite.any() else rows.epoch
+                diverged.append({"replicate": int(seed), "epoch": int(since.min())})
+        return diverged or None
 
 
 @dataclass(frozen=True)

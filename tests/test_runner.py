@@ -162,6 +162,45 @@ def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path):
     assert math.isfinite(run.geometry.log_volume_element.sel(epoch=0).mean())
 
 
+DIVERGING = {"optimizer__lr": 1e6, "architecture__activation": "monomial3"}
+
+
+def broken_at_first(monkeypatch, replicate):
+    """One replicate begins with a weight that is NaN."""
+    make = runner.initial_network
+
+    def initial_network(*arguments, **options):
+        network = make(*arguments, **options)
+        network.weights[0][replicate, 0, 0] = math.nan
+        return network
+
+    monkeypatch.setattr(runner, "initial_network", initial_network)
+
+
+def test_of_a_run_that_diverged_the_cause_is_said_and_not_that_points_have_no_curvature(tmp_path, capsys, caplog):
+    with pytest.raises(runner.RunError):
+        runner.run(config(**DIVERGING), tmp_path, command="")
+    out = capsys.readouterr().out
+    assert "no curvature" not in out + caplog.text
+    assert "accuracy by seed  3: diverged  4: diverged\n" in out
+    assert "0 of 2 replicates solved the task (accuracy of at least 1); 2 diverged\n" in out
+    warnings = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert ["not finite at the end (seed 3 at epoch 2, 4 at epoch 2)" in warning for warning in warnings] == [True]
+
+
+def test_a_replicate_that_diverged_spoils_no_number_of_the_others(tmp_path, monkeypatch, capsys, caplog):
+    caplog.set_level("INFO")
+    broken_at_first(monkeypatch, 0)
+    with pytest.raises(runner.RunError, match=r"1 of 2 replicates is not finite at the end \(seed 3 at epoch 0\)"):
+        runner.run(config(), tmp_path, command="")
+    assert "nan" not in (capsys.readouterr().out + caplog.text).lower()
+    assert "loss of 1 of 2 replicates not finite" in caplog.text
+    assert "rank deficient" not in caplog.text
+    first, second = load_run(tmp_path).info["replicates"]
+    assert (first["loss"], first["accuracy"], first["solved"]) == (None, None, False)
+    assert math.isfinite(second["loss"] + second["accuracy"])
+
+
 @pytest.mark.parametrize(
     ("error", "status"), [(KeyboardInterrupt(), "interrupted"), (OSError("No space left on device"), "failed")]
 )

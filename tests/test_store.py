@@ -199,6 +199,24 @@ def test_a_run_that_was_not_probed_yet_says_so(tmp_path):
         _ = load_run(tmp_path).geometry
 
 
+@pytest.mark.parametrize(
+    ("losses", "since"),
+    [
+        ([0.5, 0.4, math.nan, math.nan], 20),
+        ([0.5, math.inf, 0.4, math.nan], 30),  # came back once
+        ([math.nan] * 4, 0),
+        ([0.5, math.nan, math.inf, math.nan], 10),
+        ([0.5, 0.4, 0.3, 0.2], None),
+        ([0.5, math.nan, 0.3, 0.2], None),
+    ],
+)
+def test_a_replicate_diverged_at_the_first_epoch_after_its_last_finite_loss(tmp_path, losses, since):
+    store = RunDirectory(tmp_path)
+    for epoch, loss in zip(range(0, 40, 10), losses, strict=True):
+        store.history.append(pd.DataFrame({"epoch": epoch, "replicate": [3, 4], "loss": [loss, 0.1], "accuracy": 0.5}))
+    assert store.divergence(30) == (None if since is None else [{"replicate": 3, "epoch": since}])
+
+
 def test_history_of_a_diverged_replicate_keeps_its_nan(tmp_path):
     store = RunDirectory(tmp_path)
     store.update(status="running")

@@ -1,0 +1,143 @@
+"""How far some work has come, told on stderr: by a bar on a terminal, elsewhere by a line now and then."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from nngeom_cli.errors import say
+
+__all__ = ["Progress", "quietly", "within"]
+
+FIRST, EVERY, SHARE = 5.0, 10.0, 0.05  # seconds before the first line; between two, or so much of the time until then
+BAR_DELAY = 0.5  # seconds before a bar is shown
+
+
+class _Clock:
+    """When work began that is not over, and when a line was last written; what encloses the work."""
+
+    around: ClassVar[list[str]] = []
+    depth = 0
+    began = 0.0
+    said = -EVERY
+    quiet = False
+
+
+@contextlib.contextmanager
+def within(words: str) -> Iterator[None]:
+    """All that is told meanwhile begins with `words`: `job 3`."""
+    _Clock.around.append(words)
+    with _counted():
+        try:
+            yield
+        finally:
+            _Clock.around.pop()
+
+
+@contextlib.contextmanager
+def quietly() -> Iterator[None]:
+    """Nothing is told meanwhile: others write to the same terminal."""
+    before, _Clock.quiet = _Clock.quiet, True
+    try:
+        yield
+    finally:
+        _Clock.quiet = before
+
+
+@contextlib.contextmanager
+def _counted() -> Iterator[None]:
+    if _Clock.depth == 0:
+        _Clock.began = time.monotonic()
+    _Clock.depth += 1
+    try:
+        yield
+    finally:
+        _Clock.depth -= 1
+
+
+class Progress:
+    """Work in steps that are counted. What is over in a few seconds says nothing.
+
+    Args:
+        unit: what is counted, `epoch`.
+        total: how many there are.
+        done: how many of them are done already.
+
+    Example:
+        >>> with Progress("figure", 3) as progress:
+        ...     for figure in range(3):
+        ...         progress.update(figure + 1)
+    """
+
+    def __init__(self, unit: str, total: int, done: int = 0) -> None:
+        self.unit, self.total, self.first = unit, total, done
+        self.bar: Any = None
+
+    def __enter__(self) -> Progress:
+        self.began = time.monotonic()
+        self.stack = contextlib.ExitStack()
+        self.stack.enter_context(_counted())
+        if sys.stderr is not None and sys.stderr.isatty() and not _Clock.quiet:
+            from tqdm import tqdm
+
+            self.bar = self.stack.enter_context(
+                tqdm(
+                    desc=", ".join(_Clock.around) or None,
+                    total=self.total,
+                    initial=self.first,
+                    unit=self.unit,
+                    delay=BAR_DELAY,
+                    dynamic_ncols=True,
+                    leave=False,
+                )
+            )
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stack.close()
+
+    def update(self, done: int, words: str = "") -> None:
+        """Tells, if it is time to.
+
+        Args:
+            done: how many steps are done.
+            words: what else there is to know, `loss 0.31`.
+        """
+        if self.bar is not None:
+            self.bar.set_postfix_str(words, refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif sys.stderr is not None and not _Clock.quiet:
+            now = time.monotonic()
+            running = now - _Clock.began
+            if running >= FIRST and now - _Clock.said >= max(EVERY, SHARE * running):
+                _Clock.said = now
+                with contextlib.suppress(OSError):  # nobody reads any more, which is no reason to end
+                    say(self.line(done, words, now - self.began))
+
+    def line(self, done: int, words: str, seconds: float) -> str:
+        """What is told `seconds` after the beginning.
+
+        Example:
+            >>> Progress("epoch", 900).line(300, "loss 0.31", 20.0)
+            'epoch 300 of 900, loss 0.31, about 40 s left'
+        """
+        parts = [f"{self.unit} {done} of {self.total}", *([words] if words else [])]
+        if self.first < done < self.total:
+            left = duration(seconds * (self.total - done) / (done - self.first))
+            parts.append(f"about {left} left")
+        return ": ".join([*_Clock.around, ", ".join(parts)])
+
+
+def duration(seconds: float) -> str:
+    """A time in words, to about two digits.
+
+    Example:
+        >>> duration(3), duration(42), duration(400), duration(9000)
+        ('5 s', '40 s', '7 min', '2.5 h')
+    """
+    if seconds < 100:
+        return f"{max(5, 5 * round(seconds / 5))} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
