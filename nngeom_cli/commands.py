@@ -192,7 +192,7 @@ def animate(arguments: Sequence[str]) -> int:
 
     try:
         for run in [load_run(folder) for folder in folders]:
-            for path in draw(run, quiet=not sys.stderr.isatty()):
+            for path in draw(run):
                 print(path)
             if (count := run.geometry.sizes["epoch"]) < FEW:
                 say(f"{count} checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.")

@@ -42,7 +42,7 @@ def networks(runs: Sequence[Run]) -> pd.DataFrame:
     `accuracy` and, if there is one, `test_accuracy` at the end; over the grid `volume_change`, the root mean square of
     log V trained minus initial over that of log V initial, `initial_log_volume` and `log_volume` (means, nats),
     `initial_curvature` and `curvature` (medians of |R|); and `grid_statistics` of the trained network, with
-    `initial_` those before training, to the final boundary.
+    `initial_` those before training, to the final boundary. All are NaN for a network that diverged.
 
     Args:
         runs: whose last checkpoint is measured; others are left out.
@@ -73,6 +73,7 @@ def _networks_of(run: Run) -> pd.DataFrame:
     for name in ("volume_band_contrast", "volume_rank_correlation", "curvature_band_contrast"):
         numbers |= {f"initial_{name}": measured[name].isel(epoch=0), name: measured[name].isel(epoch=1)}
     final = pd.DataFrame(run.info["replicates"]).drop(columns="solved").rename(columns={"replicate": "seed"})
+    final = final.astype({"seed": int} | {name: float for name in final if name != "seed"})
     table = final.assign(**{name: values.values for name, values in numbers.items()})
     architecture = config["architecture"]
     settings = {
@@ -84,6 +85,7 @@ def _networks_of(run: Run) -> pd.DataFrame:
     }
     if architecture["parametrization"] == "ntk" and len(np.atleast_1d(run.first_and_last.attrs["widths"])) == 3:
         table["distance_to_infinite_width"] = _distance_to_infinite_width(first, architecture["activation"])
+    table.loc[table.loss.isna(), table.columns != "seed"] = np.nan
     for place, (name, value) in enumerate(settings.items()):
         table.insert(place, name, value)
     return table

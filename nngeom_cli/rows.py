@@ -83,9 +83,10 @@ def read_row(directory: Path) -> Row:
         config = flat(run.config)
         if run.status not in FINISHED:
             return Row([directory], run.status, config, {}, _progress(run))
-        values = final_metrics(run) | statistics_of(run)
-        diverged = int(np.isnan(values["loss"]).sum())
-        note = f"{diverged} of {values['loss'].size} replicates diverged" if diverged else ""
+        values = final_metrics(run)
+        lost = np.isnan(values["loss"])
+        values |= {name: of_network.where(~lost) for name, of_network in statistics_of(run).items()}
+        note = f"{int(lost.sum())} of {lost.size} replicates diverged" if lost.any() else ""
         return Row([directory], run.status, config, values, note)
     except FileNotFoundError as error:
         missing = INFO not in {path.name for path in directory.glob(INFO)}

@@ -35,7 +35,16 @@ def made_run(directory, geometry, solved=(False, True)):
         "command": "nngeom run task=made",
         "config_hash": "c0ffee",
         "versions": {"nngeom": "1.2.3"},
-        "replicates": [{"replicate": int(s), "solved": bool(done)} for s, done in zip(seeds, solved, strict=False)],
+        "replicates": [
+            {
+                "replicate": int(s),
+                "loss": 0.1,
+                "accuracy": 0.9,
+                "test_accuracy": 0.5 + int(s) / 99,
+                "solved": bool(done),
+            }
+            for s, done in zip(seeds, solved, strict=False)
+        ],
     }
     columns = ["epoch", "replicate", "loss", "accuracy"]
     return MadeRun(directory, geometry, pd.DataFrame(rows, columns=columns), info)

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 import yaml
-from made_runs import made_run, plane
+from made_runs import made_run, plane, texts
 from scipy.stats import spearmanr
 
 from nngeom_cli.cli import main
@@ -109,10 +109,32 @@ FEWER = {
 }
 
 
-def test_a_network_has_its_change_of_volume_relative_to_the_volume_before(tmp_path):
-    run = made_run(tmp_path, plane())
-    architecture = {"hidden": [8, 8], "parametrization": "standard", "output_scale": None, "activation": "sigmoid"}
+def trained(directory, width=8, diverged=()):
+    """A run of two replicates, of which the places in `diverged` are."""
+    run = made_run(directory, plane())
+    architecture = {"hidden": [width, 8], "parametrization": "standard", "output_scale": width, "activation": "erf"}
     run.config = {"architecture": architecture, "optimizer": {"weight_decay": 0.0}}
+    for place in diverged:
+        run.info["replicates"][place] |= {"loss": None, "accuracy": None, "test_accuracy": None}
+    return run
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_networks_that_diverged_are_in_no_statistic_and_are_counted(name, tmp_path):
+    runs = [trained(tmp_path, width) for width in (16, 32)]
+    lost = trained(tmp_path, 64, diverged=(0, 1))  # its geometry is finite: the loss alone overflowed
+    table = networks([*runs, lost])
+    assert table.volume_change.isna().tolist() == [False] * 4 + [True] * 2
+    assert table.seed.tolist() == [3, 4] * 3
+    statistics, healthy = (COMPARISONS[name](rows, rng()) for rows in (table, networks(runs)))
+    assert statistics.estimate.head(len(healthy)).tolist() == pytest.approx(healthy.estimate.tolist(), nan_ok=True)
+    assert statistics.n.max() <= 4
+    words = texts(SHEETS[name](table, statistics).figure)
+    assert "networks, of which 2 diverged and are left out" in words
+
+
+def test_a_network_has_its_change_of_volume_relative_to_the_volume_before(tmp_path):
+    run = trained(tmp_path)
     table = networks([run])
     V, R = run.geometry.log_volume_element.values[:, 0], np.abs(run.geometry.ricci_scalar.values[:, 0])
     for replicate, row in table.iterrows():

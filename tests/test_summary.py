@@ -120,6 +120,14 @@ def test_a_diverged_replicate_is_left_out_of_the_means_but_did_not_solve_the_tas
     assert (row["status"], row["note"]) == ("diverged", "1 of 3 replicates diverged")
 
 
+def test_a_network_whose_loss_overflowed_is_in_no_statistic_though_its_geometry_is_finite(tmp_path):
+    (row,) = records(write_run(tmp_path / "run", losses=(0.1, None, 0.3), status="diverged"))
+    expected = grid_statistics(GRID).sel(boundary="final").isel(epoch=-1, layer=0).volume_rank_correlation.values
+    found = row["metrics"]["volume_rank_correlation"]
+    assert found["n"] == 2
+    assert found["mean"] == pytest.approx(expected[[0, 2]].mean())
+
+
 def truncate(run):
     text = (run / "run.json").read_text()
     (run / "run.json").write_text(text[: len(text) // 2])

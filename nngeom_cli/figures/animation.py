@@ -12,13 +12,12 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from PIL import Image
-from tqdm import tqdm
 
 from nngeom_cli.boundary import boundary_of
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.figures import panel
 from nngeom_cli.figures.heatmaps import Block, blocks_of, draw_bar, tick
-from nngeom_cli.figures.selection import describe, figures_config, outcomes, representative
+from nngeom_cli.figures.selection import describe, figures_config, networks_shown, outcomes, representative
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
@@ -33,6 +32,7 @@ from nngeom_cli.figures.style import (
     wrapped,
 )
 from nngeom_cli.files import written_whole
+from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
 
 __all__ = ["FEW", "animate"]
@@ -43,36 +43,39 @@ SECONDS, LAST = 0.12, 2.0  # that a frame stays, and the last one
 LEFT, GAP, SIDE, RIGHT = 0.34, 0.78, 1.6, 0.25  # inches
 
 
-def animate(run: Run, layer: int | None = None, *, quiet: bool = True) -> list[Path]:
+def animate(run: Run, layer: int | None = None) -> list[Path]:
     """Writes animation.gif, and animation.mp4 where ffmpeg is there, into the run's figures.
 
     Args:
         run: of a grid probe, with at least two checkpoints.
         layer: the first measured one if None.
-        quiet: no progress bar.
 
     Returns:
         The files.
 
     Raises:
-        ConfigError: the run is of another kind, or has one checkpoint only.
+        ConfigError: the run is of another kind, or has one checkpoint only; or only one before it diverged.
     """
     kind = run.geometry.attrs["kind"]
     if kind != "grid":
         raise ConfigError(
             f"`nngeom animate` must be given a run with probe.kind=grid. Got {kind}. `nngeom figures` draws that."
         )
-    count = run.geometry.sizes["epoch"]
+    shown, left_out = networks_shown(run)
+    count = shown.sizes["epoch"]
     if count < 2:
         raise ConfigError(
-            f"`nngeom animate` must be given a run with at least 2 checkpoints. Got {count}. "
+            f"`nngeom animate` must be given a run with at least 2 checkpoints. Got {count}{left_out}. "
             "Run it again with 'probe.checkpoints=log 60'."
         )
     target = run.directory / FIGURES / "animation.gif"
     with style():
         film = Film(run, int(run.geometry.layer[0]) if layer is None else layer)
-        bar = tqdm(film.frames(), total=count, unit="frame", disable=quiet)
-        pictures = [picture.convert("RGB") for picture in bar]
+        pictures = []
+        with Progress("frame", count) as progress:
+            for picture in film.frames():
+                pictures.append(picture.convert("RGB"))
+                progress.update(len(pictures))
     palette = pictures[-1].quantize(256, dither=Image.Dither.NONE)  # one for all frames, so that nothing flickers
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     stay = [round(1000 * SECONDS)] * (count - 1) + [round(1000 * LAST)]
@@ -90,13 +93,14 @@ class Film:
 
     def __init__(self, run: Run, layer: int) -> None:
         self.seed = representative(run)
-        self.data = run.geometry.sel(layer=layer, replicate=self.seed)
+        shown, left_out = networks_shown(run)
+        self.data = shown.sel(layer=layer, replicate=self.seed)
         self.epochs = self.data.epoch.values.tolist()
         panels = [self.data.sel(epoch=epoch) for epoch in self.epochs]
         quantities = in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry)
         self.blocks: list[Block] = [part for quantity in quantities for part in blocks_of(quantity, panels)]
         words = f"{describe(run.geometry, layer)}; replicate with seed {self.seed} ({outcomes(run)[self.seed]})"
-        title = wrapped(words, TEXT_WIDTH - 0.1)
+        title = wrapped(words + left_out, TEXT_WIDTH - 0.1)
         top = LINE * (title.count("\n") + 1) + 0.1 + LINE
         self.sheet = Sheet.blank(TEXT_WIDTH, top + SIDE + 0.3)
         self.canvas = FigureCanvasAgg(self.sheet.figure)
@@ -154,7 +158,8 @@ def draw_losses(axes: Axes, run: Run, seed: int) -> Line2D:
         mine = int(replicate) == seed
         colour, width = ("black", 1.2) if mine else (CLASS_COLOURS[3], 0.6)
         axes.plot(rows.epoch, rows.loss, color=colour, linewidth=width, zorder=2 + mine)
-    if (np.asarray(history.loss) > 0).all():
+    losses = np.asarray(history.loss)
+    if (losses[np.isfinite(losses)] > 0).all():
         axes.set_yscale("log")
     last = int(history.epoch.max())
     axes.set_xscale("symlog", linthresh=max(1, last / 100))

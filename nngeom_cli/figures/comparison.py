@@ -95,7 +95,8 @@ def draw_width(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
             draw_law(axes, part.width.to_numpy(float), part[name].to_numpy(), law, FITTED_WIDTHS, colour, label)
         axes.set_title(title, fontsize=FONT_SIZE)
         axes.set_xlabel("width $n$")
-        axes.legend(loc="lower left")
+        if axes.get_legend_handles_labels()[0]:
+            axes.legend(loc="lower left")
     left.set_ylabel(r"$\|\log V_\mathrm{trained} - \log V_\mathrm{initial}\|\,/\,\|\log V_\mathrm{initial}\|$")
     right.set_ylabel(r"$\|\log V_\mathrm{initial} - \log V_\infty\|\,/\,\|\log V_\infty\|$")
     return sheet
@@ -238,9 +239,13 @@ def rate_in_words(letter: str, law: dict[str, float]) -> str:
 
 
 def networks_in_words(table: pd.DataFrame, *, activation: bool = True) -> str:
-    """How many networks, and what they share."""
+    """How many networks, what they share, and how many diverged."""
     kinds = list(dict.fromkeys(table.activation))
-    return f"{len(table)} {kinds[0] + ' ' if activation and len(kinds) == 1 else ''}networks"
+    words = f"{len(table)} {kinds[0] + ' ' if activation and len(kinds) == 1 else ''}networks"
+    diverged = int(table.loss.isna().sum())
+    return words + (
+        f", of which {diverged} diverged and {'are' if diverged > 1 else 'is'} left out" if diverged else ""
+    )
 
 
 SHEETS: dict[str, Callable[[pd.DataFrame, pd.DataFrame], Sheet]] = {

@@ -14,7 +14,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
-from nngeom_cli.figures.selection import describe, outcomes, representative
+from nngeom_cli.figures.selection import counted, describe, networks_shown, outcomes, representative
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
@@ -70,7 +70,8 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
     The images are the ends of the path and, between them, the one at which the prediction of the representative
     replicate first changes; their frames have the colour of its prediction.
     """
-    geometry = run.geometry.sel(layer=layer)
+    shown, left_out = networks_shown(run)
+    geometry = shown.sel(layer=layer)
     geometry = geometry.assign(height=geometry[curve.variable])
     last = geometry.isel(epoch=-1)
     controls = geometry.isel(epoch=0) if len(geometry.epoch) > 1 and geometry.epoch[0] == 0 else None
@@ -82,10 +83,10 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
     down = 0.75 * across if columns < 3 else 0.95 * across
     seed = representative(run)
     values = np.concatenate([data.height.values.ravel() for data in (last, controls) if data is not None])
-    title = wrapped(title_words(run, layer, seed, values, curve), width - 0.1)
+    title = wrapped(title_words(run, shown, layer, seed, values, curve) + left_out, width - 0.1)
     headings = [pair_words(last.isel(pair=pair)) for pair in range(pairs)]
     if curve.lengths:
-        lengths = length_words(run.geometry.sel(layer=[layer]))
+        lengths = length_words(shown.sel(layer=[layer]))
         headings = [f"{words}\n{wrapped(more, across)}" for words, more in zip(headings, lengths, strict=True)]
     gap = GAP_Y + LINE * max(words.count("\n") for words in headings)
     classes = np.unique(last.predicted_class.values)
@@ -131,19 +132,17 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
         if column == 0:
             axes.set_ylabel(curve.label.format(**last.attrs))
     sheet.legend(keys, keys_across)
-    return replace(sheet, data=run.geometry.sel(layer=[layer]).isel(epoch=[-1] if controls is None else [0, -1]))
+    return replace(sheet, data=shown.sel(layer=[layer]).isel(epoch=[-1] if controls is None else [0, -1]))
 
 
-def title_words(run: Run, layer: int, seed: int, values: Array, curve: Curve) -> str:
+def title_words(run: Run, geometry: xr.Dataset, layer: int, seed: int, values: Array, curve: Curve) -> str:
     """The network, its replicates, the one whose images are shown, and how many points could not be drawn."""
-    results = outcomes(run)
-    geometry = run.geometry
-    words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {len(results)} replicate"
-    words += "s" if len(results) > 1 else ""
+    count = geometry.sizes["replicate"]
+    words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {counted(count)}"
     images = curve.images and "image_shape" in geometry.attrs
-    if len(results) > 1 or images:
+    if count > 1 or images:
         thick = "thick line and images" if images else "thick line"
-        words += f"; {thick}: seed {seed} ({results[seed]})"
+        words += f"; {thick}: seed {seed} ({outcomes(run)[seed]})"
     if left_out := int((~np.isfinite(values)).sum()):
         words += f"; the {curve.name} is 0 or unknown at {left_out} of {values.size} points"
     return words

@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from nngeom_cli.figures.selection import describe
+from nngeom_cli.figures.selection import describe, networks_shown
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     COLUMN_WIDTH,
@@ -39,9 +39,10 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
 
     The changes of prediction are those of the last checkpoint, for the untrained networks too (they are paired).
     """
-    numbers = path_statistics(run.geometry.sel(layer=[layer])).sel(boundary="final", layer=layer)
+    geometry, left_out = networks_shown(run)
+    numbers = path_statistics(geometry.sel(layer=[layer])).sel(boundary="final", layer=layer)
     distances = numbers.peak_distance
-    trained = [int(run.geometry.epoch[-1])]
+    trained = [int(geometry.epoch[-1])]
     shown = distances.sel(epoch=[0, *trained] if 0 in distances.epoch and trained != [0] else trained)
     pairs = [f"{first:g}–{second:g}" for first, second in run.geometry.endpoint_class.values]
     undefined = int(np.isnan(shown.values).sum())
@@ -53,7 +54,7 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
     if undefined:
         words += f"; {undefined} of {shown.size} undefined (one prediction all along, or no volume)"
     width = COLUMN_WIDTH if len(pairs) <= MOST_IN_COLUMN else TEXT_WIDTH
-    title = wrapped(words, width - 0.1)
+    title = wrapped(words + left_out, width - 0.1)
     top = LINE * (title.count("\n") + 1) + 0.12
     sheet = Sheet.blank(width, top + HEIGHT + TICKS + 2 * LINE, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)

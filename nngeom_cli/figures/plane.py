@@ -10,8 +10,8 @@ from nngeom_cli.figures.heatmaps import heatmaps
 from nngeom_cli.figures.selection import (
     describe,
     figures_config,
+    networks_shown,
     outcomes,
-    percent,
     representative,
     stages,
     training_state,
@@ -31,7 +31,8 @@ MAX_REPLICATES = 50  # more panels than that are too small to read
 def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
     """One replicate at up to six checkpoints: heatmaps of each quantity and layer, their statistics beneath."""
     seed, settings = representative(run), figures_config(run)
-    geometry = run.geometry.sel(layer=list(layers), replicate=seed)
+    shown, left_out = networks_shown(run)
+    geometry = shown.sel(layer=list(layers), replicate=seed)
     epochs = changing_epochs(geometry, FEWEST_STAGES, MOST_STAGES)
     results = outcomes(run)
     words = f"{describe(run.geometry, *layers)}; replicate with seed {seed} ({results[seed]})"
@@ -39,9 +40,9 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
     if len(solved) > 1 and None not in solved:
         words += f"; {sum(map(bool, solved))} of {len(solved)} replicates solved the task"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
-    strips = grid_strips(run.geometry, layers, settings.band, epochs)
+    strips = grid_strips(shown, layers, settings.band, epochs)
     sheet = heatmaps(
-        words,
+        words + left_out,
         panels,
         [training_state(run, epoch, seed) for epoch in epochs],
         columns=len(epochs),
@@ -56,17 +57,17 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
 
 def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) -> Sheet:
     """One replicate on the plane through three inputs, at up to four checkpoints; the statistics of all replicates."""
-    seed = representative(run)
-    geometry = run.geometry.sel(layer=list(layers), replicate=seed).isel(plane=plane)
+    seed, (shown, left_out) = representative(run), networks_shown(run)
+    geometry = shown.sel(layer=list(layers), replicate=seed).isel(plane=plane)
     epochs = changing_epochs(geometry, MAX_IMAGE_EPOCHS, MAX_IMAGE_EPOCHS)
     classes, rows = (
         ", ".join(f"{end:g}" for end in geometry[name].values) for name in ("corner_class", "corner_index")
     )
     words = f"{describe(run.geometry, *layers)}; plane through inputs {rows} of classes {classes}, axes in units of "
-    words += f"input space; replicate with seed {seed} ({outcomes(run)[seed]})"
+    words += f"input space; replicate with seed {seed} ({outcomes(run)[seed]}){left_out}"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
     headings = [training_state(run, epoch, seed) for epoch in epochs]
-    strips = plane_strips(run.geometry, plane, layers, epochs)
+    strips = plane_strips(shown, plane, layers, epochs)
     sheet = heatmaps(
         words,
         panels,
@@ -83,18 +84,18 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
 
 def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
     """Every replicate (the first 50, if there are more) at the last checkpoint, with its accuracy."""
-    last = int(run.geometry.epoch.values[-1])
-    geometry = run.geometry.sel(layer=[layer], epoch=last)
-    results = outcomes(run)
-    seeds = list(results)[:MAX_REPLICATES]
+    shown, left_out = networks_shown(run)
+    last = int(shown.epoch.values[-1])
+    geometry, results = shown.sel(layer=[layer], epoch=last), outcomes(run)
+    seeds = shown.replicate.values.tolist()[:MAX_REPLICATES]
     words = f"{describe(run.geometry, layer)}; epoch {last}, {len(seeds)} replicates with their training accuracy"
-    if len(seeds) < len(results):
-        words += f" (the first of {len(results)})"
+    if len(seeds) < shown.sizes["replicate"]:
+        words += f" (the first of {shown.sizes['replicate']})"
     panels = [geometry.sel(replicate=seed) for seed in seeds]
-    headings = [f"seed {seed}: {percent(results[seed].accuracy)}" for seed in seeds]
+    headings = [f"seed {seed}: {results[seed].brief}" for seed in seeds]
     columns = len(seeds) if len(seeds) <= 4 else 4 if len(seeds) <= 8 else 8 if len(seeds) <= 24 else 10
     sheet = heatmaps(
-        words,
+        words + left_out,
         panels,
         headings,
         columns=columns,

@@ -15,9 +15,20 @@ from nngeom_cli.reading import layer_words
 from nngeom_cli.schemas import FiguresConfig
 from nngeom_cli.store import Run
 
-__all__ = ["Outcome", "describe", "figures_config", "outcomes", "representative", "stages", "training_state"]
+__all__ = [
+    "Outcome",
+    "counted",
+    "describe",
+    "figures_config",
+    "networks_shown",
+    "outcomes",
+    "representative",
+    "stages",
+    "training_state",
+]
 
 NOT_GIVEN = float("nan")
+MOST_NAMED = 6  # diverged replicates in a title
 ALIKE = 0.1  # of an equal share of the change: a stage that differs by less from the one before shows nothing new
 
 
@@ -27,10 +38,18 @@ class Outcome:
 
     accuracy: float
     solved: bool | None
+    diverged: bool = False
 
     def __str__(self) -> str:
+        if self.diverged:
+            return "diverged"
         words = "accuracy unknown" if math.isnan(self.accuracy) else f"{percent(self.accuracy)} accuracy"
         return words if self.solved is None else f"{words}, {'solved' if self.solved else 'not solved'}"
+
+    @property
+    def brief(self) -> str:
+        """The accuracy, or why there is none."""
+        return "diverged" if self.diverged else "unknown" if math.isnan(self.accuracy) else percent(self.accuracy)
 
 
 def figures_config(run: Run) -> FiguresConfig:
@@ -77,19 +96,62 @@ def stages(fields: Sequence[NDArray[np.float64]], fewest: int, most: int) -> lis
     return chosen
 
 
+def diverged(run: Run) -> list[int]:
+    """Seeds of the replicates whose loss was not finite at the end, or that had no number left when last measured."""
+    named = {int(row["replicate"]) for row in run.info.get("diverged", [])}
+    gone = without_numbers(run.geometry).isel(epoch=-1)
+    return [seed for seed in run.geometry.replicate.values.tolist() if seed in named or gone.sel(replicate=seed)]
+
+
+def without_numbers(geometry: xr.Dataset) -> xr.DataArray:
+    """Where a network has weights that are NaN, (epoch, replicate): no log volume anywhere, not even -infinity."""
+    path = geometry.attrs["kind"] == "path"
+    volume = geometry["log_effective_volume_element" if path else "log_volume_element"]
+    missing: xr.DataArray = volume.isnull().all([dim for dim in volume.dims if dim not in ("epoch", "replicate")])
+    return missing
+
+
+def networks_shown(run: Run) -> tuple[xr.Dataset, str]:
+    """The geometry of the replicates that did not diverge, and what a title says of the others.
+
+    Where all of them did, that of those that lasted longest, up to the last checkpoint at which they had numbers.
+    """
+    geometry, lost = run.geometry, diverged(run)
+    seeds = geometry.replicate.values.tolist()
+    if not lost:
+        return geometry, ""
+    if len(lost) < len(seeds):
+        plural = len(lost) > 1
+        named = f" (seed{'s' * plural} {', '.join(map(str, lost))})" if len(lost) <= MOST_NAMED else ""
+        words = f"; {len(lost)} of {len(seeds)} replicates diverged{named} and {'are' if plural else 'is'} left out"
+        return geometry.sel(replicate=[seed for seed in seeds if seed not in lost]), words
+    alive = ~without_numbers(geometry)
+    place = int(np.flatnonzero(alive.any("replicate").values)[-1])
+    shown = geometry.isel(epoch=slice(place + 1), replicate=alive.isel(epoch=place).values)
+    who = "the replicate diverged" if len(seeds) == 1 else f"all {len(seeds)} replicates diverged"
+    left = f" ({counted(shown.sizes['replicate'])})" if shown.sizes["replicate"] < len(seeds) else ""
+    return shown, f"; {who}: drawn up to epoch {int(shown.epoch[-1])}, the last with finite weights{left}"
+
+
+def counted(replicates: int) -> str:
+    """`1 replicate`, `8 replicates`."""
+    return f"{replicates} replicate{'s' * (replicates > 1)}"
+
+
 def outcomes(run: Run) -> dict[int, Outcome]:
     """Final accuracy of each replicate, by its seed."""
     history = run.history
-    last = history[history.epoch == history.epoch.max()]
+    last = history[(history.epoch == history.epoch.max()) & np.isfinite(history.loss)]
     accuracies = dict(zip(last.replicate.astype(int), last.accuracy.astype(float), strict=True))
     solved = {int(row["replicate"]): bool(row["solved"]) for row in run.info.get("replicates", [])}
-    seeds = [int(seed) for seed in run.geometry.replicate.values]
-    return {seed: Outcome(accuracies.get(seed, NOT_GIVEN), solved.get(seed)) for seed in seeds}
+    seeds, lost = run.geometry.replicate.values.tolist(), diverged(run)
+    return {seed: Outcome(accuracies.get(seed, NOT_GIVEN), solved.get(seed), seed in lost) for seed in seeds}
 
 
 def representative(run: Run) -> int:
-    """Seed of the replicate that stands for the run: the first that solved the task, else the most accurate."""
-    results = outcomes(run)
+    """Seed of the replicate that stands for the run: of those shown the first that solved the task, or the best."""
+    every = outcomes(run)
+    results = {int(seed): every[int(seed)] for seed in networks_shown(run)[0].replicate.values}
     for seed, outcome in results.items():
         if outcome.solved:
             return seed
