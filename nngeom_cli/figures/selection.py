@@ -125,10 +125,12 @@ def networks_shown(run: Run) -> tuple[xr.Dataset, str]:
         named = f" (seed{'s' * plural} {', '.join(map(str, lost))})" if len(lost) <= MOST_NAMED else ""
         words = f"; {len(lost)} of {len(seeds)} replicates diverged{named} and {'are' if plural else 'is'} left out"
         return geometry.sel(replicate=[seed for seed in seeds if seed not in lost]), words
-    alive = ~without_numbers(geometry)
-    place = int(np.flatnonzero(alive.any("replicate").values)[-1])
-    shown = geometry.isel(epoch=slice(place + 1), replicate=alive.isel(epoch=place).values)
     who = "the replicate diverged" if len(seeds) == 1 else f"all {len(seeds)} replicates diverged"
+    alive = ~without_numbers(geometry)
+    finite = np.flatnonzero(alive.any("replicate").values)
+    if finite.size == 0:
+        return geometry, f"; {who}"
+    shown = geometry.isel(epoch=slice(finite[-1] + 1), replicate=alive.isel(epoch=finite[-1]).values)
     left = f" ({counted(shown.sizes['replicate'])})" if shown.sizes["replicate"] < len(seeds) else ""
     return shown, f"; {who}: drawn up to epoch {int(shown.epoch[-1])}, the last with finite weights{left}"
 
