@@ -272,6 +272,12 @@ def _known_flags(arguments: Sequence[str]) -> list[str]:
             ) from None
     if parsed.experimental_rerun is not None:
         raise ConfigError("`--experimental-rerun` must be left out. Got a pickle, which can run code. Name the config.")
+    for flag, value in (("--config-path", parsed.config_path), ("--config-name", parsed.config_name)):
+        if value is not None:
+            raise ConfigError(
+                f"`{flag}` must be left out. Got {value}. A file DIR/experiment/NAME.yaml is taken with "
+                "--config-dir DIR experiment=NAME."
+            )
     return list(arguments)
 
 

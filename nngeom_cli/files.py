@@ -6,11 +6,24 @@ import contextlib
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-__all__ = ["checksum", "fault", "read_manifest", "remove_leftovers", "write_manifest", "written_whole"]
+from nngeom_cli.errors import ConfigError
+
+__all__ = [
+    "checksum",
+    "fault",
+    "read_manifest",
+    "refuse_link",
+    "refuse_links",
+    "remove_leftovers",
+    "unshared",
+    "write_manifest",
+    "written_whole",
+]
 
 MANIFEST = "SHA256SUMS"
 LEFTOVER = ".half-"
@@ -52,6 +65,31 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def refuse_link(path: Path) -> None:
+    """Raises ConfigError where a file or folder, if it is there, leads elsewhere or is something else, as a pipe is."""
+    if path.is_symlink():
+        raise ConfigError(
+            f"`{path}` must be a file or folder itself. Got a link to {path.readlink()}. "
+            "Put a copy of what it leads to in its place."
+        )
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise ConfigError(f"`{path}` must be a file or a folder. Got a pipe, a socket or a device. Remove it.")
+
+
+def refuse_links(directory: Path) -> None:
+    """`refuse_link` for all that lies in `directory`: what is then written there stays there."""
+    for folder, folders, names in os.walk(directory):
+        for name in (*folders, *names):
+            refuse_link(Path(folder, name))
+
+
+def unshared(path: Path) -> None:
+    """Gives a file that is written in place a content of its own, where it shares one with another name."""
+    if path.is_file() and path.stat().st_nlink > 1:
+        with written_whole(path) as copy:
+            shutil.copyfile(path, copy)
 
 
 def remove_leftovers(directory: Path) -> None:

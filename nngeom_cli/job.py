@@ -131,6 +131,4 @@ def command_of(settings: HydraConf) -> str:
             words += ["--config-dir", source.path]
     if settings.job.config_name == FROZEN:
         words += ["--from", settings.job.name]
-    elif settings.job.config_name != "config":
-        words += ["--config-name", str(settings.job.config_name)]
     return shlex.join([*words, *settings.overrides.task])

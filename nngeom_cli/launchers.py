@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -51,11 +52,13 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
     with ExitStack() as stack:
         stack.enter_context(_cores_shared(sweeper, len(jobs)))
         if type(launcher).__name__ in ("LocalLauncher", "SlurmLauncher"):
+            folder = Path(tempfile.mkdtemp(prefix=".submitit-", dir=sweep.directory))
+            launcher.params["submitit_folder"] = str(folder / "%j")  # new, since submitit opens the pickles in it
             stack.enter_context(_lost_jobs_are_results())
         if type(launcher).__name__ == "RayLauncher":
             _start_ray(launcher)
         on_slurm = type(launcher).__name__ == "SlurmLauncher"
-        stack.enter_context(ended_by_signals(sweep, lambda: _cancel(sweep.directory) if on_slurm else None))
+        stack.enter_context(ended_by_signals(sweep, lambda: _cancel(folder) if on_slurm else None))
         try:
             start()
         except Exception as error:  # joblib and Ray give up on all jobs when one of their processes is killed
@@ -121,10 +124,9 @@ def _start_ray(launcher: Any) -> None:
     start_ray(launcher.ray_cfg.init)
 
 
-def _cancel(directory: Path) -> None:
-    """Asks SLURM to end the jobs of a sweep, which submitit keeps in folders named by their ids."""
-    folders = (directory / ".submitit").iterdir()
-    ids = [path.name for path in folders if re.fullmatch(r"[0-9]+(_[0-9]+)?", path.name)]
+def _cancel(folder: Path) -> None:
+    """Asks SLURM to end the jobs that submitit keeps in folders named by their ids."""
+    ids = [path.name for path in folder.iterdir() if re.fullmatch(r"[0-9]+(_[0-9]+)?", path.name)]
     if ids:
         subprocess.run(["scancel", *ids], capture_output=True, check=False)
 

@@ -17,11 +17,11 @@ from typing import Any
 
 import hydra
 from hydra._internal import hydra as hydra_application
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra._internal.core_plugins import basic_launcher, basic_sweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.errors import HydraException
@@ -31,13 +31,14 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
-from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
-from nngeom_cli.foreign import refuse_foreign_code
+from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError, require
+from nngeom_cli.files import refuse_links
 from nngeom_cli.frozen import FROZEN, frozen_config
+from nngeom_cli.harmless import harmless_configs
 from nngeom_cli.job import command_of, job, resumed_job
 from nngeom_cli.launchers import launched, replaced
 from nngeom_cli.refusals import explained
-from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, load_sweep
+from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, is_inside, load_sweep
 
 __all__ = ["composed", "conf_directory", "launch", "resume_sweep"]
 
@@ -108,7 +109,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
 
     Raises:
         FileNotFoundError: the directory holds no sweep.
-        ConfigError: an override is not about the launcher, or sweep.json is damaged.
+        ConfigError: an override is not about the launcher, sweep.json is damaged, or the sweep leads out of its folder.
         KeyboardInterrupt: with the directory.
     """
     sweep = load_sweep(directory.absolute())
@@ -118,12 +119,16 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
                 f"`{override.partition('=')[0]}` must be left out when a sweep goes on. Got {override}. "
                 "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
             )
+    refuse_links(sweep.directory)
     left = [job for job in sweep.jobs if sweep.status(job) != COMPLETE]
     outcomes: list[Outcome] = []
     if not left:
         return [sweep.outcome(job) for job in sweep.jobs]
 
+    claimed: list[Path] = []
+
     def run_left(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+        claimed.append(sweep.directory)
         outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
 
     arguments = [
@@ -135,7 +140,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     Plugins.instance()
     plain_sweep = basic_sweeper.BasicSweeper.sweep
     with replaced(basic_sweeper.BasicSweeper, "sweep", run_left):
-        _start(resumed_job, "resume", arguments, "nngeom resume", [sweep.directory])
+        _start(resumed_job, "resume", arguments, "nngeom resume", claimed)
     return outcomes
 
 
@@ -145,7 +150,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
     try:
         with (
-            replaced(ConfigLoaderImpl, "load_configuration", _load_harmless),
+            harmless_configs(),
             replaced(sys, "argv", [prog, *arguments]),
             _full_errors() as debugging,
         ):
@@ -176,7 +181,7 @@ def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfi
     """
     Plugins.instance()
     _take_own_launchers()
-    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"), harmless_configs():
         try:
             return hydra.compose(config_name, list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
@@ -187,16 +192,6 @@ def _take_own_launchers() -> None:
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
         launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
-
-
-load_configuration = ConfigLoaderImpl.load_configuration
-
-
-def _load_harmless(*arguments: Any, **options: Any) -> DictConfig:
-    """A config as Hydra composes it, looked through before Hydra acts on it."""
-    config = load_configuration(*arguments, **options)
-    refuse_foreign_code(config)
-    return config
 
 
 def _check(composed: DictConfig, *, local: bool) -> Config:
@@ -230,6 +225,8 @@ def _checked_jobs(sweeper: basic_sweeper.BasicSweeper, arguments: Sequence[str])
             composed.hydra.job.num = number
             composed.hydra.job.id = str(number)
         directory = _selected(composed, "hydra.sweep.subdir")
+        way_out = "Name a folder of the sweep, for example ${hydra.job.num}."
+        require(is_inside(directory), "hydra.sweep.subdir", "a folder in the sweep's own", directory, way_out)
         if directory in jobs:
             raise ConfigError(
                 f"`hydra.sweep.subdir` must be different for each job. Got {directory} for "
@@ -267,8 +264,8 @@ def _selected(composed: DictConfig, key: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A value for Hydra's command line that stands for itself."""
-    return "'" + text.replace("'", "\\'") + "'"
+    """A value for Hydra's command line that stands for itself, whatever is in it."""
+    return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
 
 
 def conf_directory() -> Path:

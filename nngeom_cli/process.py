@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from nngeom_cli.errors import ConfigError, FolderError
+from nngeom_cli.files import refuse_links
 
 __all__ = ["Stop", "is_gone", "sole_writer", "stop_on_signal", "this_process"]
 
@@ -57,11 +58,12 @@ def sole_writer(directory: Path) -> Iterator[None]:
     The lock holds between machines too, where the drive that they share has locks; one that has none is refused.
 
     Raises:
-        ConfigError: another process is at work on it.
+        ConfigError: another process is at work on it, or something in it leads elsewhere.
         FolderError: it cannot be written, or not be locked.
     """
     import fcntl
 
+    refuse_links(directory)
     with contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context((directory / LOCK).open("a+"))
@@ -82,9 +84,10 @@ def sole_writer(directory: Path) -> Iterator[None]:
                 "at work. Wait for it, or stop it."
             ) from None
         with contextlib.suppress(OSError):  # on a full disk the lock is as good without a name on it
-            file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}")
-            file.flush()
+            if os.fstat(file.fileno()).st_nlink == 1:  # nor is a file changed that has another name, in a backup say
+                file.truncate(0)
+                file.write(f"process {os.getpid()} on {socket.gethostname()}")
+                file.flush()
         yield
 
 

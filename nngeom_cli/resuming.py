@@ -11,6 +11,7 @@ from typing import Any
 
 from nngeom_cli.config import Config, config_hash, load_config, overridden
 from nngeom_cli.errors import ConfigError, require, shown
+from nngeom_cli.files import unshared
 from nngeom_cli.process import sole_writer
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, remove_rest
@@ -87,6 +88,7 @@ def tell(sentence: str) -> None:
 @contextlib.contextmanager
 def job_log(directory: Path) -> Iterator[None]:
     """What is logged meanwhile goes on in the run's job.log."""
+    unshared(directory / "job.log")
     handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     package = logging.getLogger("nngeom_cli")

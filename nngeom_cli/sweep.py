@@ -7,6 +7,7 @@ sweep.json      launcher, and each job's directory, overrides, command and whole
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
@@ -16,7 +17,7 @@ from nngeom_cli.errors import ConfigError
 from nngeom_cli.files import written_whole
 from nngeom_cli.store import Run, load_run
 
-__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "load_sweep"]
+__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "is_inside", "load_sweep"]
 
 SWEEP = "sweep.json"
 COMPLETE, MISSING = "complete", "not started"
@@ -126,8 +127,12 @@ def load_sweep(directory: Path | str) -> Sweep:
         content = json.loads(path.read_text())
         jobs = [Job(**job) for job in content["jobs"]]
         launcher = content["launcher"]
-        if not all(map(_is_sound, jobs)) or not isinstance(launcher, str):
+        if not all(_is_sound(job, directory) for job in jobs):
             raise ValueError("a job with a value of another type, or a directory outside of the sweep")
+        if len({job.directory for job in jobs}) != len(jobs):
+            raise ValueError("two jobs with the same directory")
+        if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
+            raise ValueError(f"{launcher!r} for the name of a launcher")
     except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
         raise ConfigError(
             f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {error}. "
@@ -136,10 +141,17 @@ def load_sweep(directory: Path | str) -> Sweep:
     return Sweep(directory, launcher, jobs)
 
 
-def _is_sound(job: Job) -> bool:
+def _is_sound(job: Job, sweep: Path) -> bool:
     if not isinstance(job.config, dict) or not isinstance(job.overrides, list):
         return False
     if not all(isinstance(text, str) for text in (job.directory, job.command, *job.overrides)):
         return False
     path = PurePath(job.directory)
-    return not path.is_absolute() and ".." not in path.parts and path.parts != () and "$" not in job.directory
+    below = (path, *path.parents)[:-1]  # the last one is the sweep's own
+    return is_inside(job.directory) and not any((sweep / part).is_symlink() for part in below)
+
+
+def is_inside(directory: str) -> bool:
+    """Whether a job's directory, as a sweep names it, lies in the sweep's own."""
+    path = PurePath(directory)
+    return not path.is_absolute() and ".." not in path.parts and path.parts != () and "$" not in directory

@@ -52,9 +52,11 @@ def draw_comparison_of(directory: Path) -> bool:
     import csv
 
     from nngeom_cli.figures.comparison import draw_comparison
+    from nngeom_cli.files import refuse_link
     from nngeom_cli.store import FIGURES
     from nngeom_cli.tables import aligned
 
+    refuse_link(directory / FIGURES)
     runs = [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
     drawn = draw_comparison(runs, directory / FIGURES)
     if drawn:

@@ -33,12 +33,12 @@ LEVELS = [
     {"recovery"},
     {"resuming", "frozen"},
     {"foreign"},
-    {"job", "launchers", "launching", "refusals"},
+    {"job", "launchers", "harmless", "launching", "refusals"},
     {"sweep_report"},
     {"commands"},
     {"cli"},
 ]
-HYDRA = {"commands", "job", "launchers", "launching", "refusals"}
+HYDRA = {"commands", "harmless", "job", "launchers", "launching", "refusals"}
 
 
 def modules():

@@ -11,11 +11,16 @@ import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import psutil
 import pytest
 
+from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
+from nngeom_cli.files import refuse_links, unshared
+from nngeom_cli.launchers import launched
+from nngeom_cli.process import sole_writer
 from nngeom_cli.stopping import STOPPED
 from nngeom_cli.store import load_run
 from nngeom_cli.sweep import Job, Sweep, load_sweep
@@ -219,3 +224,108 @@ def test_a_damaged_sweep_is_refused_in_one_sentence(tmp_path, text):
     with pytest.raises(ConfigError, match="must be what a sweep writes") as caught:
         load_sweep(tmp_path)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "launcher", ["../../../evil", "/tmp/evil", "a b", "a=b", "", "hydra/x", "basic,joblib", None, 3]
+)
+def test_a_launcher_that_is_no_plain_name_is_refused(tmp_path, launcher):
+    sweep_of(tmp_path, "0")
+    content = json.loads((tmp_path / "sweep.json").read_text())
+    (tmp_path / "sweep.json").write_text(json.dumps(content | {"launcher": launcher}))
+    with pytest.raises(ConfigError, match="must be what a sweep writes"):
+        load_sweep(tmp_path)
+
+
+@pytest.mark.parametrize("launcher", ["mine", "default"])
+def test_a_sweep_goes_on_with_no_launcher_but_ours(tmp_path, launcher, capsys):
+    Sweep(tmp_path, launcher, [Job("0", [], "", {})]).write()
+    (tmp_path / "mine.yaml").write_text("hydra: {job: {env_set: {A: b}}}")
+    assert main(["resume", str(tmp_path)]) == 2
+    assert "`hydra/launcher` must be basic, joblib, ray, submitit_local or submitit_slurm" in capsys.readouterr().err
+
+
+# ---- what leads out of a sweep or a run
+
+
+def test_a_job_that_is_a_link_or_there_twice_is_refused(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "sweep").mkdir()
+    (tmp_path / "latest").symlink_to("sweep")
+    (tmp_path / "sweep" / "0").symlink_to(tmp_path / "elsewhere")
+    for directory in ("0", "0/deep"):
+        sweep_of(tmp_path / "sweep", directory)
+        with pytest.raises(ConfigError, match="must be what a sweep writes"):
+            load_sweep(tmp_path / "sweep")
+    sweep_of(tmp_path / "sweep", "1", "1")
+    with pytest.raises(ConfigError, match="two jobs with the same directory"):
+        load_sweep(tmp_path / "sweep")
+    sweep_of(tmp_path / "sweep", "1")
+    assert [job.directory for job in load_sweep(tmp_path / "latest").jobs] == ["1"]
+
+
+def link(path):
+    path.symlink_to("/dev/null")
+
+
+def dangling(path):
+    path.symlink_to("nowhere")
+
+
+LEADS_OUT = {"link": link, "dangling link": dangling, "pipe": os.mkfifo}
+
+
+@pytest.mark.parametrize("kind", LEADS_OUT)
+@pytest.mark.parametrize("place", ["job.log", ".lock", "checkpoints/epoch-000000.npz", "figures"])
+def test_what_leads_out_of_a_run_is_refused_before_anything_is_written(tmp_path, place, kind):
+    (tmp_path / place).parent.mkdir(exist_ok=True)
+    LEADS_OUT[kind](tmp_path / place)
+    with pytest.raises(ConfigError, match=f"`{tmp_path / place}` must be a file or"), sole_writer(tmp_path):
+        raise AssertionError
+    assert not (tmp_path / ".lock").is_file()
+
+
+def test_a_folder_of_plain_files_is_its_own_though_a_link_leads_to_it(tmp_path):
+    (tmp_path / "run" / "deep").mkdir(parents=True)
+    (tmp_path / "run" / "deep" / "file").touch()
+    (tmp_path / "latest").symlink_to("run")
+    refuse_links(tmp_path / "latest")
+
+
+def test_a_sweep_with_a_link_does_not_go_on(tmp_path, capsys):
+    sweep_of(tmp_path, "0")
+    (tmp_path / ".stopped").symlink_to(tmp_path / "made")
+    assert main(["resume", str(tmp_path)]) == 2
+    assert f"`{tmp_path / '.stopped'}` must be a file or folder itself" in capsys.readouterr().err
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_file_with_another_name_is_not_written_in_place(tmp_path):
+    """A hard link, as `cp -al` and some backups make them."""
+    (tmp_path / "run").mkdir()
+    for name in ("job.log", ".lock"):
+        (tmp_path / name).write_text("theirs")
+        os.link(tmp_path / name, tmp_path / "run" / name)
+    with sole_writer(tmp_path / "run"):
+        unshared(tmp_path / "run" / "job.log")
+        with (tmp_path / "run" / "job.log").open("a") as file:
+            file.write(" and ours")
+    assert (tmp_path / "job.log").read_text() == (tmp_path / ".lock").read_text() == "theirs"
+    assert (tmp_path / "run" / "job.log").read_text() == "theirs and ours"
+
+
+def test_submitit_opens_no_pickle_that_lay_in_the_sweep(tmp_path):
+    """It takes the results of its jobs from files, which it finds by the number of a process."""
+    params = {"submitit_folder": str(tmp_path / ".submitit" / "%j")}
+    launcher = type("LocalLauncher", (), {"params": params, "launch": None})()
+    sweeper = SimpleNamespace(launcher=launcher, max_batch_size=None)
+    pytest.importorskip("submitit")
+    folders = set()
+    for _ in range(2):
+        sweep = sweep_of(tmp_path, "0")
+        launched(sweeper, sweep, sweep.jobs, lambda: folders.add(params["submitit_folder"]))
+    assert len(folders) == 2
+    for folder in map(Path, folders):
+        assert (folder.name, folder.parent.parent) == ("%j", tmp_path)
+        assert list(folder.parent.iterdir()) == []
+        assert folder.parent.stat().st_mode & 0o077 == 0

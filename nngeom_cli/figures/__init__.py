@@ -15,6 +15,7 @@ from nngeom_cli.figures.peaks import peak_distances
 from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
+from nngeom_cli.files import refuse_link
 from nngeom_cli.store import FIGURES, Run
 
 __all__ = ["draw_figures"]
@@ -43,7 +44,7 @@ def draw_figures(
         The PNG files.
 
     Raises:
-        ValueError: the run's probe is none that has a figure.
+        ValueError: the run's probe is none that has a figure, or the run's `figures` is a link to elsewhere.
         FileNotFoundError: the run has no probed checkpoint yet.
     """
     kind = run.geometry.attrs["kind"]
@@ -51,7 +52,9 @@ def draw_figures(
         raise ValueError(
             f"`probe.kind` must be {one_of(list(SHEETS))} to be drawn. Got {kind}. Draw run.geometry yourself."
         )
-    directory = run.directory / FIGURES if directory is None else directory
+    if directory is None:
+        directory = run.directory / FIGURES
+        refuse_link(directory)
     about = provenance(run)
     sheets = list(SHEETS[kind](run).items())
 

@@ -31,7 +31,7 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
-from nngeom_cli.files import written_whole
+from nngeom_cli.files import refuse_link, written_whole
 from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
 
@@ -54,7 +54,8 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
         The files.
 
     Raises:
-        ConfigError: the run is of another kind, or has one checkpoint only; or only one before it diverged.
+        ConfigError: the run is of another kind, or has one checkpoint only, or only one before it diverged; or its
+            `figures` is a link.
     """
     kind = run.geometry.attrs["kind"]
     if kind != "grid":
@@ -69,6 +70,7 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
             "Run it again with 'probe.checkpoints=log 60'."
         )
     target = run.directory / FIGURES / "animation.gif"
+    refuse_link(target.parent)
     with style():
         film = Film(run, int(run.geometry.layer[0]) if layer is None else layer)
         pictures = []
