@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -16,6 +15,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import sentence_of
+from nngeom_cli.programs import output_of
 from nngeom_cli.stopping import ended_by_signals
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 
@@ -92,6 +92,7 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
             init.num_cpus = cores
     before = dict(os.environ)
     os.environ["NNGEOM_CORES"] = share
+    os.environ["PYTHONSAFEPATH"] = "1"  # a job imports nothing from the folder that it starts in (Python 3.11 on)
     try:
         yield
     finally:
@@ -128,7 +129,7 @@ def _cancel(folder: Path) -> None:
     """Asks SLURM to end the jobs that submitit keeps in folders named by their ids."""
     ids = [path.name for path in folder.iterdir() if re.fullmatch(r"[0-9]+(_[0-9]+)?", path.name)]
     if ids:
-        subprocess.run(["scancel", *ids], capture_output=True, check=False)
+        output_of("scancel", *ids)
 
 
 @contextmanager

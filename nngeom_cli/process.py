@@ -7,7 +7,6 @@ import errno
 import os
 import signal
 import socket
-import subprocess
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -17,6 +16,7 @@ from typing import Any
 
 from nngeom_cli.errors import ConfigError, FolderError
 from nngeom_cli.files import refuse_links
+from nngeom_cli.programs import output_of
 
 __all__ = ["Stop", "is_gone", "sole_writer", "stop_on_signal", "this_process"]
 
@@ -41,8 +41,7 @@ def is_gone(process: Mapping[str, Any]) -> bool:
 def _start(pid: int) -> str | None:
     """When a process started, in the system's own words; None where it is gone, or only waits to be buried."""
     if not Path("/proc/self/stat").exists():
-        done = subprocess.run(["ps", "-o", "lstart=", "-p", str(pid)], capture_output=True, text=True, check=False)
-        return done.stdout.strip() or None
+        return output_of("ps", "-o", "lstart=", "-p", str(pid)) or None
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import datetime
+import os
 import platform
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Mapping
@@ -17,9 +17,14 @@ from typing import Any
 import torch
 
 from nngeom_cli.config import Config, config_hash
+from nngeom_cli.programs import output_of
 from nngeom_cli.source import run_source
 
 __all__ = ["Meter", "provenance", "timestamp"]
+
+# git starts nothing that a repository or the system names, and writes nothing
+GIT_SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=cat", "protocol.allow=never")
+GIT_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 
 
 def provenance(config: Config, device: torch.device) -> dict[str, Any]:
@@ -40,14 +45,11 @@ def git_commit() -> dict[str, Any] | None:
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():
         return None
-    try:
-        commit, changes = (
-            subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=True).stdout.strip()
-            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit, "dirty": bool(changes)}
+    settings = (*GIT_SETTINGS, f"safe.directory={root}")  # whoever owns it, it is the code that runs
+    git = ["git", "-C", str(root), *(word for setting in settings for word in ("-c", setting))]
+    commit = output_of(*git, "rev-parse", "HEAD", **GIT_VARIABLES)
+    changes = output_of(*git, "status", "--porcelain", "--untracked-files=no", **GIT_VARIABLES)
+    return None if commit is None or changes is None else {"commit": commit, "dirty": bool(changes)}
 
 
 def timestamp() -> str:

@@ -32,6 +32,9 @@ from nngeom_cli.theory import TheoryConfig, theory_curves
 __all__ = ["PLANS", "Plan", "find_runs", "reproduce"]
 
 TABLE = "REPRODUCTION"
+COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
+    "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli import main; sys.exit(main())"
+)
 SOFTPLUS = "architecture.activation=softplus"
 
 
@@ -148,7 +151,7 @@ def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
             words = [*PLANS[name].words(quick), "figures.draw=false"]  # they are drawn together, beside the table
             print(f"nngeom run {' '.join(words)}\n", end="", flush=True)  # one write, so that lines stay whole
             done = subprocess.run(
-                [sys.executable, "-m", "nngeom_cli.cli", "run", *words],
+                [sys.executable, "-c", COMMAND, "run", *words],
                 env=os.environ | {"NNGEOM_CORES": "1"},
                 capture_output=True,
                 text=True,

@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 # Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
 LEVELS = [
     {"errors", "source"},
-    {"files", "process", "arrays", "cores", "padding", "progress"},
+    {"files", "programs", "process", "arrays", "cores", "padding", "progress"},
     {"geometry"},
     {"schemas", "task_schemas", "probe_schemas", "field_types"},
     {"keys"},

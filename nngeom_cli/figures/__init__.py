@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
+import nngeom_cli.figures.rc  # noqa: F401  (before anything imports matplotlib)
 from nngeom_cli.cores import in_processes, split
 from nngeom_cli.errors import one_of
 from nngeom_cli.figures.output import provenance, save

@@ -32,6 +32,7 @@ from nngeom_cli.figures.style import (
     wrapped,
 )
 from nngeom_cli.files import refuse_link, written_whole
+from nngeom_cli.programs import clean_environment, program
 from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
 
@@ -83,10 +84,11 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
     stay = [round(1000 * SECONDS)] * (count - 1) + [round(1000 * LAST)]
     with written_whole(target) as path:
         frames[0].save(path, save_all=True, append_images=frames[1:], duration=stay, loop=0, optimize=False)
-    if not FFMpegWriter.isAvailable():
+    ffmpeg = program("ffmpeg")
+    if ffmpeg is None:
         return [target]
     with written_whole(target.with_suffix(".mp4")) as path:
-        film.write_mp4(path)
+        film.write_mp4(path, ffmpeg)
     return [target, target.with_suffix(".mp4")]
 
 
@@ -144,10 +146,10 @@ class Film:
             self.sheet.figure.savefig(picture, format="png", dpi=DPI)
             yield Image.open(picture)
 
-    def write_mp4(self, path: Path) -> None:
-        """The same frames, through ffmpeg."""
+    def write_mp4(self, path: Path, ffmpeg: str) -> None:
+        """The same frames, through the program `ffmpeg`."""
         writer = FFMpegWriter(fps=round(1 / SECONDS))
-        with style(), writer.saving(self.sheet.figure, str(path), DPI):
+        with style(ffmpeg), clean_environment(), writer.saving(self.sheet.figure, str(path), DPI):
             for place in [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(LAST / SECONDS)]:
                 self.show(place)
                 writer.grab_frame()

@@ -171,4 +171,5 @@ def describe(geometry: xr.Dataset, *layers: int) -> str:
     """Task, network and layer in words; of several layers each row has its own."""
     widths = np.atleast_1d(geometry.attrs["widths"]).tolist()
     words = f"{geometry.attrs['task']}, {geometry.attrs['activation']} network {'-'.join(map(str, widths))}"
+    words = words.replace("$", r"\$")  # lest Matplotlib read it as mathematics
     return f"{words}, {layer_words(widths, layers[0])}" if len(layers) == 1 else words

@@ -6,9 +6,10 @@ Words hold no mathtext: it draws with fonts of its own, and each font that a PDF
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -85,33 +86,42 @@ ENTROPY_COLOURS: Colormap = matplotlib.colormaps["magma"]
 REGION_COLOURS = ListedColormap([tuple(0.5 + 0.5 * np.array(to_rgb(colour))) for colour in CLASS_COLOURS], "regions")
 
 
-def style() -> AbstractContextManager[None]:
-    """Settings under which a figure is made and written; the caller's come back afterwards."""
-    return matplotlib.rc_context(
-        {
-            "font.size": FONT_SIZE,
-            "font.family": "DejaVu Sans",
-            "axes.titlesize": FONT_SIZE,
-            "axes.labelsize": FONT_SIZE,
-            "xtick.labelsize": SMALL_FONT_SIZE,
-            "ytick.labelsize": SMALL_FONT_SIZE,
-            "legend.fontsize": SMALL_FONT_SIZE,
-            "legend.frameon": False,
-            "axes.linewidth": 0.5,
-            "xtick.major.width": 0.5,
-            "ytick.major.width": 0.5,
-            "xtick.major.size": 2.0,
-            "ytick.major.size": 2.0,
-            "xtick.major.pad": 1.5,
-            "ytick.major.pad": 1.5,
-            "axes.titlepad": 2.5,
-            "axes.labelpad": 2.0,
-            "hatch.linewidth": 0.4,
-            "pdf.fonttype": 42,
-            "text.usetex": False,
-            "savefig.bbox": None,
-        }
-    )
+SETTINGS: Any = {
+    "font.size": FONT_SIZE,
+    "font.family": "DejaVu Sans",
+    "axes.titlesize": FONT_SIZE,
+    "axes.labelsize": FONT_SIZE,
+    "xtick.labelsize": SMALL_FONT_SIZE,
+    "ytick.labelsize": SMALL_FONT_SIZE,
+    "legend.fontsize": SMALL_FONT_SIZE,
+    "legend.frameon": False,
+    "axes.linewidth": 0.5,
+    "xtick.major.width": 0.5,
+    "ytick.major.width": 0.5,
+    "xtick.major.size": 2.0,
+    "ytick.major.size": 2.0,
+    "xtick.major.pad": 1.5,
+    "ytick.major.pad": 1.5,
+    "axes.titlepad": 2.5,
+    "axes.labelpad": 2.0,
+    "hatch.linewidth": 0.4,
+    "pdf.fonttype": 42,
+    "text.usetex": False,
+    "savefig.bbox": None,
+}
+
+
+@contextmanager
+def style(ffmpeg: str = "ffmpeg") -> Iterator[None]:
+    """Settings under which a figure is made and written, whatever a matplotlibrc says; the caller's come back.
+
+    Args:
+        ffmpeg: the program that writes films.
+    """
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(SETTINGS | {"animation.ffmpeg_path": ffmpeg})
+        yield
 
 
 def wrapped(text: str, inches: float, font_size: float = FONT_SIZE) -> str:
