@@ -25,6 +25,7 @@ from nngeom_cli.task_schemas import FileConfig, SplitConfig, TaskConfig
 __all__ = ["Config", "checkpoint_epochs", "config_hash", "load_config", "overridden", "staged"]
 
 UNMEASURED = ("checkpoint_seconds", "figures")  # keys on which no number depends
+LATER = (("task", "header"),)  # keys that came later: where they are null, the hash is that of a run from before
 
 
 @dataclass(frozen=True)
@@ -277,5 +278,8 @@ def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int]) -> list[i
 def config_hash(config: Config) -> str:
     """SHA-256 of what a run measures, as canonical JSON, 64 hexadecimal digits; `UNMEASURED` does not count."""
     measured = {key: value for key, value in asdict(config).items() if key not in UNMEASURED}
+    for section, key in LATER:
+        if measured[section].get(key, "") is None:
+            del measured[section][key]
     text = json.dumps(measured, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -75,6 +75,7 @@ TYPES: dict[str, tuple[Callable[[Any], Any], str, str]] = {
     "list[list[int]]": (_list_of(_list_of(_integer)), "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."),
     "Triples": (_list_of(_list_of(_integer)), "a list of triples of integers", "Two planes: [[0,1,2],[3,8,9]]."),
     "bool": (_flag, "true or false", "Both are written small."),
+    "bool | None": (_or_null(_flag), "true, false or null", "null leaves the choice to nngeom."),
     "str | None": (_or_null(_word), "a name, or null", "null takes the default."),
     "list[str] | None": (_or_null(_list_of(_word)), "a list of names, or null", "Two names: [x,y]."),
     "Window": (_or_null(_window), "a list of numbers, or of two such lists", "One range for both axes: [-1.5,1.5]."),

@@ -198,8 +198,13 @@ class FileConfig(SplitConfig):
 
 @dataclass(frozen=True)
 class CsvConfig(FileConfig):
-    """A text file, a row a line, separated by commas, semicolons, tabs or spaces; the first line may name columns."""
+    """A text file, a row a line, parted at commas, semicolons, tabs, bars or spaces (`textfile.TextFile`).
 
+    `header` says whether the first line names the columns; None is filled in as the lines tell (`records.has_names`).
+    It is None in runs that were saved before the key was there.
+    """
+
+    header: bool | None = None
     kind: ClassVar[str] = "CSV"
 
 

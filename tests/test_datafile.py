@@ -1,5 +1,6 @@
 """A user's own table: what is read is what was written, and what cannot be used is refused in one sentence."""
 
+import hashlib
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -8,12 +9,14 @@ import pandas as pd
 import pytest
 import torch
 
+from nngeom_cli import datafile
 from nngeom_cli.cli import main
-from nngeom_cli.config import load_config
+from nngeom_cli.config import config_hash, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.store import load_run
 from nngeom_cli.tasks import make_task
+from nngeom_cli.unpacking import content_of
 
 X = np.array([[0.5, -1.0], [2.0, 3.5], [1e3, 1e-3], [-4.0, 0.0]])
 WORDS = ["dog", "cat", "dog", "cat"]
@@ -81,31 +84,6 @@ def test_the_index_that_pandas_writes_is_no_input(tmp_path):
     assert located(config(path), tmp_path).task.columns == ["x", "y"]
 
 
-@pytest.mark.parametrize(
-    ("labels", "names"),
-    [
-        ([10, 9, 10, 9], ["9", "10"]),
-        ([1.0, 0.0, 1.0, 0.0], ["0", "1"]),
-        ([True, False, True, False], ["False", "True"]),
-        (["NA", "FR", "NA", "FR"], ["FR", "NA"]),
-        ([0.5, -0.5, 0.5, -0.5], ["-0.5", "0.5"]),
-    ],
-    ids=str,
-)
-@pytest.mark.parametrize("kind", ["csv", "npz"])
-def test_any_labels_become_classes(tmp_path, labels, names, kind):
-    path = tmp_path / "points"
-    if kind == "csv":
-        pd.DataFrame({"x": X[:, 0], "y": X[:, 1], "l": labels}).to_csv(path, index=False)
-    else:
-        with path.open("wb") as file:
-            np.savez(file, X=X, l=np.array(labels))
-    pinned = located(config(path, kind=kind), tmp_path).task
-    assert pinned.class_names == names
-    assert make_task(pinned).labels.tolist() == [1, 0, 1, 0]
-    assert (make_task(pinned).inputs.numpy() == X).all()
-
-
 def test_standardized_columns_have_mean_0_and_deviation_1_over_the_training_examples(tmp_path):
     path = tmp_path / "points.csv"
     values = np.random.default_rng(0).normal([5, -2, 1], [100, 0.1, 0], (40, 3))
@@ -116,63 +94,6 @@ def test_standardized_columns_have_mean_0_and_deviation_1_over_the_training_exam
     assert task.inputs.std(dim=0, correction=0).tolist() == pytest.approx([1, 0])
     shift, scale = raw.inputs.mean(dim=0), raw.inputs.std(dim=0, correction=0)
     torch.testing.assert_close(task.test[0][:, 0], ((raw.test[0] - shift) / scale)[:, 0])
-
-
-WRONG = {
-    "": "`task.path` must be a table. Got {path}, whose first line is empty.",
-    "x,y,l\n": "`task.path` must have at least one row of numbers. Got {path} with none.",
-    "x,y,l\n1,2,a\n1,2,3,b\n": "`task.path` must be text with equally many columns in each row. Got {path}: "
-    "Expected 3 fields in line 3, saw 4.",
-    "x,y,l\n1,2,a\n1,2\n": "`task.label` must be a column with a class in each row. Got nothing in column l, row 2.",
-    "x,y,l\n1,,a\n1,2,b\n": "`task.columns` must be columns of finite numbers. Got nothing in column y, row 1.",
-    "x,y,l\n1,2,a\n1,nan,b\n": "`task.columns` must be columns of finite numbers. Got nan in column y, row 2.",
-    "x,y,l\n1,2,a\n1,inf,b\n": "`task.columns` must be columns of finite numbers. Got inf in column y, row 2.",
-    "x,y,l\n1,2,a\nabc,2,b\n": "`task.columns` must be columns of finite numbers. Got abc in column x, row 2.",
-    "x,y,l\n1,2,a\n3,4,a\n": "`task.label` must be a column of two classes or more, each of several rows. "
-    "Got one value in the 2 rows of column l.",
-    "x,y,l\n1,2,.1\n3,4,.2\n5,6,.3\n": "`task.label` must be a column of two classes or more, each of several rows. "
-    "Got 3 different values in the 3 rows of column l.",
-    "x,x,l\n1,2,a\n3,4,b\n": "`task.path` must be a table with different names of columns. Got [x,x,l].",
-    "x\n1\n2\n": "`task.path` must be a table of at least two columns. Got [x].",
-    "\xff\xfe\x00": "`task.path` must be text with equally many columns in each row. Got {path}: ",
-    "x,y,z,l\n1,2,3,a\n4,5,6,b\n": "`probe.kind` must be path or plane for task=csv, whose inputs have 3 dimensions. "
-    "Got grid. Choose probe=path.",
-}
-
-
-@pytest.mark.parametrize("text", WRONG, ids=repr)
-def test_a_malformed_csv_is_refused_in_one_sentence(tmp_path, text):
-    path = tmp_path / "points.csv"
-    path.write_bytes(text.encode("latin-1"))
-    assert refusal(path).startswith(WRONG[text].format(path=path))
-
-
-@pytest.mark.parametrize(
-    ("arrays", "sentence"),
-    [
-        (
-            {"X": X, "y": [0, 1, 0]},
-            "`task.path` must be arrays with equally many rows, at least one. Got {X0: 4, X1: 4",
-        ),
-        ({"X": X[None], "y": [0]}, "`task.path` must hold vectors and matrices. Got X of shape (1, 4, 2)"),
-        ({"X": X * 1j, "y": [0, 1, 0, 1]}, "`task.path` must hold numbers and strings. Got X of type complex128"),
-        ({"X": np.array([None, 1])}, "`task.path` must be a file of numpy.savez, of numbers and strings only. Got "),
-        ({}, "`task.path` must be arrays with equally many rows, at least one. Got {}."),
-    ],
-    ids=["lengths", "shape", "complex", "objects", "empty"],
-)
-def test_a_malformed_npz_is_refused_in_one_sentence(tmp_path, arrays, sentence):
-    path = tmp_path / "points.npz"
-    np.savez(path, **arrays)
-    assert refusal(path, kind="npz").startswith(sentence)
-
-
-def test_a_file_that_is_no_npz_is_refused(tmp_path):
-    path = tmp_path / "points.npz"
-    path.write_text("hello")
-    assert refusal(path, kind="npz").startswith(
-        "`task.path` must be a file of numpy.savez, of numbers and strings only."
-    )
 
 
 @pytest.mark.parametrize(
@@ -203,15 +124,120 @@ def test_keys_that_contradict_each_other_are_refused_without_the_file():
             replace(config("nowhere.csv").task, **keys)
 
 
+def written(path, shift=0.0):
+    pd.DataFrame({"x": X[:, 0] + shift, "y": X[:, 1], "animal": WORDS}).to_csv(path, index=False)
+    return path
+
+
 def test_a_changed_file_is_refused(tmp_path):
-    path = tmp_path / "points.csv"
-    frame = pd.DataFrame({"x": X[:, 0], "y": X[:, 1], "animal": WORDS})
-    frame.to_csv(path, index=False)
-    saved = asdict(located(config(path), tmp_path))
+    saved = asdict(located(config(written(tmp_path / "points.csv")), tmp_path))
     make_task(load_config(saved).task)
-    frame.assign(x=frame.x + 1).to_csv(path, index=False)
+    written(tmp_path / "points.csv", shift=1)
     with pytest.raises(ConfigError, match=r"`task\.path` must be the file of task\.sha256.*which has changed"):
         make_task(load_config(saved).task)
+
+
+def test_a_file_that_changed_in_its_last_seconds_is_not_taken_from_memory(tmp_path, monkeypatch):
+    path = written(tmp_path / "points.csv")
+    monkeypatch.setattr(datafile, "_state", lambda status: (status.st_size,))  # as on a drive with coarse times
+    assert task_of(path).inputs[0, 0] == 0.5
+    path.write_text(path.read_text().replace("0.5", "0.6"))
+    assert task_of(path).inputs[0, 0] == 0.6
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The files that are read from here on; files count as old at once."""
+    paths = []
+
+    def counted(path):
+        paths.append(path)
+        return content_of(path)
+
+    monkeypatch.setattr(datafile, "content_of", counted)
+    monkeypatch.setattr(datafile, "SETTLED", -1)
+    return paths
+
+
+def test_a_file_is_read_once_while_it_stays_as_it_is(tmp_path, reads):
+    path = written(tmp_path / "points.csv")
+    for test_fraction in (0.0, 0.25):
+        for _ in range(2):
+            pinned = located(config(path, test_fraction=test_fraction), tmp_path).task
+        make_task(pinned)
+    assert reads == [path]
+    written(path, shift=1)
+    assert task_of(path).inputs[0, 0] == 1.5
+    assert reads == [path, path]
+
+
+def test_what_a_task_does_to_its_inputs_does_not_reach_the_next_one(tmp_path, reads):
+    path = written(tmp_path / "points.csv")
+    task = task_of(path)
+    task.inputs.zero_()
+    task.labels.zero_()
+    assert (task_of(path).inputs.numpy() == X).all()
+    assert task_of(path).labels.tolist() == [1, 0, 1, 0]
+    assert reads == [path]
+
+
+def test_the_table_is_of_the_bytes_that_were_hashed(tmp_path, monkeypatch):
+    path = written(tmp_path / "points.csv")
+
+    def overtaken(path):
+        content, status = content_of(path)
+        written(path, shift=1)  # between reading and parsing
+        return content, status
+
+    monkeypatch.setattr(datafile, "content_of", overtaken)
+    before = hashlib.sha256(path.read_bytes()).hexdigest()
+    pinned = located(config(path), tmp_path).task
+    assert pinned.sha256 == before
+    with pytest.raises(ConfigError, match="which has changed"):
+        make_task(pinned)
+
+
+@pytest.mark.parametrize("path", ["nowhere.csv", "a\0b", "~nobody-of-this-name/points.csv", "x" * 5000, "loop"])
+def test_a_path_that_leads_nowhere_is_refused(tmp_path, path):
+    (tmp_path / "loop").symlink_to("loop")
+    with pytest.raises(ConfigError, match=r"`task\.path` must be a CSV file that can be read\. Got .*"):
+        located(config(path), tmp_path)
+
+
+# As version 0.1.0 wrote them before it had task.header: the file, what was found in it, and the hash of the config.
+OLD = {
+    "named": ("x,y,animal\n0.5,-1.0,dog\n2.0,3.5,cat\n1000.0,0.001,dog\n-4.0,0.0,cat\n", ["x", "y"], "animal", 4),
+    "numbered": ("0,1,2\n1,2,0\n3,4,1\n5,6,1\n7,8,0\n1,1,2\n", ["0", "1"], "2", 6),
+    "first row lost": ("1.5,2,dog\n1,2,cat\n3,4,dog\n5,6,cat\n7,8,dog\n", ["1.5", "2"], "dog", 4),
+    "commented": ("# x y animal\n0.5 -1 dog\n2 3.5 cat\n1000 0.001 dog\n-4 0 cat\n", ["x", "y"], "animal", 4),
+}
+
+
+@pytest.mark.parametrize("name", OLD)
+def test_a_run_from_before_the_key_header_reads_its_file_as_it_did(tmp_path, name):
+    text, columns, label, rows = OLD[name]
+    path = tmp_path / "points.csv"
+    path.write_text(text)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    names = ["0", "1", "2"] if name == "numbered" else ["cat", "dog"]
+    saved = config(path, columns=columns, label=label, class_names=names, rows=rows, sha256=digest)
+    assert len(make_task(saved.task).inputs) == rows
+    pinned = located(saved, tmp_path)
+    assert len(make_task(pinned.task).inputs) == rows
+    assert isinstance(pinned.task.header, bool)
+
+
+def test_a_table_with_other_rows_than_the_run_had_is_refused(tmp_path):
+    pinned = located(config(written(tmp_path / "points.csv")), tmp_path).task
+    with pytest.raises(ConfigError, match=r"`task\.rows` must be 4, the rows of .*\. Got 5\."):
+        make_task(replace(pinned, rows=5))
+
+
+def test_the_hash_of_a_config_is_the_one_from_before_the_key_header():
+    saved = config("/points.csv", columns=["x", "y"], label="l", class_names=["a", "b"], rows=4, sha256="0" * 64)
+    assert saved.task.header is None
+    assert config_hash(saved) == "0cdc8ac13e2178ffe48e0386dbc6859c2b0298adea92903dbe1efc572c729014"
+    assert config_hash(replace(saved, task=replace(saved.task, header=True))) != config_hash(saved)
 
 
 def test_other_tasks_have_nothing_to_locate(tmp_path):
@@ -240,10 +266,11 @@ def points(tmp_path, monkeypatch):
 SMALL = ["optimizer.epochs=3", "replicates=2", "probe.resolution=5", "probe.checkpoints=[]", "device=cpu"]
 
 
-def test_a_newcomers_file_becomes_heatmaps_with_one_command(points, capsys):
+def test_a_newcomers_file_becomes_heatmaps_with_one_command(points, capsys, reads):
     assert main(["run", "task=csv", "task.path=points.csv", "task.test_fraction=0.2", *SMALL]) == 0
     out = capsys.readouterr().out.splitlines()
     run = load_run(out[-1])
+    assert reads == [points / "points.csv"]
     assert "class 0 = ant, 1 = bee, 2 = cow" in out
     assert any(line.startswith("test accuracy by seed  0: ") for line in out)
     assert len(list((run.directory / "figures").glob("*.png"))) == 2

@@ -16,6 +16,9 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 LEVELS = [
     {"errors", "source"},
     {"files", "programs", "process", "arrays", "cores", "padding", "progress"},
+    {"cells", "memory"},
+    {"unpacking", "records", "labels"},
+    {"textfile", "arrayfile"},
     {"geometry"},
     {"schemas", "task_schemas", "probe_schemas", "field_types"},
     {"keys"},

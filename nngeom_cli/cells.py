@@ -1,0 +1,97 @@
+"""The cells of a user's table: which texts are numbers, which say that a value is missing, and what a table is."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["MISSING", "MISSING_AMONG_NUMBERS", "POINT", "Table", "TableFile", "could_be_thousands", "is_plain",
+           "looks_like_number", "number_of"]  # fmt: skip
+
+EXPONENT = r"(?:[eE][+-]?\d+)?"
+POINT = re.compile(rf"[+-]?(?:\d+\.?\d*|\.\d+){EXPONENT}", re.ASCII)
+COMMA = re.compile(rf"[+-]?\d+(?:,\d+)?{EXPONENT}", re.ASCII)
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3})+)", re.ASCII)
+GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\s]\d{3})+(?:[.,]\d+)?", re.ASCII)  # with marks between the thousands
+MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "+nan", "-nan", "none", "null", "?"}
+MISSING_AMONG_NUMBERS = {"-", "--", ".", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The examples of a file, labels as they stand there.
+
+    Args:
+        inputs: finite numbers, `(rows, d)`.
+        texts: the different labels.
+        codes: the place of each row's label in `texts`, `(rows,)`.
+        place: where a row stands in the file, "line 7".
+    """
+
+    inputs: NDArray[np.float64]
+    texts: list[str]
+    codes: NDArray[np.int64]
+    place: Callable[[int], str]
+
+
+class TableFile(Protocol):
+    """A file whose columns are known.
+
+    Attributes:
+        names: of its columns, in order; empty for what is no column of data, the index that pandas writes.
+        header: whether its first line names the columns; None where that is no question.
+    """
+
+    names: list[str]
+    header: bool | None
+
+    def last(self) -> str:
+        """The column that has the labels unless the user names another."""
+
+    def table(self, columns: Sequence[str], label: str) -> Table:
+        """The examples: inputs are `columns`, classes those of `label`."""
+
+
+def number_of(text: str, decimal: str = ".") -> float:
+    """A finite number, written in digits with a point, or with a comma, and without marks between thousands.
+
+    Args:
+        text: a cell.
+        decimal: the decimal mark, `.` or `,`.
+
+    Returns:
+        The number; NaN for anything else, for infinity too.
+
+    Example:
+        >>> number_of(" -1.5e3 "), number_of("1,5", ","), number_of("1,5"), number_of("1_000")
+        (-1500.0, 1.5, nan, nan)
+    """
+    text = text.strip()
+    if decimal == ",":
+        value = float(text.replace(",", ".")) if COMMA.fullmatch(text) else math.nan
+    else:
+        value = float(text) if POINT.fullmatch(text) else math.nan
+    return value if math.isfinite(value) else math.nan
+
+
+def looks_like_number(text: str) -> bool:
+    """Whether a cell is meant as a number, in whatever way it is written."""
+    return any(kind.fullmatch(text) for kind in (POINT, COMMA, GROUPED)) or text.lower() in ("nan", "inf", "-inf")
+
+
+def could_be_thousands(text: str) -> bool:
+    """Whether a number's only mark may stand between thousands: 1,234 and 1.234, not 0.234 or 1.5."""
+    return THOUSANDS.fullmatch(text.strip()) is not None
+
+
+def is_plain(text: str) -> bool:
+    """Whether a text can be a name in a config and on a terminal: no control characters, no interpolation."""
+    return "${" not in text and not any(unicodedata.category(char) in ("Cc", "Cs") for char in text)
