@@ -15,13 +15,14 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from nngeom_cli.config import load_config
+from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, sentence_of
 from nngeom_cli.frozen import FROZEN
 from nngeom_cli.stopping import is_stopped
 from nngeom_cli.store import INFO
-from nngeom_cli.sweep import load_sweep
+from nngeom_cli.sweep import SWEEP, load_sweep
+from nngeom_cli.task_schemas import FileConfig
 
 __all__ = ["JobError", "command_of", "job", "resumed_job"]
 
@@ -41,7 +42,7 @@ def job(composed: DictConfig) -> None:
         if settings.mode is RunMode.MULTIRUN:
             print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
         try:
-            config = located(load_config(composed), Path(settings.runtime.cwd))
+            config = located(_checked(composed, settings), Path(settings.runtime.cwd))
             if (directory / INFO).exists():  # a cluster put the job back into its queue
                 from nngeom_cli.resuming import resume
 
@@ -53,6 +54,16 @@ def job(composed: DictConfig) -> None:
         except Exception:
             log.exception("The run failed.")
             raise
+
+
+def _checked(composed: DictConfig, settings: HydraConf) -> Config:
+    """The config of a job; a data file is pinned to what it was when the sweep was checked."""
+    config = load_config(composed)
+    sweep = Path(settings.sweep.dir)
+    if settings.mode is RunMode.MULTIRUN and isinstance(config.task, FileConfig) and (sweep / SWEEP).exists():
+        frozen = {job.directory: job.config for job in load_sweep(sweep).jobs}
+        return load_config(frozen[settings.sweep.subdir]) if settings.sweep.subdir in frozen else config
+    return config
 
 
 def resumed_job(composed: DictConfig) -> None:

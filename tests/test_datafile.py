@@ -15,6 +15,7 @@ from nngeom_cli.config import config_hash, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.store import load_run
+from nngeom_cli.sweep import Sweep
 from nngeom_cli.tasks import make_task
 from nngeom_cli.unpacking import content_of
 
@@ -291,6 +292,21 @@ def test_a_missing_file_is_refused_before_anything_is_written(points, capsys):
         "directory. A relative path starts where the command is typed.\n"
     )
     assert [path.name for path in points.iterdir()] == ["points.csv"]
+
+
+def test_a_file_that_changes_after_a_sweep_was_checked_is_in_none_of_its_runs(points, capsys, monkeypatch):
+    write = Sweep.write
+
+    def overtaken(sweep):
+        write(sweep)
+        with (points / "points.csv").open("a") as file:
+            file.write("0,0,ant\n")
+
+    monkeypatch.setattr(Sweep, "write", overtaken)
+    assert main(["run", "-m", "task=csv", "task.path=points.csv", "seed=0,8", *SMALL]) == 1
+    said = "".join(capsys.readouterr())
+    assert said.count("which has changed") == 2
+    assert not list(points.glob("outputs/**/run.json"))
 
 
 @pytest.mark.slow
