@@ -20,11 +20,17 @@ __all__ = ["arrays_of", "read_checkpoint", "read_weights"]
 WHOLE_COLUMNS = ("epoch", "replicate")
 
 
-def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame) -> dict[str, np.ndarray]:
-    """All that is needed to go on from `checkpoint`, by name: `weights.0`, `optimizer.mean.0`, `generators`, ..."""
+def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame, run: str | None) -> dict[str, np.ndarray]:
+    """All that is needed to go on from `checkpoint`, by name: `weights.0`, `optimizer.mean.0`, `generators`, ...
+
+    Args:
+        checkpoint: the state.
+        history: until then.
+        run: the id of the run that it belongs to, if that has one.
+    """
     state = {name: value for name, value in vars(checkpoint).items() if value is not None}
     table = {"history": history.to_numpy(dtype=np.float64), "history_columns": np.array(list(history.columns))}
-    return dict(_flat(state)) | table
+    return dict(_flat(state)) | table | ({} if run is None else {"run": np.array(run)})
 
 
 def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
@@ -37,8 +43,8 @@ def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndar
             yield prefix + name, np.asarray(value)
 
 
-def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame]:
-    """The checkpoint of a file, and the history until then.
+def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
+    """The checkpoint of a file, the history until then, and the id of the run if it has one.
 
     Raises:
         DamageError: the file does not hold one.
@@ -47,6 +53,7 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame]:
 
     arrays = read_arrays(path)
     try:
+        run = str(arrays.pop("run")) if "run" in arrays else None
         table = pd.DataFrame(arrays.pop("history"), columns=arrays.pop("history_columns").tolist())
         history = table.astype(dict.fromkeys(WHOLE_COLUMNS, int))
         state: dict[str, Any] = {"weights": _layers(arrays, "weights"), "optimizer": {}}
@@ -54,7 +61,7 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame]:
             state["optimizer"][name] = _layers(arrays, f"optimizer.{name}")
         state["test"] = {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith("test.")}
         state |= {name: values for name, values in arrays.items() if "." not in name}
-        return Checkpoint(**state | {"epoch": int(arrays["epoch"])}), history
+        return Checkpoint(**state | {"epoch": int(arrays["epoch"])}), history, run
     except (KeyError, TypeError, ValueError) as error:
         raise DamageError(f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` mends a run.") from error
 

@@ -275,11 +275,13 @@ def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int]) -> list[i
     return epochs
 
 
-def config_hash(config: Config) -> str:
+def config_hash(config: Config | Mapping[str, Any]) -> str:
     """SHA-256 of what a run measures, as canonical JSON, 64 hexadecimal digits; `UNMEASURED` does not count."""
-    measured = {key: value for key, value in asdict(config).items() if key not in UNMEASURED}
+    plain = config if isinstance(config, Mapping) else asdict(config)
+    measured = {key: value for key, value in plain.items() if key not in UNMEASURED}
     for section, key in LATER:
-        if measured[section].get(key, "") is None:
-            del measured[section][key]
+        values = measured.get(section)
+        if isinstance(values, Mapping) and values.get(key, "") is None:
+            measured[section] = {name: value for name, value in values.items() if name != key}
     text = json.dumps(measured, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -1,31 +1,19 @@
-"""Files that are whole or absent, and the manifest of their checksums."""
+"""Files that are whole or absent."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 from nngeom_cli.errors import ConfigError
 
-__all__ = [
-    "checksum",
-    "fault",
-    "read_manifest",
-    "refuse_link",
-    "refuse_links",
-    "remove_leftovers",
-    "unshared",
-    "write_manifest",
-    "written_whole",
-]
+__all__ = ["refuse_link", "refuse_links", "remove_leftovers", "unshared", "written_whole"]
 
-MANIFEST = "SHA256SUMS"
 LEFTOVER = ".half-"
 
 
@@ -96,38 +84,3 @@ def remove_leftovers(directory: Path) -> None:
     """Removes what a process left half written when it was killed, in `directory` and below."""
     for path in directory.rglob(f"{LEFTOVER}*"):
         path.unlink()
-
-
-def checksum(path: Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def fault(path: Path, expected: str | None) -> str | None:
-    """What is wrong with a file of the manifest, None where it is whole."""
-    if expected is None:
-        return "it is not in the manifest"
-    if not path.is_file():
-        return "it is missing"
-    if path.stat().st_size == 0:
-        return "it is empty"
-    return None if checksum(path) == expected else "its checksum is wrong"
-
-
-def write_manifest(directory: Path, checksums: Mapping[str, str]) -> None:
-    """Writes the checksums of files of `directory`, as `sha256sum --check` reads them."""
-    with written_whole(directory / MANIFEST) as path:
-        path.write_text("".join(f"{value}  {name}\n" for name, value in sorted(checksums.items())))
-
-
-def read_manifest(directory: Path) -> dict[str, str]:
-    """Checksum of each file by its name in `directory`, none without a manifest. A damaged line fits no file."""
-    path = directory / MANIFEST
-    if not path.is_file():
-        return {}
-    lines = (line.partition("  ") for line in path.read_text(errors="replace").splitlines())
-    return {name: value for value, _, name in lines if name}

@@ -8,6 +8,7 @@ import platform
 import resource
 import sys
 import time
+import uuid
 from collections.abc import Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -28,9 +29,10 @@ GIT_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TER
 
 
 def provenance(config: Config, device: torch.device) -> dict[str, Any]:
-    """Config, versions, commit and device, for run.json."""
+    """A new id, config, versions, commit and device, for run.json."""
     own = {"python": platform.python_version(), "torch": str(torch.__version__)}  # with the build: +cpu, +cu130
     return {
+        "id": uuid.uuid4().hex,
         "config": asdict(config),
         "config_hash": config_hash(config),
         "source": run_source(config.probe.kind),

@@ -12,12 +12,12 @@ from typing import Any
 from nngeom_cli.config import Config, config_hash, load_config, overridden
 from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.files import unshared
-from nngeom_cli.process import sole_writer
+from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
-from nngeom_cli.recovery import recovered, remove_rest
+from nngeom_cli.recovery import recovered, restore
 from nngeom_cli.runner import carry_through, conclude, prepare, recorded, resolve_device
 from nngeom_cli.source import run_source
-from nngeom_cli.store import Run, RunDirectory, load_run
+from nngeom_cli.store import Run, RunDirectory, described
 
 __all__ = ["changed_config", "resume"]
 
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
     """Goes on with a run from its newest whole checkpoint: the same bits as if it had never been interrupted.
 
-    What lies behind is checked and, where it is damaged, measured again; what lies ahead is removed and made again.
+    What lies behind is checked and, where it is damaged, made again. Nothing goes before its replacement is on disk.
 
     Args:
         directory: of the run.
@@ -40,9 +40,9 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         RunError: a replicate diverged.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
-    load_run(directory)  # before a lock is laid into a folder that is no run
+    described(directory, verify=True)  # before a lock is laid into a folder that is no run
     with sole_writer(directory), job_log(directory):
-        run = load_run(directory)
+        run = described(directory, verify=True)
         config = changed_config(run, overrides)
         old = run.config["optimizer"]["epochs"]
         before = run.info.get("extended_from", [])
@@ -51,11 +51,11 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
         laboratory = prepare(config, resolve_device(config.device), lasts)
         store = RunDirectory(directory, run.info)
-        start, notes = recovered(store, laboratory)
-        for note in notes:
+        found = recovered(store, laboratory)
+        for note in found.notes:
             tell(note)
-        reached = start.checkpoint.epoch if start.checkpoint else 0
-        if run.status == "complete" and reached == config.optimizer.epochs and not start.unmeasured:
+        reached = found.start.epoch if found.start else 0
+        if run.status == "complete" and reached == config.optimizer.epochs and found.sound:
             tell("The run is complete: nothing is left to do.")
             return
         source = run_source(config.probe.kind)
@@ -74,8 +74,11 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         if lasts[:-1]:
             store.info["extended_from"] = lasts[:-1]
         with recorded(store):
-            remove_rest(store, start)
-            final, figures = carry_through(laboratory, store, start)
+            with stop_on_signal() as stop:
+                stop.at_once()
+                restore(store, laboratory, found, tell)
+            final, figures = carry_through(laboratory, store, found.start)
+            store.remove_rest()
     conclude(laboratory, store, final, figures)
 
 

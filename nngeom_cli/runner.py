@@ -9,7 +9,7 @@ import os
 import shlex
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from nngeom_cli.store import INFO, RunDirectory, load_run
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
 
-__all__ = ["Laboratory", "RunError", "Start", "carry_through", "prepare", "recorded", "resolve_device", "run"]
+__all__ = ["Laboratory", "RunError", "carry_through", "prepare", "recorded", "resolve_device", "run"]
 
 log = logging.getLogger(__name__)
 
@@ -63,19 +63,6 @@ class Laboratory:
     def seeds(self) -> list[int]:
         """Of the replicates."""
         return [self.config.seed + replicate for replicate in range(self.config.replicates)]
-
-
-@dataclass(frozen=True)
-class Start:
-    """Where training begins.
-
-    Attributes:
-        checkpoint: goes on from there; None begins with the initial network.
-        unmeasured: checkpoints from which something that was measured must be measured again.
-    """
-
-    checkpoint: Checkpoint | None = None
-    unmeasured: list[Checkpoint] = field(default_factory=list)
 
 
 def resolve_device(device: str) -> torch.device:
@@ -118,7 +105,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         store = RunDirectory(directory, {"command": command, **provenance(config, device), "started": timestamp()})
         with recorded(store):
             laboratory = prepare(config, device, [config.optimizer.epochs])
-            final, figures = carry_through(laboratory, store, Start())
+            final, figures = carry_through(laboratory, store, None)
     conclude(laboratory, store, final, figures)
 
 
@@ -175,9 +162,12 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> Labor
     )
 
 
-def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> tuple[list[dict[str, Any]], list[Path]]:
+def carry_through(
+    laboratory: Laboratory, store: RunDirectory, start: Checkpoint | None
+) -> tuple[list[dict[str, Any]], list[Path]]:
     """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures, if wanted.
 
+    Training goes on from `start`; None begins with the initial network.
     A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
     """
     config, seeds = laboratory.config, laboratory.seeds
@@ -197,16 +187,10 @@ def carry_through(laboratory: Laboratory, store: RunDirectory, start: Start) -> 
         return final, draw_figures(load_run(store.directory), cores=available_cores())
 
 
-def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Start, stop: Stop) -> Checkpoint:
+def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Checkpoint | None, stop: Stop) -> Checkpoint:
     """Trains to the last epoch, writes what is measured and checkpoints; returns the last one."""
     network, optimizer = laboratory.network, laboratory.config.optimizer
-    with Progress("checkpoint measured again,", len(start.unmeasured)) as progress:
-        for place, checkpoint in enumerate(start.unmeasured):
-            network.load(checkpoint.weights)
-            store.write_geometry(checkpoint.epoch, laboratory.probe(network))
-            store.write_manifest()
-            progress.update(place + 1)
-    last = start.checkpoint
+    last = start
     pauses = pause_epochs(laboratory)
     record = sorted({*laboratory.probed, *laboratory.recorded, *pauses})
     generators = batch_generators(laboratory.config.seed, network.replicates)
@@ -214,9 +198,7 @@ def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Start, s
     with (
         Progress("epoch", optimizer.epochs, last.epoch if last else 0) as progress,
         contextlib.closing(
-            train_on_cores(
-                network, laboratory.task, optimizer, generators, record, start.checkpoint, cores=available_cores()
-            )
+            train_on_cores(network, laboratory.task, optimizer, generators, record, start, cores=available_cores())
         ) as checkpoints,
     ):
         for last in checkpoints:

@@ -4,19 +4,21 @@ run.json       status, process, command, config, versions, times, device, final 
 history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
 geometry/      epoch-000200.nc, one labelled dataset a probed epoch
 checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
-SHA256SUMS     checksums of the files of geometry/ and checkpoints/
+SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
 figures/       pictures, drawn from the files above
 """
 
 from __future__ import annotations
 
 import functools
+import hashlib
+import io
 import json
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -24,9 +26,21 @@ import xarray as xr
 
 from nngeom_cli.arrays import netcdf_bytes, read_dataset
 from nngeom_cli.checkpoints import arrays_of, read_weights
-from nngeom_cli.errors import DamageError, one_line, shown
-from nngeom_cli.files import checksum, write_manifest, written_whole
+from nngeom_cli.checksums import (
+    ID,
+    MANIFEST,
+    beginning,
+    checksum,
+    damaged,
+    fault,
+    read_manifest,
+    sealed,
+    write_manifest,
+)
+from nngeom_cli.errors import DamageError, one_line
+from nngeom_cli.files import written_whole
 from nngeom_cli.process import is_gone
+from nngeom_cli.run_info import OTHERWISE, probed_epochs, read_info
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -41,23 +55,8 @@ GEOMETRY = "geometry"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
-STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
-INFO_TYPES: dict[str, tuple[type, ...]] = {
-    "process": (dict,),
-    "command": (str,),
-    "config": (dict,),
-    "config_hash": (str,),
-    "extended_from": (list,),
-    "resumed": (list,),
-    "replicates": (list,),
-    "diverged": (list,),
-    "source": (dict,),
-    "versions": (dict,),
-    "wall_seconds": (float, int),
-    "cpu_seconds": (float, int),
-    "peak_memory_mib": (float, int),
-}
-OTHERWISE = "It was changed or damaged: copy it from a backup, or run again."
+FINISHED = ("complete", "diverged")
+T = TypeVar("T")
 
 
 def geometry_name(epoch: int) -> str:
@@ -87,7 +86,7 @@ class RunDirectory:
         directory: where.
         info: run.json.
         history: parts of history.csv.
-        checksums: of each file of geometry/ and checkpoints/ that counts, by its name in the directory.
+        checksums: of history.csv and each file of geometry/ and checkpoints/ that counts, by its name in the directory.
     """
 
     def __init__(self, directory: Path, info: Mapping[str, Any] | None = None) -> None:
@@ -96,11 +95,16 @@ class RunDirectory:
         self.history: list[pd.DataFrame] = []
         self.checksums: dict[str, str] = {}
 
+    @property
+    def id(self) -> str | None:
+        """Names the run, in all that belongs to it. None: the run is from before there was one, and stays as it was."""
+        return self.info.get(ID)
+
     def update(self, **info: Any) -> None:
         """Adds to run.json; None takes a key away."""
         self.info = {key: value for key, value in (self.info | info).items() if value is not None}
         with written_whole(self.directory / INFO) as path:
-            path.write_text(json.dumps(self.info, indent=2) + "\n")
+            path.write_text(json.dumps(sealed(self.info) if self.id else self.info, indent=2) + "\n")
 
     def add_history(self, checkpoint: Checkpoint, replicates: list[int]) -> None:
         """Adds a row a replicate."""
@@ -116,9 +120,10 @@ class RunDirectory:
             self.checksums[name] = checksum(path)
 
     def write_checkpoint(self, checkpoint: Checkpoint, kept: Collection[int]) -> None:
-        """Writes all that is needed to go on from here, then the manifest, then history.csv.
+        """Writes all that is needed to go on from here, then history.csv, then the manifest.
 
-        At each moment the manifest names whole files only, so that a run can go on wherever it was cut.
+        At each moment the manifest names whole files only, and of history.csv the whole or its beginning, so that a run
+        can be read, and go on, wherever it was cut.
 
         Args:
             checkpoint: parameters, optimizer and generator states.
@@ -127,36 +132,66 @@ class RunDirectory:
         history = pd.concat(self.history, ignore_index=True)
         name = checkpoint_name(checkpoint.epoch)
         with written_whole(self.directory / name) as path:
-            np.savez(path, allow_pickle=False, **arrays_of(checkpoint, history))
+            np.savez(path, allow_pickle=False, **arrays_of(checkpoint, history, self.id))
             self.checksums[name] = checksum(path)
         passing = sorted(epoch for epoch in self.epochs(CHECKPOINTS) if epoch not in kept)
         outdated = [checkpoint_name(epoch) for epoch in passing[:-2]]
         for name in outdated:
             del self.checksums[name]
-        self.write_manifest()
         self.write_history()
+        self.write_manifest()
         for name in outdated:
             (self.directory / name).unlink()
 
+    def history_text(self) -> bytes:
+        """history.csv with every digit, so that reading gives the same numbers."""
+        return str(pd.concat(self.history, ignore_index=True).to_csv(index=False, na_rep="nan")).encode()
+
     def write_history(self) -> None:
-        """Writes history.csv with every digit, so that reading gives the same numbers."""
+        """Writes history.csv."""
+        text = self.history_text()
         with written_whole(self.directory / HISTORY) as path:
-            pd.concat(self.history, ignore_index=True).to_csv(path, index=False, na_rep="nan")
+            path.write_bytes(text)
+        self._note_history(text)
+
+    def rewind(self) -> None:
+        """Takes the manifest and history.csv back to what the store has: in this order, as each fits the other then."""
+        text = self.history_text()
+        self._note_history(text)
+        self.write_manifest()
+        with written_whole(self.directory / HISTORY) as path:
+            path.write_bytes(text)
+
+    def _note_history(self, text: bytes) -> None:
+        if self.id:
+            self.checksums[HISTORY] = hashlib.sha256(text).hexdigest()
+
+    def write_again(self, checkpoint: Checkpoint) -> bool:
+        """Writes a checkpoint that was damaged, and says whether it is the one that the manifest names; else not."""
+        history = pd.concat(self.history, ignore_index=True)
+        until = history[history.epoch <= checkpoint.epoch]
+        name, buffer = checkpoint_name(checkpoint.epoch), io.BytesIO()
+        np.savez(buffer, allow_pickle=False, **arrays_of(checkpoint, until, self.id))
+        if hashlib.sha256(buffer.getbuffer()).hexdigest() != self.checksums.get(name):
+            return False
+        with written_whole(self.directory / name) as path:
+            path.write_bytes(buffer.getbuffer())
+        return True
 
     def write_manifest(self) -> None:
         """Writes the checksums."""
-        write_manifest(self.directory, self.checksums)
+        write_manifest(self.directory, self.checksums, self.id)
 
     def epochs(self, folder: str) -> list[int]:
         """Epochs that the manifest has a file of in `folder`, in order."""
         return sorted(epoch_of(name) for name in self.checksums if name.startswith(f"{folder}/"))
 
-    def forget(self, names: Sequence[str]) -> None:
-        """Takes files out of the manifest, then away."""
-        self.checksums = {name: value for name, value in self.checksums.items() if name not in names}
-        self.write_manifest()
-        for name in names:
-            (self.directory / name).unlink(missing_ok=True)
+    def remove_rest(self) -> None:
+        """Removes the files of checkpoints that the manifest does not name: others have taken their place."""
+        paths = [*saved_epochs(self.directory, GEOMETRY).values(), *saved_epochs(self.directory, CHECKPOINTS).values()]
+        for path in paths:
+            if f"{path.parent.name}/{path.name}" not in self.checksums:
+                path.unlink()
 
     def read_geometry(self, epoch: int) -> xr.Dataset:
         """What was measured after `epoch` epochs."""
@@ -176,15 +211,17 @@ class RunDirectory:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk. Nothing is read before it is asked for, run.json apart.
+    """A run as it lies on disk. Nothing is read before it is asked for, run.json and SHA256SUMS apart.
 
     Attributes:
         directory: where it lies.
         info: run.json.
+        manifest: checksums of its files by their names, with which all that is read must agree; None reads anything.
     """
 
     directory: Path
     info: dict[str, Any]
+    manifest: Mapping[str, str] | None = None
 
     @property
     def status(self) -> str:
@@ -202,33 +239,17 @@ class Run:
     @functools.cached_property
     def history(self) -> pd.DataFrame:
         """Loss and accuracy: columns epoch, replicate, loss, accuracy, and test_loss, test_accuracy if there are."""
-        path = self.directory / HISTORY
-        if not path.is_file():
-            raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
-        try:
-            history = pd.read_csv(path, converters=dict.fromkeys(SCORES, float), index_col=False)
-            return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
-        except (ValueError, KeyError, OverflowError) as error:
-            what = "columns epoch, replicate, loss, accuracy"
-            raise DamageError(
-                f"`{path}` must have {what}. Got: {one_line(error)}. `nngeom resume` mends it."
-            ) from error
+        return self._consistent(Run._read_history)
 
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
         """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
-        return _joined(self._measured())
+        return self._consistent(lambda run: run._joined(run._measured()))
 
     @functools.cached_property
     def first_and_last(self) -> xr.Dataset:
         """`geometry` at the first and at the last probed checkpoint only, which is quicker to read."""
-        return _joined([self._measured()[place] for place in (0, -1)])
-
-    def _measured(self) -> list[Path]:
-        paths = list(saved_epochs(self.directory, GEOMETRY).values())
-        if not paths:
-            raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
-        return paths
+        return self._consistent(lambda run: run._joined([run._measured()[place] for place in (0, -1)]))
 
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
@@ -237,49 +258,130 @@ class Run:
         """
         import torch
 
-        path = self.directory / checkpoint_name(epoch)
-        if not path.exists():
+        name = checkpoint_name(epoch)
+        if not (self.directory / name).exists() and name not in (self.manifest or ()):
             saved = ", ".join(map(str, saved_epochs(self.directory, CHECKPOINTS)))
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
-        return [torch.from_numpy(weights) for weights in read_weights(path)]
+        weights = self._consistent(lambda run: read_weights(run._whole(name)))
+        return [torch.from_numpy(layer) for layer in weights]
+
+    def _consistent(self, read: Callable[[Run], T]) -> T:
+        """What `read` reads; where the run was written to since it was loaded, what it reads then."""
+        try:
+            return read(self)
+        except DamageError:
+            if self.manifest is None:
+                raise
+            now = load_run(self.directory)
+            if (now.manifest, now.info) == (self.manifest, self.info):
+                raise
+            return now._consistent(read)
+
+    def _whole(self, name: str) -> Path:
+        """The path of a file that is as the run wrote it."""
+        path = self.directory / name
+        if self.manifest is not None and (what := fault(path, self.manifest.get(name))):
+            raise damaged(path, what, self.directory)
+        return path
+
+    def _read_history(self) -> pd.DataFrame:
+        path = self.directory / HISTORY
+        try:
+            text = io.BytesIO(self._history_text(path))
+            history = pd.read_csv(text, converters=dict.fromkeys(SCORES, float), index_col=False)
+            return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
+        except DamageError:
+            raise
+        except (ValueError, KeyError, OverflowError) as error:
+            what = "columns epoch, replicate, loss, accuracy"
+            way_out = f"`nngeom resume {self.directory}` repairs it."
+            raise DamageError(f"`{path}` must have {what}. Got: {one_line(error)}. {way_out}") from error
+
+    def _history_text(self, path: Path) -> bytes:
+        """What the manifest has the checksum of: all, or what was there when a run that is not finished wrote it."""
+        expected = None if self.manifest is None else self.manifest.get(HISTORY)
+        if expected is None:
+            if not path.is_file() or (self.manifest is not None and ID in self.info):
+                raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
+            return path.read_bytes()
+        what, text = fault(path, expected), None
+        if what is None or (path.is_file() and self.info["status"] not in FINISHED):
+            text = path.read_bytes() if what is None else beginning(path.read_bytes(), expected)
+        if text is None:
+            raise damaged(path, str(what), self.directory)
+        return text
+
+    def _measured(self) -> list[int]:
+        """Epochs whose geometry there is; of a run that is finished, all at which it is measured."""
+        if self.manifest is None:
+            epochs = list(saved_epochs(self.directory, GEOMETRY))
+        else:
+            epochs = sorted(epoch_of(name) for name in self.manifest if name.startswith(f"{GEOMETRY}/"))
+            due = probed_epochs(self.directory / INFO, self.info)
+            finished = self.info["status"] in FINISHED
+            for epoch in sorted({*epochs, *(due if finished else ())}):
+                path = self.directory / geometry_name(epoch)
+                if epoch not in due:
+                    raise damaged(path, "the run is not measured after that epoch", self.directory)
+                if epoch not in epochs or not path.is_file():
+                    what = "it is missing" if epoch in epochs else "it is not in the manifest"
+                    raise damaged(path, what, self.directory)
+        if not epochs:
+            raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
+        return epochs
+
+    def _joined(self, epochs: Sequence[int]) -> xr.Dataset:
+        """What was measured at several checkpoints, along `epoch`."""
+        parts = [self._measured_after(epoch) for epoch in epochs]
+        measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
+        joined = xr.concat(
+            [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
+        )
+        constant = parts[0].drop_vars([*measured, "epoch"])
+        geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+        return geometry
+
+    def _measured_after(self, epoch: int) -> xr.Dataset:
+        path = self._whole(geometry_name(epoch))
+        dataset = read_dataset(path)
+        if self.manifest is not None and dataset.coords["epoch"].item() != epoch:
+            raise damaged(path, "it is of another epoch", self.directory)
+        return dataset
 
 
-def _joined(paths: Sequence[Path]) -> xr.Dataset:
-    """What was measured at several checkpoints, along `epoch`."""
-    parts = [read_dataset(path) for path in paths]
-    measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
-    joined = xr.concat(
-        [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
-    )
-    constant = parts[0].drop_vars([*measured, "epoch"])
-    geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
-    return geometry
-
-
-def load_run(directory: Path | str) -> Run:
+def load_run(directory: Path | str, *, verify: bool = True) -> Run:
     """Reads a run directory back.
+
+    What is read must agree with the checksums that the run wrote, also while it is at work. A run that was saved before
+    run.json had an `id` has none for history.csv and for its final metrics.
+
+    Args:
+        directory: of the run.
+        verify: False reads what is there, whatever has become of it.
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        DamageError: its run.json is not what a run writes.
+        DamageError: its run.json or SHA256SUMS is not what the run wrote. Whatever is read later can raise it, too.
 
     Example:
         >>> run = load_run("outputs/runs/xor/20260101-120000-000000-seed0")    # doctest: +SKIP
         >>> run.geometry.log_volume_element.sel(epoch=2000, layer=1).mean("replicate")    # doctest: +SKIP
     """
-    directory = Path(directory)
+    run = described(Path(directory), verify=verify)
+    if not verify:
+        return run
+    manifest, what = read_manifest(run.directory, run.info.get(ID))
+    path = run.directory / MANIFEST
+    if what is not None and (path.exists() or (ID in run.info and run.info["status"] in FINISHED)):
+        raise damaged(path, what, run.directory)
+    return Run(run.directory, run.info, manifest)
+
+
+def described(directory: Path, *, verify: bool) -> Run:
+    """A run of which run.json is checked, or nothing."""
     path = directory / INFO
     if not path.is_file():
         raise FileNotFoundError(
             f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
         )
-    try:
-        info = json.loads(path.read_text())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DamageError(f"`{path}` must hold JSON. Got: {one_line(error)}. {OTHERWISE}") from error
-    if not isinstance(info, dict) or info.get("status") not in STATUSES:
-        raise DamageError(f"`{path}` must hold one of the statuses {', '.join(STATUSES)}. Got none. {OTHERWISE}")
-    for key, kinds in INFO_TYPES.items():
-        if key in info and (isinstance(info[key], bool) or not isinstance(info[key], kinds)):
-            raise DamageError(f"`{path}: {key}` must be {kinds[0].__name__}. Got {shown(info[key])}. {OTHERWISE}")
-    return Run(directory, info)
+    return Run(directory, read_info(path, verify=verify))

@@ -14,7 +14,8 @@ from test_runner import config
 from nngeom_cli.config import Config, config_hash, load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.resuming import changed_config
-from nngeom_cli.store import STATUSES, Run, load_run
+from nngeom_cli.run_info import STATUSES
+from nngeom_cli.store import Run, load_run
 
 PLAIN = dataclasses.asdict(config())
 INFO = {"status": "complete", "config": PLAIN, "config_hash": config_hash(config()), "wall_seconds": 1.5}
@@ -79,8 +80,9 @@ def check_config(plain):
 def check_info(directory, content):
     (directory / "run.json").write_bytes(content)
     try:
-        run = load_run(directory)
+        run = load_run(directory, verify=False)
         assert run.status in STATUSES
+        load_run(directory)
         assert isinstance(changed_config(run, []), Config)
     except ConfigError as error:
         assert_one_line(error)

@@ -1,18 +1,22 @@
 """A run that was interrupted, and resumed, is the run that never was: every array, the history, the parameters."""
 
+import functools
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from disk import ends_in_a_process
 from test_runner import config
 
-from nngeom_cli import runner
+from nngeom_cli import recovery, runner
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.resuming import resume
 from nngeom_cli.store import RunDirectory, load_run
@@ -37,6 +41,21 @@ def whole(tmp_path_factory):
 def copy(whole, tmp_path):
     """A copy of it elsewhere."""
     return Path(shutil.copytree(whole.directory, tmp_path / "copy"))
+
+
+@pytest.fixture(scope="module")
+def other(tmp_path_factory):
+    """A function that gives the directory of a complete run with a changed config, each made once."""
+
+    @functools.cache
+    def made(changes):
+        directory = tmp_path_factory.mktemp("other")
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("NNGEOM_CORES", "1")
+            runner.run(config(probe__checkpoints=PROBED, **json.loads(changes)), directory, command="")
+        return directory
+
+    return lambda changes: made(json.dumps(changes))
 
 
 def interrupted(directory, monkeypatch, epoch, **changes):
@@ -96,10 +115,62 @@ def test_a_damaged_newest_checkpoint_is_said_and_the_one_before_is_used(whole, c
     assert_same(load_run(copy), whole)
 
 
-def test_a_damaged_checkpoint_in_the_middle_is_trained_again(whole, copy, capsys):
-    damage(copy / "checkpoints" / "epoch-000005.npz", "flipped")
+@pytest.mark.parametrize("lost", [[0], [5], [0, 5], [5, 10], [0, 5, 10]])
+def test_damaged_checkpoints_before_a_whole_one_are_trained_again_and_the_rest_stays(whole, copy, capsys, lost):
+    kept = {path: path.stat().st_mtime_ns for path in copy.glob("*/epoch-*")}
+    for epoch in lost:
+        damage(copy / "checkpoints" / f"epoch-{epoch:06d}.npz", "flipped")
+        del kept[copy / "checkpoints" / f"epoch-{epoch:06d}.npz"]
     resume(copy)
-    assert "Goes on from epoch 0 of 20." in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Goes on from epoch 20 of 20." in said
+    assert all(f"Makes checkpoints/epoch-{epoch:06d}.npz again: its checksum is wrong." in said for epoch in lost)
+    assert_same(load_run(copy), whole)
+    assert kept == {path: path.stat().st_mtime_ns for path in kept}
+
+
+@pytest.mark.parametrize("lost", [0, 5])
+def test_geometry_whose_checkpoint_is_lost_too_is_measured_again(whole, copy, lost):
+    damage(copy / "checkpoints" / f"epoch-{lost:06d}.npz", "truncated")
+    damage(copy / "geometry" / f"epoch-{lost:06d}.nc", "flipped")
+    resume(copy)
+    assert_same(load_run(copy), whole)
+
+
+def test_a_checkpoint_that_training_would_not_give_again_stays_as_it_is(copy, capsys, monkeypatch):
+    damaged = copy / "checkpoints" / "epoch-000005.npz"
+    damage(damaged, "flipped")
+    trained = recovery.trained
+
+    def trained_elsewhere(*arguments):
+        checkpoint = trained(*arguments)
+        checkpoint.weights[0][0] += 2.0**-50
+        return checkpoint
+
+    monkeypatch.setattr(recovery, "trained", trained_elsewhere)
+    resume(copy)
+    assert "Leaves checkpoints/epoch-000005.npz as it is: training gives other bits here" in capsys.readouterr().out
+    assert load_run(copy).geometry.epoch.values.tolist() == PROBED
+    damage(copy / "geometry" / "epoch-000005.nc", "flipped")
+    with pytest.raises(DamageError, match=r"must have a whole checkpoint where its geometry is damaged\. Got none at"):
+        resume(copy)
+    assert load_run(copy).status == "failed"
+    monkeypatch.undo()
+    resume(copy)
+    assert load_run(copy).geometry.epoch.values.tolist() == PROBED
+
+
+@pytest.mark.parametrize("last", range(1, 60, 6))
+def test_killed_while_it_mends_a_run_loses_nothing_that_was_whole(whole, copy, last):
+    whole_files = {path.relative_to(copy): path.read_bytes() for path in copy.glob("*/epoch-*")}
+    for name in ("checkpoints/epoch-000000.npz", "geometry/epoch-000005.nc", "checkpoints/epoch-000020.npz"):
+        damage(copy / name, "flipped")
+        del whole_files[Path(name)]
+    ended = ends_in_a_process(last, partial(resume, copy))
+    for name, content in whole_files.items():
+        assert ended or name.suffix == ".nc" or (copy / name).read_bytes() == content
+        assert (copy / name).is_file()
+    resume(copy)
     assert_same(load_run(copy), whole)
 
 
@@ -124,10 +195,36 @@ def test_without_a_whole_checkpoint_resume_refuses(copy):
     assert before == {path: path.read_bytes() for path in before}
 
 
-def test_without_a_manifest_resume_refuses(copy):
-    (copy / "SHA256SUMS").unlink()
-    with pytest.raises(DamageError, match=r"epoch-000020\.npz: it is not in the manifest"):
-        resume(copy)
+@pytest.mark.parametrize(
+    ("spoil", "why"),
+    [
+        (Path.unlink, "it is missing"),
+        (lambda path: path.write_bytes(b""), "its own checksum is wrong"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-70]), "its own checksum is wrong"),
+        (lambda path: path.write_bytes(path.read_bytes().replace(b"a", b"b", 1)), "its own checksum is wrong"),
+    ],
+)
+def test_a_damaged_manifest_is_made_again_from_the_checkpoints_themselves(whole, copy, capsys, spoil, why):
+    spoil(copy / "SHA256SUMS")
+    damage(copy / "geometry" / "epoch-000005.nc", "flipped")
+    with pytest.raises(DamageError, match=rf"SHA256SUMS` must be as the run wrote it\. Got: {why}\. Copy it again, or"):
+        load_run(copy)
+    resume(copy)
+    said = capsys.readouterr().out
+    assert f"Makes SHA256SUMS again, and measures again: {why}." in said
+    assert "Goes on from epoch 20 of 20." in said
+    assert_same(load_run(copy), whole)
+
+
+@pytest.mark.parametrize("how", ["truncated", "flipped", "empty", "missing"])
+def test_a_damaged_history_is_written_again(whole, copy, capsys, how):
+    path = copy / "history.csv"
+    path.unlink() if how == "missing" else damage(path, how)
+    with pytest.raises(DamageError, match=rf"`nngeom resume {copy}` repairs it\."):
+        _ = load_run(copy).history
+    resume(copy)
+    assert "Writes history.csv again." in capsys.readouterr().out
+    assert_same(load_run(copy), whole)
 
 
 def test_a_run_that_has_no_checkpoint_yet_starts_at_the_beginning(whole, copy):
@@ -135,7 +232,7 @@ def test_a_run_that_has_no_checkpoint_yet_starts_at_the_beginning(whole, copy):
     shutil.rmtree(copy / "geometry")
     (copy / "SHA256SUMS").unlink()
     (copy / "history.csv").unlink()
-    RunDirectory(copy, load_run(copy).info).update(status="interrupted", replicates=None)
+    RunDirectory(copy, load_run(copy, verify=False).info).update(status="interrupted", replicates=None)
     resume(copy)
     assert_same(load_run(copy), whole)
 
@@ -143,7 +240,7 @@ def test_a_run_that_has_no_checkpoint_yet_starts_at_the_beginning(whole, copy):
 def test_a_run_that_was_killed_before_its_last_history_has_the_whole_one(whole, copy):
     lines = (copy / "history.csv").read_text().splitlines(keepends=True)
     (copy / "history.csv").write_text("".join(lines[:-5]))
-    RunDirectory(copy, load_run(copy).info).update(status="interrupted", replicates=None)
+    RunDirectory(copy, load_run(copy, verify=False).info).update(status="interrupted", replicates=None)
     resume(copy)
     assert_same(load_run(copy), whole)
 
@@ -223,11 +320,15 @@ def test_an_interrupted_run_is_not_extended_before_it_is_complete(tmp_path, monk
         resume(run.directory, ["optimizer.epochs=40"])
 
 
-def test_a_config_that_was_edited_in_run_json_is_refused(copy):
+@pytest.mark.parametrize(("old", "new"), [('"lr": 0.02', '"lr": 0.03'), ('"solved": false', '"solved": true')])
+def test_a_run_json_that_was_edited_is_refused(copy, old, new):
     path = copy / "run.json"
-    path.write_text(path.read_text().replace('"lr": 0.02', '"lr": 0.03'))
-    with pytest.raises(ConfigError, match="config` must be as it was when the run began"):
-        resume(copy)
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    for read in (resume, load_run):
+        with pytest.raises(DamageError, match=r"run\.json` must be as the run wrote it\. Got: its checksum is wrong\."):
+            read(copy)
+    assert load_run(copy, verify=False).status == "complete"
 
 
 @pytest.mark.parametrize("before", [[20], [30], [10, 5], [True], ["5"], [None]])
@@ -237,13 +338,21 @@ def test_stages_of_an_extension_that_no_run_can_have_had_are_refused(copy, befor
         resume(copy)
 
 
-def test_a_checkpoint_of_another_network_is_not_taken(copy, tmp_path, capsys):
-    (tmp_path / "other").mkdir()
-    runner.run(config(probe__checkpoints=PROBED, architecture__hidden=[5]), tmp_path / "other", command="")
-    shutil.copy(tmp_path / "other" / "SHA256SUMS", copy)
-    shutil.copy(tmp_path / "other" / "checkpoints" / "epoch-000020.npz", copy / "checkpoints")
-    with pytest.raises(DamageError, match=r"epoch-000020\.npz: it is of another network or optimizer"):
+@pytest.mark.parametrize("change", [{"architecture__hidden": [5]}, {"seed": 4}, {"optimizer__lr": 0.021}, {}])
+@pytest.mark.parametrize("files", [["SHA256SUMS", "checkpoints"], ["checkpoints"], ["SHA256SUMS"], ["run.json"]])
+def test_nothing_of_another_run_is_taken(whole, copy, other, files, change):
+    for name in files:
+        of_other = other(change) / name
+        shutil.rmtree(copy / name) if of_other.is_dir() else (copy / name).unlink()
+        shutil.copytree(of_other, copy / name) if of_other.is_dir() else shutil.copy(of_other, copy)
+    if files == ["SHA256SUMS"]:  # the checkpoints say themselves whose they are
         resume(copy)
+        assert_same(load_run(copy), whole)
+        return
+    with pytest.raises(DamageError, match=r"must hold a whole checkpoint.* it is of another run|its checksum is wrong"):
+        resume(copy)
+    with pytest.raises(DamageError):
+        load_run(copy).parameters(5)
 
 
 def test_code_that_has_changed_since_is_said_and_what_it_made_is_no_longer_taken_for_its_work(

@@ -43,10 +43,17 @@ def dataset(epoch):
     )
 
 
+def begun(directory, probed=()):
+    """The store of a run that is measured at the epochs `probed`."""
+    config = {"seed": 5, "optimizer": {"epochs": max(probed, default=1)}, "probe": {"checkpoints": list(probed)}}
+    store = RunDirectory(directory, {"id": "0" * 32, "config": config})
+    store.update(status="running")
+    return store
+
+
 @pytest.fixture
 def run(tmp_path):
-    store = RunDirectory(tmp_path)
-    store.update(status="running", config={"seed": 5})
+    store = begun(tmp_path, [0, 10, 200_000])
     for epoch in (0, 10, 200_000):
         store.add_history(checkpoint(epoch), [5, 6])
         store.write_geometry(epoch, dataset(epoch))
@@ -96,13 +103,12 @@ def test_checkpoint_holds_optimizer_and_generators_as_plain_arrays(run):
 
 
 def test_update_keeps_what_was_said_before(run):
-    assert (run.status, run.config) == ("complete", {"seed": 5})
-    assert json.loads((run.directory / "run.json").read_text())["config"] == {"seed": 5}
+    assert (run.status, run.config["seed"]) == ("complete", 5)
+    assert json.loads((run.directory / "run.json").read_text())["config"] == run.config
 
 
 def test_epochs_of_seven_digits_come_after_those_of_six(tmp_path):
-    store = RunDirectory(tmp_path)
-    store.update(status="running")
+    store = begun(tmp_path, [0, 999_999, 1_000_000])
     for epoch in (0, 999_999, 1_000_000):
         store.add_history(checkpoint(epoch), [5, 6])
         store.write_geometry(epoch, dataset(epoch))
@@ -114,27 +120,30 @@ def test_epochs_of_seven_digits_come_after_those_of_six(tmp_path):
 
 
 def test_one_checkpoint_has_an_epoch_axis_too(tmp_path):
-    store = RunDirectory(tmp_path)
-    store.update(status="running")
+    store = begun(tmp_path, [0, 10])
     store.write_geometry(0, dataset(0))
+    store.write_manifest()
     assert load_run(tmp_path).geometry.ricci_scalar.sizes["epoch"] == 1
     assert load_run(tmp_path).first_and_last.epoch.values.tolist() == [0, 0]
 
 
 def test_of_the_checkpoints_that_are_not_kept_the_last_two_stay(tmp_path):
-    store = RunDirectory(tmp_path)
+    store = begun(tmp_path)
     for epoch in range(8):
         store.add_history(checkpoint(epoch), [5, 6])
         store.write_checkpoint(checkpoint(epoch), kept=[0, 3])
     names = [f"epoch-{epoch:06d}.npz" for epoch in (0, 3, 6, 7)]
     assert sorted(path.name for path in (tmp_path / "checkpoints").iterdir()) == names
-    assert [line.split("/")[1] for line in (tmp_path / "SHA256SUMS").read_text().splitlines()] == names
+    head, *lines, history = (tmp_path / "SHA256SUMS").read_text().splitlines()
+    assert head.startswith(f"# nngeom run {'0' * 32}, checksum ")
+    assert [line.split("/")[1] for line in lines] == names
+    assert history.endswith("  history.csv")
 
 
 def test_the_manifest_is_one_that_sha256sum_reads(run):
     done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=run.directory, capture_output=True)
     assert done.returncode == 0
-    assert done.stdout.count(b": OK") == 6
+    assert done.stdout.count(b": OK") == 7
 
 
 @pytest.mark.parametrize(
@@ -194,7 +203,7 @@ def test_a_directory_that_is_no_run_is_refused(tmp_path):
 
 
 def test_a_run_that_was_not_probed_yet_says_so(tmp_path):
-    RunDirectory(tmp_path).update(status="running")
+    begun(tmp_path)
     with pytest.raises(FileNotFoundError, match="Got none"):
         _ = load_run(tmp_path).geometry
 
@@ -218,8 +227,7 @@ def test_a_replicate_diverged_at_the_first_epoch_after_its_last_finite_loss(tmp_
 
 
 def test_history_of_a_diverged_replicate_keeps_its_nan(tmp_path):
-    store = RunDirectory(tmp_path)
-    store.update(status="running")
+    store = begun(tmp_path)
     broken = Checkpoint(1, np.array([np.nan, 1.0]), np.array([0.5, 0.5]), [], {}, np.empty(0))
     store.add_history(broken, [0, 1])
     store.write_checkpoint(broken, kept=[])

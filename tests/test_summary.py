@@ -10,10 +10,12 @@ import pandas as pd
 import pytest
 from made_runs import path, plane
 
+from nngeom_cli.checksums import sealed
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.rows import find_runs
 from nngeom_cli.statistics import grid_statistics, path_statistics
+from nngeom_cli.store import RunDirectory
 from nngeom_cli.summary import summarize_runs
 from nngeom_cli.sweep import Job, Sweep
 
@@ -32,12 +34,17 @@ def write_run(directory, geometry=GRID, losses=(0.1, 0.2, 0.6), status="complete
         {"replicate": int(seed), "loss": loss, "accuracy": 1 - (loss or 0.5), "solved": loss is not None and loss < 0.5}
         for seed, loss in zip(seeds, losses, strict=True)
     ]
-    info = {"status": status, "config": config(seed=int(seeds[0]), **changes), "replicates": rows, "error": error}
-    (directory / "geometry").mkdir(parents=True)
-    for epoch in geometry.epoch.values:
-        geometry.sel(epoch=epoch).to_netcdf(directory / "geometry" / f"epoch-{epoch:06d}.nc", engine="h5netcdf")
-    (directory / "history.csv").write_text("epoch,replicate,loss,accuracy\n0,3,0.5,0.5\n7,3,0.4,0.5\n")
-    (directory / "run.json").write_text(json.dumps(info))
+    epochs = geometry.epoch.values.tolist()
+    settings = config(seed=int(seeds[0]), **{"epochs": epochs[-1], "probe": {"checkpoints": epochs}} | changes)
+    info = {"id": directory.name, "config": settings, "replicates": rows, "error": error}
+    directory.mkdir(parents=True)
+    store = RunDirectory(directory, info)
+    for epoch in epochs:
+        store.write_geometry(epoch, geometry.sel(epoch=epoch))
+    store.history = [pd.DataFrame({"epoch": [0, 7], "replicate": 3, "loss": [0.5, 0.4], "accuracy": 0.5})]
+    store.write_history()
+    store.write_manifest()
+    store.update(status=status)
     return directory
 
 
@@ -135,7 +142,7 @@ def truncate(run):
 
 def rewrite(run, **changes):
     info = json.loads((run / "run.json").read_text())
-    (run / "run.json").write_text(json.dumps(info | changes))
+    (run / "run.json").write_text(json.dumps(sealed(info | changes)))
 
 
 DAMAGES = {
