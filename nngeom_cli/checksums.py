@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -48,9 +49,8 @@ def fault(path: Path, expected: str | None) -> str | None:
 
 def damaged(path: Path, what: str, run: Path) -> DamageError:
     """The error for a file of the run in a directory, for the caller to raise."""
-    return DamageError(
-        f"`{path}` must be as the run wrote it. Got: {what}. Copy it again, or `nngeom resume {run}` repairs it."
-    )
+    way_out = f"Copy it again, or `nngeom resume {shlex.quote(str(run))}` repairs it."
+    return DamageError(f"`{path}` must be as the run wrote it. Got: {what}. {way_out}")
 
 
 def beginning(content: bytes, expected: str) -> bytes | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -66,10 +68,7 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
     last = -1 if found.start is None else found.start.epoch
     if last < 0 < max(present, default=0):
         skipped = " ".join(f"Skipped {checkpoint_name(epoch)}: {reason}." for epoch, reason in faults.items())
-        raise DamageError(
-            f"`{directory}` must hold a whole checkpoint. Got none. {skipped} "
-            f"`nngeom run --from {directory}` begins again in a new directory."
-        )
+        raise DamageError(f"`{directory}` must hold a whole checkpoint. Got none. {skipped} {anew(directory)}")
     if what is not None and present:
         found.notes.append(f"Makes {MANIFEST} again, and measures again: {what}.")
     for epoch, reason in faults.items():
@@ -171,12 +170,17 @@ def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: 
             if epoch not in whole:
                 raise DamageError(
                     f"`{store.directory}` must have a whole checkpoint where its geometry is damaged. Got none at "
-                    f"epoch {epoch}. `nngeom run --from {store.directory}` begins again in a new directory."
+                    f"epoch {epoch}. {anew(store.directory)}"
                 )
             laboratory.network.load(read_checkpoint(store.directory / checkpoint_name(epoch))[0].weights)
             store.write_geometry(epoch, laboratory.probe(laboratory.network))
             store.write_manifest()
             progress.update(place + 1)
+
+
+def anew(directory: Path) -> str:
+    """What to do where a run cannot go on."""
+    return f"`nngeom run --from {shlex.quote(str(directory))}` begins again in a new directory."
 
 
 def trained(laboratory: Laboratory, start: Checkpoint | None, epoch: int) -> Checkpoint:

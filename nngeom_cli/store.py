@@ -15,6 +15,7 @@ import hashlib
 import io
 import json
 import re
+import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -294,7 +295,7 @@ class Run:
             raise
         except (ValueError, KeyError, OverflowError) as error:
             what = "columns epoch, replicate, loss, accuracy"
-            way_out = f"`nngeom resume {self.directory}` repairs it."
+            way_out = f"`nngeom resume {shlex.quote(str(self.directory))}` repairs it."
             raise DamageError(f"`{path}` must have {what}. Got: {one_line(error)}. {way_out}") from error
 
     def _history_text(self, path: Path) -> bytes:
