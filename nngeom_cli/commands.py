@@ -47,6 +47,7 @@ def figures(arguments: Sequence[str]) -> int:
 
     from nngeom_cli.cores import available_cores
     from nngeom_cli.figures import draw_figures
+    from nngeom_cli.progress import within
     from nngeom_cli.store import load_run
     from nngeom_cli.sweep import SWEEP, load_sweep
 
@@ -58,9 +59,10 @@ def figures(arguments: Sequence[str]) -> int:
             elif not draw_comparison_of(folder):
                 sweep = load_sweep(folder)
                 runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
-        for run in runs:
-            for path in draw_figures(_as_asked(run, overrides), cores=available_cores()):
-                print(path)
+        for place, run in enumerate(runs):
+            with within(f"run {place + 1} of {len(runs)}" if len(runs) > 1 else ""):
+                drawn = draw_figures(_as_asked(run, overrides), cores=available_cores())
+            print(*drawn, sep="\n")
     except FileNotFoundError as error:
         raise ConfigError(str(error)) from error
     return DONE

@@ -12,6 +12,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nngeom_cli.progress import Progress
 from nngeom_cli.replication import over_replicates
 from nngeom_cli.statistics import grid_statistics
 from nngeom_cli.store import Run
@@ -50,9 +51,12 @@ def networks(runs: Sequence[Run]) -> pd.DataFrame:
     Raises:
         ValueError: a run's probe is no grid.
     """
-    tables = [
-        _networks_of(run) for run in runs if "replicates" in run.info and run.first_and_last.indexes["epoch"].is_unique
-    ]
+    tables = []
+    with Progress("run", len(runs)) as progress:
+        for place, run in enumerate(runs):
+            if "replicates" in run.info and run.first_and_last.indexes["epoch"].is_unique:
+                tables.append(_networks_of(run))
+            progress.update(place + 1)
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 

@@ -6,7 +6,7 @@ import logging
 import shlex
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +19,15 @@ from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, sentence_of
 from nngeom_cli.frozen import FROZEN
+from nngeom_cli.progress import quietly, within
 from nngeom_cli.stopping import is_stopped
 from nngeom_cli.store import INFO
 from nngeom_cli.sweep import SWEEP, load_sweep
 from nngeom_cli.task_schemas import FileConfig
 
 __all__ = ["JobError", "command_of", "job", "resumed_job"]
+
+ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs run side by side and write there
 
 log = logging.getLogger(__name__)
 logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
@@ -38,7 +41,7 @@ def job(composed: DictConfig) -> None:
     """One run, in the directory that Hydra made for it. What goes wrong is in its job.log, with the traceback."""
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
-    with _told_plainly(settings), _requeued_by_cluster():
+    with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, str(settings.job.num)):
         if settings.mode is RunMode.MULTIRUN:
             print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
         try:
@@ -70,7 +73,7 @@ def resumed_job(composed: DictConfig) -> None:
     """One run of a sweep goes on, in its own directory and with its own config; or begins, if it had not."""
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
-    with _told_plainly(settings), _requeued_by_cluster():
+    with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, composed.directory):
         print(f"job {composed.directory}", flush=True)
         from nngeom_cli.resuming import job_log, resume
 
@@ -82,6 +85,13 @@ def resumed_job(composed: DictConfig) -> None:
         (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
         with job_log(directory):
             run(load_config(frozen.config), directory, command=frozen.command)
+
+
+def _progress_of(settings: HydraConf, name: str) -> AbstractContextManager[None]:
+    """How a job tells how far it is: under its name, and not at all beside others on the same terminal."""
+    if settings.mode is not RunMode.MULTIRUN:
+        return nullcontext()
+    return quietly() if settings.runtime.choices["hydra/launcher"] in ON_ONE_TERMINAL else within(f"job {name}")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -16,10 +17,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import sentence_of
 from nngeom_cli.programs import output_of
+from nngeom_cli.progress import Progress
 from nngeom_cli.stopping import ended_by_signals
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 
 __all__ = ["launched", "replaced"]
+
+LOOK_SECONDS = 2.0  # between two looks at which jobs are over
 
 
 def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Callable[[], Any]) -> list[Outcome]:
@@ -57,6 +61,8 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
             stack.enter_context(_lost_jobs_are_results())
         if type(launcher).__name__ == "RayLauncher":
             _start_ray(launcher)
+        if type(launcher).__name__ != "BasicLauncher":
+            stack.enter_context(_watched(sweep, jobs))
         on_slurm = type(launcher).__name__ == "SlurmLauncher"
         stack.enter_context(ended_by_signals(sweep, lambda: _cancel(folder) if on_slurm else None))
         try:
@@ -98,6 +104,29 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+@contextmanager
+def _watched(sweep: Sweep, jobs: Sequence[Job]) -> Iterator[None]:
+    """Tells how many of the jobs are over while a launcher runs them, which does not tell."""
+
+    def ends() -> list[str | None]:
+        return [run.info.get("finished") if (run := sweep.run(job)) else None for job in jobs]
+
+    def watch() -> None:
+        before = ends()  # of runs that are resumed
+        with Progress("job", len(jobs), lines=True) as progress:
+            while not over.wait(LOOK_SECONDS):
+                pairs = zip(ends(), before, strict=True)
+                progress.update(sum(end is not None and end != earlier for end, earlier in pairs))
+
+    over, watcher = threading.Event(), threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        over.set()
+        watcher.join()
 
 
 @contextmanager

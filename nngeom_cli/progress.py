@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -29,12 +30,12 @@ class _Clock:
 @contextlib.contextmanager
 def within(words: str) -> Iterator[None]:
     """All that is told meanwhile begins with `words`: `job 3`."""
-    _Clock.around.append(words)
+    before, _Clock.around = _Clock.around, [*_Clock.around, *filter(None, [words])]
     with _counted():
         try:
             yield
         finally:
-            _Clock.around.pop()
+            _Clock.around = before
 
 
 @contextlib.contextmanager
@@ -58,6 +59,11 @@ def _counted() -> Iterator[None]:
         _Clock.depth -= 1
 
 
+def _heard() -> bool:
+    """Whether something may be told, and stderr is there to tell it."""
+    return not _Clock.quiet and sys.stderr is not None and not sys.stderr.closed
+
+
 class Progress:
     """Work in steps that are counted. What is over in a few seconds says nothing.
 
@@ -65,6 +71,7 @@ class Progress:
         unit: what is counted, `epoch`.
         total: how many there are.
         done: how many of them are done already.
+        lines: never a bar: others write to the same terminal.
 
     Example:
         >>> with Progress("figure", 3) as progress:
@@ -72,15 +79,15 @@ class Progress:
         ...         progress.update(figure + 1)
     """
 
-    def __init__(self, unit: str, total: int, done: int = 0) -> None:
-        self.unit, self.total, self.first = unit, total, done
+    def __init__(self, unit: str, total: int, done: int = 0, *, lines: bool = False) -> None:
+        self.unit, self.total, self.first, self.lines = unit, total, done, lines
         self.bar: Any = None
 
     def __enter__(self) -> Progress:
         self.began = time.monotonic()
         self.stack = contextlib.ExitStack()
         self.stack.enter_context(_counted())
-        if sys.stderr is not None and sys.stderr.isatty() and not _Clock.quiet:
+        if _heard() and sys.stderr.isatty() and not self.lines:
             from tqdm import tqdm
 
             self.bar = self.stack.enter_context(
@@ -109,26 +116,36 @@ class Progress:
         if self.bar is not None:
             self.bar.set_postfix_str(words, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif sys.stderr is not None and not _Clock.quiet:
+        elif _heard():
             now = time.monotonic()
-            running = now - _Clock.began
-            if running >= FIRST and now - _Clock.said >= max(EVERY, SHARE * running):
+            running, seconds = now - _Clock.began, now - self.began
+            due = running >= FIRST and now - _Clock.said >= max(EVERY, SHARE * running)
+            if due and self.left(done, seconds) >= FIRST:
                 _Clock.said = now
                 with contextlib.suppress(OSError):  # nobody reads any more, which is no reason to end
-                    say(self.line(done, words, now - self.began))
+                    say(self.line(done, words, seconds))
 
-    def line(self, done: int, words: str, seconds: float) -> str:
-        """What is told `seconds` after the beginning.
+    def left(self, done: int, seconds: float) -> float:
+        """Seconds that the rest will take if it goes on as in the `seconds` until now; infinite if nothing is done.
 
         Example:
-            >>> Progress("epoch", 900).line(300, "loss 0.31", 20.0)
-            'epoch 300 of 900, loss 0.31, about 40 s left'
+            >>> Progress("epoch", 900, done=100).left(300, seconds=20.0)
+            60.0
         """
-        parts = [f"{self.unit} {done} of {self.total}", *([words] if words else [])]
-        if self.first < done < self.total:
-            left = duration(seconds * (self.total - done) / (done - self.first))
-            parts.append(f"about {left} left")
-        return ": ".join([*_Clock.around, ", ".join(parts)])
+        return seconds * (self.total - done) / (done - self.first) if done > self.first else math.inf
+
+    def line(self, done: int, words: str, seconds: float) -> str:
+        """What is told after so many seconds.
+
+        Example:
+            >>> Progress("epoch", 900).line(300, "loss 0.31", seconds=20.0)
+            '300 of 900 epochs, loss 0.31, about 40 s left'
+        """
+        left = self.left(done, seconds)
+        rest = f"about {duration(left)} left" if left < math.inf else f"after {duration(seconds)}"
+        return ": ".join(
+            [*_Clock.around, ", ".join(filter(None, [f"{done} of {self.total} {self.unit}s", words, rest]))]
+        )
 
 
 def duration(seconds: float) -> str:

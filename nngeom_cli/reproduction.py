@@ -8,13 +8,12 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import xarray as xr
-from tqdm import tqdm
 
 from nngeom_cli.arrays import read_dataset
 from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, verdict
@@ -24,6 +23,7 @@ from nngeom_cli.errors import FolderError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.theory import save_theory
 from nngeom_cli.files import written_whole
+from nngeom_cli.progress import Progress, within
 from nngeom_cli.source import run_source, source_hash
 from nngeom_cli.store import Run, load_run
 from nngeom_cli.tables import markdown as markdown_table
@@ -35,6 +35,7 @@ TABLE = "REPRODUCTION"
 COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
     "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli import main; sys.exit(main())"
 )
+LOOK_SECONDS = 0.5  # between two looks at which runs are over
 SOFTPLUS = "architecture.activation=softplus"
 
 
@@ -142,27 +143,31 @@ def find_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
 
 def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
     """Runs plans side by side, one core each; returns their directories."""
-    with (
-        ThreadPoolExecutor(available_cores()) as pool,
-        tqdm(total=len(names), unit="run", disable=not names or not sys.stderr.isatty()) as bar,
-    ):
 
-        def one(name: str) -> Path:
-            words = [*PLANS[name].words(quick), "figures.draw=false"]  # they are drawn together, beside the table
-            print(f"nngeom run {' '.join(words)}\n", end="", flush=True)  # one write, so that lines stay whole
-            done = subprocess.run(
-                [sys.executable, "-c", COMMAND, "run", *words],
-                env=os.environ | {"NNGEOM_CORES": "1"},
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise FolderError(f"`nngeom run {' '.join(words)}` must end well. Got: {done.stderr.strip()[-300:]}")
-            bar.update()
-            return Path(done.stdout.splitlines()[-1])
+    def one(name: str) -> Path:
+        words = [*PLANS[name].words(quick), "figures.draw=false"]  # they are drawn together, beside the table
+        print(f"nngeom run {' '.join(words)}\n", end="", flush=True)  # one write, so that lines stay whole
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, "run", *words],
+            env=os.environ | {"NNGEOM_CORES": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines()[-1:]  # the lines before tell how far it was
+            raise FolderError(f"`nngeom run {' '.join(words)}` must end well. Got: {' '.join(said)[-300:]}")
+        return Path(done.stdout.splitlines()[-1])
 
-        return dict(zip(names, pool.map(one, names), strict=True))
+    with ThreadPoolExecutor(available_cores()) as pool, Progress("run", len(names)) as progress:
+        running = {pool.submit(one, name): name for name in names}
+        left = set(running)
+        while left:
+            over, left = wait(left, timeout=LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+            for future in over:
+                future.result()  # raises what it raised
+            progress.update(len(running) - len(left))
+        return {name: future.result() for future, name in running.items()}
 
 
 def figures_before(directory: Path) -> dict[str, Any]:
@@ -181,7 +186,8 @@ def draw(runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], qui
         if not files:
             print(f"drawing {name}", flush=True)
             note = PLANS[name].note if quick else None
-            files = draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())
+            with within(name):
+                files = draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())
         drawn[name] = key | {"files": [file.name for file in files]}
     return drawn
 

@@ -15,6 +15,7 @@ import pandas as pd
 import xarray as xr
 
 from nngeom_cli.errors import ConfigError, did_you_mean, shown
+from nngeom_cli.progress import Progress
 from nngeom_cli.replication import over_replicates
 from nngeom_cli.rows import OF_SEEDS, Row, find_runs, flat, grouped_by_config, read_row
 from nngeom_cli.tables import aligned, markdown
@@ -62,18 +63,23 @@ class Summary:
             form: one of `FORMATS`.
             width: columns of characters into which a terminal's table is broken; None does not break it.
         """
+        measured = []
+        with Progress("row", len(self.rows)) as progress:
+            for row in self.rows:
+                measured.append(estimates(row))
+                progress.update(len(measured))
+        records = [self._record(row, found) for row, found in zip(self.rows, measured, strict=True)]
         if form == "json":
-            return json.dumps([self._record(row) for row in self.rows], indent=2)
+            return json.dumps(records, indent=2)
         if form == "csv":
-            records = [self._record(row) for row in self.rows]
             table = pd.DataFrame([flat({**record, "runs": " ".join(record["runs"])}) for record in records])
             table.columns = table.columns.str.replace(r"^(config|metrics)\.", "", regex=True)
             return str(table.to_csv(index=False)).rstrip("\n")
-        rows = self._cells()
+        rows = self._cells(measured)
         return markdown(rows) if form == "markdown" else aligned(rows, width)
 
-    def _record(self, row: Row) -> dict[str, Any]:
-        metrics = {name: _json_numbers(estimate) for name, estimate in estimates(row).items()}
+    def _record(self, row: Row, found: dict[str, Estimate]) -> dict[str, Any]:
+        metrics = {name: _json_numbers(estimate) for name, estimate in found.items()}
         return {
             "runs": [str(run) for run in row.runs],
             "status": row.status,
@@ -86,21 +92,20 @@ class Summary:
     def _metrics(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row.values))
 
-    def _cells(self) -> list[list[str]]:
+    def _cells(self, measured: Sequence[dict[str, Estimate]]) -> list[list[str]]:
         metrics = self._metrics()
         names = _short([row.runs[0] for row in self.rows])
         head = ["run", "status", "networks", *self.columns, *metrics, "note"]
         table = [head]
-        for row, name in zip(self.rows, names, strict=True):
+        for row, name, found in zip(self.rows, names, measured, strict=True):
             more = f" and {len(row.runs) - 1} more" if len(row.runs) > 1 else ""
-            measured = estimates(row)
             table.append(
                 [
                     name + more,
                     row.status,
                     str(row.networks or ""),
                     *(shown(row.config[key]) if key in row.config else "" for key in self.columns),
-                    *(_cell(measured.get(metric, NOTHING), row.networks) for metric in metrics),
+                    *(_cell(found.get(metric, NOTHING), row.networks) for metric in metrics),
                     row.note,
                 ]
             )
@@ -124,7 +129,11 @@ def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, column
         FileNotFoundError: a directory is missing, or has no run below it.
         ConfigError: a column is no key of the configs.
     """
-    rows = [read_row(run) for run in find_runs(directories)]
+    runs, rows = find_runs(directories), []
+    with Progress("run", len(runs)) as progress:
+        for run in runs:
+            rows.append(read_row(run))
+            progress.update(len(rows))
     if grouped:
         rows = list(grouped_by_config(rows))
     keys = list(dict.fromkeys(key for row in rows for key in row.config))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nngeom_cli.errors import require
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, InfiniteWidth, MLPFeatureMap, get_activation, measure
+from nngeom_cli.progress import Progress
 
 __all__ = ["TheoryConfig", "load_theory", "theory_curves"]
 
@@ -91,11 +92,14 @@ def theory_curves(config: TheoryConfig) -> xr.Dataset:
     radius = torch.linspace(0, config.radius, config.points + 1, dtype=torch.float64)[1:]
     infinite = np.empty((len(config.activation), len(QUANTITIES), config.points))
     finite = np.empty((len(config.activation), len(config.widths), config.networks, len(QUANTITIES), config.points))
-    for place, name in enumerate(config.activation):
-        layer = InfiniteWidth(name, config.weight_std, config.bias_std, config.d)
-        infinite[place] = [getattr(layer, quantity)(radius).numpy() for quantity in QUANTITIES]
-        for size, width in enumerate(config.widths):
-            finite[place, size] = _finite(config, name, width, radius)
+    layers = len(config.activation) * (1 + len(config.widths))
+    with Progress("layer", layers) as progress:
+        for place, name in enumerate(config.activation):
+            layer = InfiniteWidth(name, config.weight_std, config.bias_std, config.d)
+            infinite[place] = [getattr(layer, quantity)(radius).numpy() for quantity in QUANTITIES]
+            for size, width in enumerate(config.widths):
+                progress.update(place * (1 + len(config.widths)) + 1 + size)
+                finite[place, size] = _finite(config, name, width, radius)
     variables: dict[str, Any] = {}
     for place, quantity in enumerate(QUANTITIES):
         variables[quantity] = (("activation", "radius"), infinite[:, place])

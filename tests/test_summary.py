@@ -28,7 +28,9 @@ def config(**changes):
     return plain | {"replicates": 3, "device": "cpu", "optimizer": optimizer} | changes
 
 
-def write_run(directory, geometry=GRID, losses=(0.1, 0.2, 0.6), status="complete", error=None, **changes):
+def write_run(
+    directory, geometry=GRID, losses=(0.1, 0.2, 0.6), status="complete", error=None, finished=None, **changes
+):
     seeds = geometry.replicate.values
     rows = [
         {"replicate": int(seed), "loss": loss, "accuracy": 1 - (loss or 0.5), "solved": loss is not None and loss < 0.5}
@@ -37,6 +39,7 @@ def write_run(directory, geometry=GRID, losses=(0.1, 0.2, 0.6), status="complete
     epochs = geometry.epoch.values.tolist()
     settings = config(seed=int(seeds[0]), **{"epochs": epochs[-1], "probe": {"checkpoints": epochs}} | changes)
     info = {"id": directory.name, "config": settings, "replicates": rows, "error": error}
+    info |= {"finished": finished}
     directory.mkdir(parents=True)
     store = RunDirectory(directory, info)
     for epoch in epochs:

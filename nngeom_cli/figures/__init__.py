@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,6 +18,7 @@ from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
 from nngeom_cli.files import refuse_link
+from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
 
 __all__ = ["draw_figures"]
@@ -64,8 +66,13 @@ def draw_figures(
             with style():
                 yield save(draw(note=note), directory, stem if name is None else f"{name}-{stem}", about)
 
-    with in_processes([drawn(share) for share in split(len(sheets), min(cores, len(sheets)))]) as done:
-        return [path for paths in done for path in paths]
+    files: list[Path] = []
+    shares = split(len(sheets), min(cores, len(sheets)))
+    with Progress("figure", len(sheets)) as progress, in_processes([drawn(share) for share in shares]) as done:
+        for path in chain.from_iterable(done):
+            files.append(path)
+            progress.update(len(files))
+    return files
 
 
 def grid_sheets(run: Run) -> Sheets:

@@ -150,9 +150,12 @@ class Film:
         """The same frames, through the program `ffmpeg`."""
         writer = FFMpegWriter(fps=round(1 / SECONDS))
         with style(ffmpeg), clean_environment(), writer.saving(self.sheet.figure, str(path), DPI):
-            for place in [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(LAST / SECONDS)]:
-                self.show(place)
-                writer.grab_frame()
+            places = [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(LAST / SECONDS)]
+            with Progress("frame", len(places)) as progress:
+                for count, place in enumerate(places):
+                    self.show(place)
+                    writer.grab_frame()
+                    progress.update(count + 1)
 
 
 def draw_losses(axes: Axes, run: Run, seed: int) -> Line2D:
