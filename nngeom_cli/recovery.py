@@ -165,7 +165,7 @@ def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: 
                 whole.append(epoch)
                 continue
         tell(f"Leaves {checkpoint_name(epoch)} as it is: training gives other bits here than the run had.")
-    with Progress("checkpoint measured again,", len(found.unmeasured)) as progress:
+    with Progress("checkpoint", len(found.unmeasured)) as progress:
         for place, epoch in enumerate(found.unmeasured):
             if epoch not in whole:
                 raise DamageError(
@@ -175,7 +175,7 @@ def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: 
             laboratory.network.load(read_checkpoint(store.directory / checkpoint_name(epoch))[0].weights)
             store.write_geometry(epoch, laboratory.probe(laboratory.network))
             store.write_manifest()
-            progress.update(place + 1)
+            progress.update(place + 1, "measured again")
 
 
 def anew(directory: Path) -> str:
