@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import math
+import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -58,7 +59,8 @@ def read_dataset(path: Path) -> xr.Dataset:
     try:
         with h5py.File(path, "r") as file:
             _refuse_harm(file, path.stat().st_size)
-        return xr.load_dataset(path, engine=ENGINE)
+        with warnings.catch_warnings():  # xarray adds a filter of its own each time
+            return xr.load_dataset(path, engine=ENGINE)
     except READING as error:
         raise _damaged(path, "labelled arrays that `nngeom run` saved", error) from error
 

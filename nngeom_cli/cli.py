@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from nngeom_cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
-from nngeom_cli.errors import ConfigError, FolderError, did_you_mean, one_of, say
+from nngeom_cli.errors import ConfigError, did_you_mean, one_of, say, system_words
+from nngeom_cli.surroundings import lenient_streams, own_process
 
 __all__ = ["main"]
 
@@ -34,24 +35,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line.
 
     Args:
-        arguments: what follows `nngeom`; sys.argv if None.
+        arguments: what follows `nngeom`. None: sys.argv, of a process that is the command's own, and is set up for it.
 
     Returns:
         The exit code: 0 done, 1 a run failed, 2 the command or its config was wrong, 130 interrupted.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
-    gc.set_threshold(50_000)  # imports and figures make objects by the hundred thousand, and little garbage
+    if arguments is not None:
+        return _exit_code(list(arguments))
+    own_process()
+    with lenient_streams() as troubles:
+        code = _exit_code(sys.argv[1:])
+    if troubles:
+        say(f"`stdout` must take what is printed. Got: {troubles[0].strerror}. Send it elsewhere.")
+        return code or FAILED
+    return code
+
+
+def _exit_code(words: list[str]) -> int:
     try:
         return _dispatch(words)
     except ConfigError as error:
         say(str(error))
         return REFUSED
-    except FolderError as error:
-        say(str(error))
-        return FAILED
-    except BrokenPipeError:  # nobody reads any more: `nngeom summarize outputs | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return DONE
+    except OSError as error:
+        say(system_words(error))
+        no_run = isinstance(error, FileNotFoundError) and error.errno is None  # so do we say that there is none
+        return REFUSED if no_run else FAILED
     except KeyboardInterrupt as stop:
         say(f"Interrupted. What was measured until then is in {stop.args[0]}." if stop.args else "Interrupted.")
         return INTERRUPTED
@@ -76,6 +85,10 @@ def _dispatch(words: list[str]) -> int:
             way_out = f"Did you mean `nngeom run {got}`?"
         raise ConfigError(f"`nngeom` must be followed by {one_of(COMMANDS)}. Got {got}. {way_out}")
     command, _ = COMMANDS[words[0]]
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise ConfigError(f"The working directory must exist. Got: {error.strerror}. Change into another.") from error
     if {"--help", "-h"} & set(words[1:]) and words[0] not in HELPS_ITSELF:
         from inspect import getdoc
 
@@ -100,6 +113,7 @@ def _complete(words: list[str]) -> int:
         os.environ["COMP_LINE"] = line.replace(" run", "", 1)
         with suppress(ConfigError):  # a half-typed line is no error
             launch(words, "nngeom")
+        os.environ["COMP_LINE"] = line
     return DONE
 
 

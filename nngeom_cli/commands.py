@@ -51,20 +51,17 @@ def figures(arguments: Sequence[str]) -> int:
     from nngeom_cli.store import load_run
     from nngeom_cli.sweep import SWEEP, load_sweep
 
-    try:
-        runs = []
-        for folder in folders:
-            if not (folder / SWEEP).exists():
-                runs.append(load_run(folder))
-            elif not draw_comparison_of(folder):
-                sweep = load_sweep(folder)
-                runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
-        for place, run in enumerate(runs):
-            with within(f"run {place + 1} of {len(runs)}" if len(runs) > 1 else ""):
-                drawn = draw_figures(_as_asked(run, overrides), cores=available_cores())
-            print(*drawn, sep="\n")
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
+    cores, runs = available_cores(), []
+    for folder in folders:
+        if not (folder / SWEEP).exists():
+            runs.append(load_run(folder))
+        elif not draw_comparison_of(folder):
+            sweep = load_sweep(folder)
+            runs += [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+    for place, run in enumerate(runs):
+        with within(f"run {place + 1} of {len(runs)}" if len(runs) > 1 else ""):
+            drawn = draw_figures(_as_asked(run, overrides), cores=cores)
+        print(*drawn, sep="\n")
     return DONE
 
 
@@ -96,11 +93,9 @@ def resume(arguments: Sequence[str]) -> int:
 
     try:
         go_on(directory, arguments[1:])
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
     except KeyboardInterrupt:
         raise KeyboardInterrupt(directory) from None
-    except (ConfigError, FolderError):
+    except (ConfigError, FolderError, FileNotFoundError):
         raise
     except Exception as error:
         say(sentence_of(error, f"The traceback is in {directory / 'job.log'}."))
@@ -141,10 +136,7 @@ def summarize(arguments: Sequence[str]) -> int:
         got = " ".join(unknown) or "nothing"
         raise ConfigError(f"`nngeom summarize` must be followed by directories of runs. Got {got}. See outputs/.")
     columns = [key for key in options.columns.split(",") if key]
-    try:
-        summary = summarize_runs(options.directories, grouped=options.group, columns=columns)
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
+    summary = summarize_runs(options.directories, grouped=options.group, columns=columns)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(summary.text(options.format, width))
     return DONE
@@ -192,14 +184,11 @@ def animate(arguments: Sequence[str]) -> int:
     from nngeom_cli.figures.animation import animate as draw
     from nngeom_cli.store import load_run
 
-    try:
-        for run in [load_run(folder) for folder in folders]:
-            for path in draw(run):
-                print(path)
-            if (count := run.geometry.sizes["epoch"]) < FEW:
-                say(f"{count} checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.")
-    except FileNotFoundError as error:
-        raise ConfigError(str(error)) from error
+    for run in [load_run(folder) for folder in folders]:
+        for path in draw(run):
+            print(path)
+        if (count := run.geometry.sizes["epoch"]) < FEW:
+            say(f"{count} checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.")
     return DONE
 
 

@@ -20,6 +20,8 @@ from itertools import pairwise
 from multiprocessing.connection import Connection
 from typing import Any, TypeVar
 
+from nngeom_cli.errors import require
+
 __all__ = ["available_cores", "in_processes", "split"]
 
 FORKS = sys.platform == "linux"  # elsewhere a process that was forked may hang in the system's own libraries
@@ -28,9 +30,16 @@ T = TypeVar("T")
 
 
 def available_cores() -> int:
-    """Cores that this process may use: those it may run on, or NNGEOM_CORES if that is set."""
-    if "NNGEOM_CORES" in os.environ:
-        return int(os.environ["NNGEOM_CORES"])
+    """Cores that this process may use: those it may run on, or NNGEOM_CORES if that is set and not empty.
+
+    Raises:
+        ConfigError: NNGEOM_CORES is no number of cores.
+    """
+    asked = os.environ.get("NNGEOM_CORES", "").strip()
+    if asked:
+        whole = asked.isdecimal() and len(asked) < 10 and int(asked) > 0
+        require(whole, "NNGEOM_CORES", "a number of cores, at least 1", asked, "Unset, it is all that there are.")
+        return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -58,7 +67,9 @@ def in_processes(sources: Sequence[Iterator[T]]) -> Iterator[list[Iterator[T]]]:
         return
     fork = multiprocessing.get_context("fork")
     processes, receivers = [], []
-    gc.freeze()  # what is here stays: to look for garbage in it, each process would write to it, and so copy it
+    collected = gc.get_freeze_count() == 0  # else the caller has frozen it already, and would find it thawed
+    if collected:
+        gc.freeze()  # what is here stays: to look for garbage in it, each process would write to it, and so copy it
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # no thread of ours holds a lock here
@@ -71,7 +82,8 @@ def in_processes(sources: Sequence[Iterator[T]]) -> Iterator[list[Iterator[T]]]:
                 receivers.append(receiver)
         yield [receive_all(receiver) for receiver in receivers]
     finally:
-        gc.unfreeze()
+        if collected:
+            gc.unfreeze()
         for process in processes:
             process.kill()
             process.join()

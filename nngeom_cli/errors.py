@@ -23,10 +23,21 @@ __all__ = [
     "say",
     "sentence_of",
     "shown",
+    "system_words",
 ]
 
 DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
 LONGEST = 100  # characters of a value in a message
+REPAIRS = {
+    errno.ENOSPC: "Make room.",
+    errno.EDQUOT: "Make room.",
+    errno.EROFS: "Copy it to one that is not.",
+    errno.EACCES: "Change its rights, or copy it.",
+    errno.EPERM: "Change its rights, or copy it.",
+    errno.EEXIST: "Move away what is in its place.",
+    errno.ENOTDIR: "Move away what is in its place.",
+    errno.EISDIR: "Move away what is in its place.",
+}
 LARGEST_SEED = 2**32 - 1  # what every random generator takes
 
 
@@ -88,6 +99,23 @@ def sentence_of(error: BaseException, way_out: str) -> str:
     if type(error).__module__.startswith("nngeom_cli."):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}. {way_out}"
+
+
+def system_words(error: OSError) -> str:
+    """What the system refused, in one line; an error without a number was written to be read as it is.
+
+    Example:
+        >>> system_words(OSError(errno.EROFS, "Read-only file system", "figures"))
+        '`figures` must be a file or folder that can be used. Got: Read-only file system. Copy it to one that is not.'
+    """
+    if error.errno is None:
+        return " ".join(str(error).split()) or type(error).__name__
+    said = " ".join(str(error.strerror).split())
+    way_out = REPAIRS.get(error.errno, "Check the path.")
+    path = error.filename2 or error.filename
+    if path is None:
+        return f"What the command writes must find a place. Got: {said}. {REPAIRS.get(error.errno, 'Try again.')}"
+    return f"`{path}` must be a file or folder that can be used. Got: {said}. {way_out}"
 
 
 def shown(value: Any) -> str:

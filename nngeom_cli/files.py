@@ -24,7 +24,11 @@ def written_whole(path: Path) -> Iterator[Path]:
     After a power cut `path` is the old file or the new one, too: the data reach the disk before the name does.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f"{LEFTOVER}{path.stem}-", suffix=path.suffix, dir=path.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f"{LEFTOVER}{path.stem}-", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        error.filename = str(path.parent)  # what cannot be written, not a name that nobody has heard of
+        raise
     os.close(handle)
     temporary = Path(name)
     try:

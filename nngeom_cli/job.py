@@ -19,9 +19,11 @@ from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, sentence_of
 from nngeom_cli.frozen import FROZEN
+from nngeom_cli.launchers import replaced
 from nngeom_cli.progress import quietly, within
 from nngeom_cli.stopping import is_stopped
 from nngeom_cli.store import INFO
+from nngeom_cli.surroundings import lenient_streams
 from nngeom_cli.sweep import SWEEP, load_sweep
 from nngeom_cli.task_schemas import FileConfig
 
@@ -30,7 +32,6 @@ __all__ = ["JobError", "command_of", "job", "resumed_job"]
 ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs run side by side and write there
 
 log = logging.getLogger(__name__)
-logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
 
 
 class JobError(RuntimeError):
@@ -104,7 +105,8 @@ def _told_plainly(settings: HydraConf) -> Iterator[None]:
     if swept and is_stopped(Path(settings.sweep.dir)):
         raise JobError("It was not started: the sweep was interrupted.")
     try:
-        yield
+        with lenient_streams(), replaced(logging, "raiseExceptions", False):  # a full disk cuts the log short, no more
+            yield
     except KeyboardInterrupt:
         if swept and settings.runtime.choices["hydra/launcher"] != "basic":
             raise JobError("It was interrupted.") from None

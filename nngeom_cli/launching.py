@@ -30,6 +30,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from nngeom_cli.config import Config, load_config
+from nngeom_cli.cores import available_cores
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError, require
 from nngeom_cli.files import refuse_links
@@ -38,6 +39,7 @@ from nngeom_cli.harmless import harmless_configs
 from nngeom_cli.job import command_of, job, resumed_job
 from nngeom_cli.launchers import launched, replaced
 from nngeom_cli.refusals import explained
+from nngeom_cli.surroundings import logging_left_alone
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, is_inside, load_sweep
 
 __all__ = ["composed", "conf_directory", "launch", "resume_sweep"]
@@ -65,6 +67,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
     sweeps: list[Path] = []
 
     def run_single(*, config: DictConfig, **rest: Any) -> JobReturn:
+        available_cores()
         _check(config, local=True)
         claimed.append(_claim(config, "hydra.run.dir"))
         result = run_job(config=config, **rest)
@@ -78,6 +81,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
 
     def run_sweep(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
         assert sweeper.config is not None
+        available_cores()
         jobs = _checked_jobs(sweeper, arguments)
         claimed.append(_claim(sweeper.config, "hydra.sweep.dir"))
         sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
@@ -152,6 +156,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
         with (
             harmless_configs(),
             replaced(sys, "argv", [prog, *arguments]),
+            logging_left_alone(),
             _full_errors() as debugging,
         ):
             main()
@@ -168,7 +173,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
             raise FolderError(
                 f"`{claimed[0]}` must be a folder that can be written. Got: {what}. Make room."
             ) from error
-        if debugging or claimed:
+        if debugging or claimed or isinstance(error, OSError):
             raise
         raise explained(error) from error
 
@@ -198,10 +203,11 @@ def _check(composed: DictConfig, *, local: bool) -> Config:
     """The config of a job, checked as far as this machine can: its data file, and its device if the job runs here."""
     config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
     config = located(config, Path.cwd())
-    if local and config.device in ("cuda", "mps"):
-        from nngeom_cli.runner import resolve_device
+    if local:
+        from nngeom_cli import runner  # what the job imports first: matplotlib may refuse to
 
-        resolve_device(config.device)
+        if config.device in ("cuda", "mps"):
+            runner.resolve_device(config.device)
     return config
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from nngeom_cli.config import Config, config_hash, load_config, overridden
+from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.files import unshared
 from nngeom_cli.process import sole_writer, stop_on_signal
@@ -18,6 +19,7 @@ from nngeom_cli.recovery import recovered, restore
 from nngeom_cli.runner import carry_through, conclude, prepare, recorded, resolve_device
 from nngeom_cli.source import run_source
 from nngeom_cli.store import Run, RunDirectory, described
+from nngeom_cli.surroundings import one_thread
 
 __all__ = ["changed_config", "resume"]
 
@@ -41,7 +43,8 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
     described(directory, verify=True)  # before a lock is laid into a folder that is no run
-    with sole_writer(directory), job_log(directory):
+    available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
+    with sole_writer(directory), job_log(directory), one_thread():
         run = described(directory, verify=True)
         config = changed_config(run, overrides)
         old = run.config["optimizer"]["epochs"]
@@ -95,7 +98,8 @@ def job_log(directory: Path) -> Iterator[None]:
     handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     package = logging.getLogger("nngeom_cli")
-    level = package.level
+    level, raising = package.level, logging.raiseExceptions
+    logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     try:
@@ -109,6 +113,7 @@ def job_log(directory: Path) -> Iterator[None]:
         package.removeHandler(handler)
         package.setLevel(level)
         handler.close()
+        logging.raiseExceptions = raising
 
 
 def changed_config(run: Run, overrides: Sequence[str]) -> Config:

@@ -27,6 +27,7 @@ from nngeom_cli.progress import Progress
 from nngeom_cli.provenance import Meter, provenance, timestamp
 from nngeom_cli.reporting import divergence_words, metrics, report, scores_words, tell_remarks
 from nngeom_cli.store import INFO, RunDirectory, load_run
+from nngeom_cli.surroundings import one_thread
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
 
@@ -97,7 +98,8 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
     device = resolve_device(config.device)
-    with sole_writer(directory):
+    available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
+    with sole_writer(directory), one_thread():
         if (directory / INFO).exists():
             raise ConfigError(
                 f"`{directory}` must be a folder without a run. Got one with {INFO}. `nngeom resume` goes on."
@@ -140,7 +142,6 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> Labor
         device: where.
         lasts: the last epoch, after those that it had before the run was extended.
     """
-    torch.set_num_threads(1)  # networks this small gain nothing from more, and one thread has the same bits anywhere
     task = make_task(config.task)
     network = initial_network(
         [task.dimension, *config.architecture.hidden, task.outputs],

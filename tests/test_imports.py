@@ -15,7 +15,7 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 # Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
 LEVELS = [
     {"errors", "source"},
-    {"files", "programs", "process", "arrays", "cores", "padding", "progress"},
+    {"files", "programs", "process", "arrays", "cores", "padding", "progress", "surroundings"},
     {"cells", "memory"},
     {"unpacking", "records", "labels"},
     {"textfile", "arrayfile"},
@@ -41,6 +41,7 @@ LEVELS = [
     {"sweep_report"},
     {"commands"},
     {"cli"},
+    {"__main__"},
 ]
 HYDRA = {"commands", "harmless", "job", "launchers", "launching", "refusals"}
 

@@ -1,0 +1,7 @@
+"""`python -m nngeom_cli` is `nngeom`."""
+
+import sys
+
+from nngeom_cli.cli import main
+
+sys.exit(main())

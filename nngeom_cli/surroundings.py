@@ -1,0 +1,115 @@
+"""What a process of our own sets for itself, and what another's is given back.
+
+`own_process` is for the command's process and for workers: in one that only imports nngeom it would change what its
+owner has set.
+"""
+
+from __future__ import annotations
+
+import errno
+import gc
+import io
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from typing import Any
+
+__all__ = ["lenient_streams", "logging_left_alone", "one_thread", "own_process"]
+
+NOBODY_READS = (errno.EPIPE, errno.EIO)  # a pipe whose reader has ended, a terminal that was closed
+FEWER_COLLECTIONS = 50_000  # imports and figures make objects by the hundred thousand, and little garbage
+
+
+def own_process() -> None:
+    """Prepares a process that is the command's alone."""
+    gc.set_threshold(FEWER_COLLECTIONS)
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's kernel exports a backend of its own
+    for name in [name for name in os.environ if name.startswith("TQDM_")]:
+        del os.environ[name]  # a wrong one would end a run
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:  # closed: `2>&-`; the next file would get its number, and what is printed would go there
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+
+
+@contextmanager
+def lenient_streams() -> Iterator[list[OSError]]:
+    """stdout and stderr take any text, and lose what nobody reads any more: `nngeom summarize outputs | head`.
+
+    Yields:
+        Why else something that was printed got lost, a full disk; filled by the end of the block.
+    """
+    troubles: list[OSError] = []
+    with ExitStack() as stack:
+        if sys.stdout is sys.__stdout__:  # else somebody has put another in its place
+            stdout = _stream(1, sys.stdout, troubles)
+            stack.enter_context(redirect_stdout(stdout))
+            stack.callback(stdout.flush)
+        if sys.stderr is sys.__stderr__:
+            stderr = _stream(2, sys.stderr, [])
+            stack.enter_context(redirect_stderr(stderr))
+            stack.callback(stderr.flush)
+        yield troubles
+
+
+def _stream(number: int, before: Any, troubles: list[OSError]) -> io.TextIOWrapper:
+    raw = _Output(number, "w", closefd=False)
+    raw.troubles = troubles
+    encoding = before.encoding if before is not None else "utf-8"
+    at_once = number == 2 or raw.isatty()
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=at_once)
+
+
+class _Output(io.FileIO):
+    """A file whose every write succeeds."""
+
+    troubles: list[OSError]
+
+    def write(self, data: Any) -> int:
+        try:
+            return super().write(data)
+        except OSError as error:
+            if error.errno not in NOBODY_READS:
+                self.troubles.append(error)
+            return memoryview(data).nbytes
+
+
+@contextmanager
+def logging_left_alone() -> Iterator[None]:
+    """Hydra sets up logging meanwhile; afterwards the caller's handlers and levels are as before, and open."""
+    import logging
+    from weakref import WeakValueDictionary
+
+    known: dict[str, Any] = {"_handlers": WeakValueDictionary(), "_handlerList": []}  # Hydra would close all in them
+    before = {name: getattr(logging, name) for name in known}
+    loggers = [logging.root, *logging.root.manager.loggerDict.values()]
+    states = [(each, each.level, each.handlers[:]) for each in loggers if isinstance(each, logging.Logger)]
+    for name, value in known.items():
+        setattr(logging, name, value)
+    try:
+        yield
+    finally:
+        logging.shutdown(known["_handlerList"])
+        for name, value in before.items():
+            setattr(logging, name, value)
+        for logger, level, handlers in states:
+            logger.setLevel(level)
+            logger.handlers[:] = handlers
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """torch has one thread meanwhile: networks this small gain nothing from more, and one has the same bits anywhere.
+
+    Afterwards the caller has as many as before.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
