@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from made_runs import plane
 
-from nngeom_cli import launching
 from nngeom_cli.cli import main
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import ConfigError
@@ -217,7 +216,7 @@ def test_an_error_of_the_system_while_hydra_starts_is_not_said_of_the_config(mon
     def broken(*_, **__):
         raise PermissionError(errno.EACCES, "Permission denied", "conf/config.yaml")
 
-    monkeypatch.setattr(launching, "load_configuration", broken)
+    monkeypatch.setattr("hydra._internal.config_loader_impl.ConfigLoaderImpl._load_configuration_impl", broken)
     assert main(["run"]) == 1
     assert capsys.readouterr().err.startswith("nngeom: `conf/config.yaml` must be a file or folder that can be used. ")
 
