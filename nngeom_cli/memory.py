@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import psutil
-
 __all__ = ["available_memory", "in_words"]
 
 GROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers and of SLURM's jobs
@@ -14,6 +12,8 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 def available_memory() -> int:
     """Bytes that are free on this machine, at most the limit of the container or of the cluster's job."""
+    import psutil
+
     return min([int(psutil.virtual_memory().available), *_limits()])
 
 

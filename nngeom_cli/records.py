@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
@@ -123,19 +124,26 @@ def fault(content: bytes) -> str:
     """Why no separator parts a text.
 
     Example:
-        >>> fault(b"1,2,a\\n1,2\\n")
-        'line 2 has 2 cells, not 3'
+        >>> fault(b"My table\\n1,2,a\\n1,2,b\\n")
+        'line 1 has 1 cell, most have 3'
     """
-    try:
-        widths = {separator: len(next(iter(Records(content, separator)), [])) for separator in _separators(content)}
-        separator = max(widths, key=lambda separator: (widths[separator] > 1 and separator != " ", widths[separator]))
+    found: list[tuple[int, int, str]] = []
+    for separator in _separators(content):
         records = Records(content, separator)
-        for record in records:
-            if len(record) != widths[separator]:
-                return f"line {records.line} has {len(record)} cells, not {widths[separator]}"
-    except RecordError as error:
-        return str(error)
-    return "no separator parts its lines" if widths[separator] else "it has no line of data"
+        try:
+            widths = [(len(record), records.line) for record in islice(records, SAMPLE)]
+        except RecordError as error:
+            return str(error)
+        counts = Counter(width for width, _ in widths if width > 1)
+        for usual, count in counts.most_common(1):
+            width, line = next(((width, line) for width, line in widths if width != usual), (0, 0))
+            if not line:
+                return "it has one column"
+            what = f"line {line} has {width} cell{'s' if width > 1 else ''}, most have {usual}"
+            found.append((count, usual * (separator != " "), what))
+    if found:
+        return max(found)[2]
+    return "no separator parts its lines" if widths else "it has no line of data"
 
 
 def _separators(content: bytes) -> str:
@@ -145,13 +153,14 @@ def _separators(content: bytes) -> str:
 
 
 def _trimmed(records: list[Record]) -> list[Record]:
-    rest = records[1:]
-    if not rest or any(len(record) != len(rest[0]) or record[-1].strip() for record in rest):
-        return records
-    first = records[0][:-1] if len(records[0]) == len(rest[0]) and not records[0][-1].strip() else records[0]
-    if len(first) == len(rest[0]):
-        return records  # the last column has a name
-    return [first, *(record[:-1] for record in rest)]
+    """The records without last cells that are empty in all of them; the first one may not have them."""
+    first, rest = records[:1], records[1:]
+    while rest and len({len(record) for record in rest}) == 1 and not any(record[-1].strip() for record in rest):
+        width = len(rest[0])
+        if width == 1 or (len(first[0]) == width and first[0][-1].strip()):
+            break  # the last column has a name
+        first, rest = [first[0][: width - 1]], [record[:-1] for record in rest]
+    return first + rest
 
 
 def is_numeric(records: Sequence[Record], place: int) -> bool:

@@ -163,7 +163,7 @@ class TextFile:
             for number, record in enumerate(records):
                 if number == 0 and self.header:
                     continue
-                if len(record) == self.width + 1 and not record[-1].strip():
+                while len(record) > self.width and not record[-1].strip():
                     record.pop()
                 if len(record) != self.width:
                     raise RecordError(f"line {records.line} has {len(record)} cells, not {self.width}")
@@ -200,7 +200,7 @@ class TextFile:
     def _malformed(self, what: str) -> ConfigError:
         return ConfigError(
             "`task.path` must be text with at least two columns, equally many in each row. "
-            f"Got {self.path}: {what}. Mend the file."
+            f"Got {self.path}: {what}. Correct it, or put # before a line that is no example."
         )
 
     def _refuse_doubtful(self, cells: Record, line: int) -> None:

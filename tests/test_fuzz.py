@@ -1,17 +1,21 @@
-"""Whatever stands in run.json, history.csv or a config: it is read, or refused in one printable line."""
+"""Whatever stands in run.json, history.csv, a config or a data file: it is read, or refused in one printable line."""
 
 import copy
 import dataclasses
+import io
 import json
 import warnings
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from test_datafile import config as table
 from test_runner import config
 
 from nngeom_cli.config import Config, config_hash, load_config
+from nngeom_cli.datafile import located, read_table
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.resuming import changed_config
 from nngeom_cli.run_info import STATUSES
@@ -57,8 +61,8 @@ def changed(draw, tree):
 
 @st.composite
 def damaged(draw, text):
-    """Text with a few of its characters replaced, and perhaps cut off."""
-    content = bytearray(text.encode())
+    """Text or bytes with a few of its characters replaced, and perhaps cut off."""
+    content = bytearray(text.encode() if isinstance(text, str) else text)
     for _ in range(draw(st.integers(1, 6))):
         place = draw(st.integers(0, len(content) - 1))
         content[place : place + draw(st.integers(0, 3))] = draw(st.binary(max_size=3))
@@ -100,10 +104,24 @@ def check_history(directory, content):
         assert_one_line(error)
 
 
+def check_table(path, content):
+    path.write_bytes(content)
+    try:
+        task = located(table(path, kind=path.suffix[1:]), path.parent).task
+        inputs, classes = read_table(task)
+        assert np.isfinite(inputs).all()
+        assert len(inputs) == len(classes) == task.rows
+        assert set(classes.tolist()) <= set(range(task.classes))
+    except ConfigError as error:
+        assert_one_line(error)
+
+
 def many(examples):
     return settings(max_examples=examples, suppress_health_check=list(HealthCheck))
 
 
+ROWS = "".join(f"{x},{x / 2},{'ab'[x % 2]}\n" for x in range(8))
+TABLES = [f"x,y,l\n{ROWS}", ROWS.replace(",", ";").replace(".", ","), f"# x y l\n{ROWS}".replace(",", " ")]
 FEW, MANY = 150, 10_000
 
 
@@ -123,6 +141,28 @@ def test_some_run_json(tmp_path_factory, content):
 @given(damaged(HISTORY))
 def test_some_history_csv(tmp_path_factory, content):
     check_history(tmp_path_factory.getbasetemp(), content)
+
+
+@many(FEW)
+@given(st.sampled_from(TABLES).flatmap(damaged))
+def test_some_tables_of_text(tmp_path_factory, content):
+    check_table(tmp_path_factory.getbasetemp() / "points.csv", content)
+
+
+@many(FEW)
+@given(st.data())
+def test_some_tables_of_arrays(tmp_path_factory, data):
+    buffer = io.BytesIO()
+    np.savez(buffer, X=np.arange(16.0).reshape(8, 2), y=np.arange(8) % 2)
+    content = data.draw(damaged(buffer.getvalue()))
+    check_table(tmp_path_factory.getbasetemp() / "points.npz", content)
+
+
+@pytest.mark.exhaustive
+@many(MANY)
+@given(st.sampled_from(TABLES).flatmap(damaged))
+def test_ten_thousand_tables_of_text(tmp_path_factory, content):
+    check_table(tmp_path_factory.getbasetemp() / "points.csv", content)
 
 
 @pytest.mark.exhaustive

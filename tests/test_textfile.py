@@ -74,6 +74,7 @@ SAME = {
     "blank lines": "\n\n" + TABLE.replace("\n", "\n\n \t\n"),
     "a separator at each end": TABLE.replace("\n", ",\n"),
     "a separator at the end of the examples": "x,y,animal\n" + HEADLESS.replace("\n", ",\n"),
+    "empty columns of a spreadsheet": TABLE.replace("\n", ",,,\n"),
     "a separator at the end without names": HEADLESS.replace("\n", ",\n"),
     "a comment above": "# made by me, 2020\n" + TABLE,
     "comments above": "# made by me\n#\n% with pleasure\n" + TABLE,
@@ -186,9 +187,12 @@ WRONG = {
     "": "it has no line of data.",
     "# nothing\n\n": "it has no line of data.",
     "x\n1\n2\n": "no separator parts its lines.",
-    "x,y,l\n1,2,a\n1,2,3,b\n": "line 3 has 4 cells, not 3.",
-    "x,y,l\n1,2,a\n1,2\n": "line 3 has 2 cells, not 3.",
+    "x,\n1,\n2,\n": "it has one column.",
+    "x,y,l\n1,2,a\n1,2,3,b\n": "line 3 has 4 cells, most have 3.",
+    "x,y,l\n1,2,a\n1,2\n": "line 3 has 2 cells, most have 3.",
     TABLE + HEADLESS * 100 + "1,2\n": "line 406 has 2 cells, not 3.",
+    "My own table\n" + TABLE: "line 1 has 1 cell, most have 3.",
+    "sepal length,sepal width,kind\n" + HEADLESS + "1,2\n": "line 6 has 2 cells, most have 3.",
     'x,y,l\n1,2,"a\n1,2,b\n': "line 3 ends in a cell that is too long, or has quotation marks amiss.",
     "y,l\n1.5,2,a\n2.5,3,b\n": "the first line has 2 cells, the others have 3.",
     "y,l\n1,2,a\n1,3,b\n": "the first line has 2 cells, the others have 3.",
@@ -199,7 +203,9 @@ WRONG = {
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: repr(text[:40]))
 def test_text_that_is_no_table_is_refused(tmp_path, text):
     constraint = "`task.path` must be text with at least two columns, equally many in each row. Got FILE: "
-    assert refused(tmp_path, text) == f"{constraint}{WRONG[text]} Mend the file."
+    assert refused(tmp_path, text) == (
+        f"{constraint}{WRONG[text]} Correct it, or put # before a line that is no example."
+    )
 
 
 CELLS = {
