@@ -67,8 +67,11 @@ def located(config: Config, folder: Path) -> Config:
     task = config.task
     if not isinstance(task, FileConfig):
         return config
+    require("://" not in str(task.path), "task.path", "a file of this machine", task.path, "Download it first.")
     try:
-        path = (folder / Path(str(task.path)).expanduser()).resolve()
+        typed = folder / Path(str(task.path)).expanduser()
+        path = typed.resolve()
+        path = typed if typed.exists() and not path.exists() else path  # /dev/fd/63, a pipe without a name
     except (OSError, RuntimeError, ValueError) as error:
         raise _unreadable(task, str(error)) from error
     task = replace(task, path=str(path))

@@ -14,6 +14,21 @@ from test_textfile import TABLE, pinned, refused, zipped
 from nngeom_cli import unpacking
 
 
+def test_a_pipe_without_a_name_is_refused():
+    reading, writing = os.pipe()
+    try:
+        assert ", a pipe. Write the table to a file first." in refusal(f"/dev/fd/{reading}")
+    finally:
+        os.close(reading)
+        os.close(writing)
+
+
+def test_an_address_in_the_network_is_refused():
+    assert refusal("https://example.org/points.csv").startswith(
+        "`task.path` must be a file of this machine. Got https://"
+    )
+
+
 def test_a_file_that_is_being_written_is_refused(tmp_path, monkeypatch):
     path = written(tmp_path / "points.csv")
     fstat = os.fstat
