@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -33,17 +34,38 @@ def test_the_citation_has_what_its_schema_requires():
         assert ours["name"] in (ROOT / file).read_text(encoding="utf-8")
 
 
+def build(target, tree, directory):
+    """The archive that the tree's build backend makes, without asking the network for anything."""
+    command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(directory)]
+    subprocess.run(command, cwd=tree, capture_output=True, check=True)
+    (archive,) = directory.iterdir()
+    return archive
+
+
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    directory = tmp_path_factory.mktemp("wheel")
-    subprocess.run(
-        [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(directory), str(ROOT)],
-        check=True,
-    )
-    return next(directory.glob("*.whl"))
+def unpacked(tmp_path_factory):
+    """The source distribution."""
+    directory = tmp_path_factory.mktemp("source")
+    shutil.unpack_archive(build("sdist", ROOT, tmp_path_factory.mktemp("sdist")), directory)
+    (tree,) = directory.iterdir()
+    return tree
 
 
-@pytest.mark.slow
+@pytest.fixture(scope="module")
+def wheel(unpacked, tmp_path_factory):
+    """As pip makes it from the source distribution."""
+    return build("wheel", unpacked, tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists() or shutil.which("git") is None, reason="needs a checkout")
+def test_the_source_distribution_is_the_whole_checkout(unpacked):
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")[:-1]
+    there = [name for name in listed if (ROOT / name).is_file()]
+    assert there
+    assert [name for name in there if not (unpacked / name).is_file()] == []
+
+
 def test_the_wheel_holds_every_module_and_config(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nngeom_cli").rglob("*.py")}
