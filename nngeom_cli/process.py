@@ -43,8 +43,8 @@ def _start(pid: int) -> str | None:
     if not Path("/proc/self/stat").exists():
         return output_of("ps", "-o", "lstart=", "-p", str(pid)) or None
     try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()  # a name is any bytes
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return None
     return None if fields[0] in "ZX" else f"{fields[19]} ticks after boot {boot}"

@@ -14,7 +14,7 @@ import pytest
 from nngeom_cli.store import load_run
 
 ROOT = Path(__file__).parent.parent
-PAGE = (ROOT / "docs" / "adding.md").read_text()
+PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## An? (\w+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
 STEP = re.compile(r"`([\w/.]+\.(?:py|yaml))`(?:, below\s`([^`]+)`)?:\n\n```\w+\n(.*?)```", flags=re.DOTALL)
 
@@ -36,7 +36,7 @@ def test_fewer_than_ten_lines_go_into_files_that_are_there(section):
 def test_each_place_is_there_once(section):
     for file, anchor, _ in steps(section):
         if anchor:
-            assert (ROOT / file).read_text().splitlines().count(anchor) == 1, f"{file}: {anchor}"
+            assert (ROOT / file).read_text(encoding="utf-8").splitlines().count(anchor) == 1, f"{file}: {anchor}"
         else:
             assert not (ROOT / file).exists()
 
@@ -48,9 +48,11 @@ def follow(section, folder):
     for file, anchor, text in steps(section):
         path = folder / file
         if anchor:
-            path.write_text(path.read_text().replace(f"{anchor}\n", f"{anchor}\n{text}", 1))
+            path.write_text(
+                path.read_text(encoding="utf-8").replace(f"{anchor}\n", f"{anchor}\n{text}", 1), encoding="utf-8"
+            )
         else:
-            path.write_text(text)
+            path.write_text(text, encoding="utf-8")
     (command,) = re.findall(r"```sh\nnngeom (.*?)\n```", SECTIONS[section])
     small = ["optimizer.epochs=2", "replicates=2", "probe.resolution=6", "probe.checkpoints=[]", "device=cpu"]
     small += [f"figures.draw={str(section == 'quantity').lower()}"]

@@ -83,7 +83,7 @@ def test_each_comparison_has_an_experiment_and_a_sheet():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_each_experiment_says_what_it_is_and_its_first_job_composes(name, capsys):
-    text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text()
+    text = (ROOT / "conf" / "experiment" / f"{name}.yaml").read_text(encoding="utf-8")
     header = text.partition("defaults:")[0]
     assert f"nngeom run -m experiment={name} " in header
     assert "on two cores" in header
@@ -160,7 +160,7 @@ def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_pa
     assert experiment(runs) == name
     drawn = draw_comparison(runs, tmp_path / "again")
     assert [path.name for path in drawn] == [f"{name}.png", f"{name}.csv", f"{name}-networks.csv"]
-    assert drawn[1].read_text() == (tmp_path / "sweep" / "figures" / f"{name}.csv").read_text()
+    assert drawn[1].read_text(encoding="utf-8") == (tmp_path / "sweep" / "figures" / f"{name}.csv").read_text()
     assert (tmp_path / "again" / f"{name}.pdf").is_file()
     table = pd.read_csv(drawn[2])
     assert len(table) == 3 * len(runs)

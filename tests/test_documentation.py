@@ -16,14 +16,14 @@ from nngeom_cli.cli import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
-TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 FOLLOWED = ROOT / "docs" / "adding.md"  # tests/test_adding.py puts its code where it belongs
 FILES = re.compile(r"`([\w/]+\.yaml)`,\n\n```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)  # that the reader writes
 OUTSIDE = {"source", "eval", "git", "pip"}  # what a shell or another program does is not ours to test
 
 
 def blocks(page, language):
-    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
 
 
 def commands(page):
@@ -32,7 +32,7 @@ def commands(page):
 
 
 def anchors(page):
-    titles = re.findall(r"^#+ (.*)$", page.read_text(), flags=re.MULTILINE)
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
 
 
@@ -50,7 +50,7 @@ def xor_run(tmp_path_factory):
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
         if target.startswith("https://"):
             continue
         file, _, anchor = target.partition("#")
@@ -81,7 +81,7 @@ def shortened(words, kind):
 def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
-    for file, content in FILES.findall(page.read_text()):
+    for file, content in FILES.findall(page.read_text(encoding="utf-8")):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text(content)
     made = {}

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 PAGE = Path(__file__).parent.parent / "docs" / "geometry.md"
-BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(), flags=re.DOTALL)
+BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
 
 
 def test_first_block_is_twenty_lines_or_so():

@@ -51,7 +51,7 @@ def modules():
 
 
 def imports(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(ast.parse(path.read_bytes())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -110,7 +110,7 @@ def config_keys():
 @pytest.mark.parametrize("key", config_keys())
 def test_config_key_is_read_beyond_its_check(key):
     trees = [
-        ast.parse(path.read_text())
+        ast.parse(path.read_bytes())
         for path, part in modules().items()
         if part not in {"schemas", "probe_schemas", "config", "keys"}
     ]

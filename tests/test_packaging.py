@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def test_citation_changelog_and_package_agree_on_the_version():
-    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-    latest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[1]
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    latest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
     assert citation["version"] == latest == version("nngeom")
 
 
@@ -90,4 +90,4 @@ def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
     assert done.returncode == 0, done.stderr
     run = Path(done.stdout.splitlines()[-1])
     assert run.is_relative_to(home)
-    assert str(tmp_path / "installed") in (run / ".hydra" / "hydra.yaml").read_text()
+    assert str(tmp_path / "installed") in (run / ".hydra" / "hydra.yaml").read_text(encoding="utf-8")

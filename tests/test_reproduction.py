@@ -29,7 +29,7 @@ FIGURES = sorted(path.stem for path in (conf_directory() / "experiment").glob("f
 @pytest.mark.parametrize("name", FIGURES)
 def test_an_experiment_of_the_paper_composes_and_its_header_names_the_command(name):
     config = load_config(composed([f"experiment={name}"]))
-    header = (conf_directory() / "experiment" / f"{name}.yaml").read_text().split("defaults:")[0]
+    header = (conf_directory() / "experiment" / f"{name}.yaml").read_text(encoding="utf-8").split("defaults:")[0]
     assert f"nngeom run experiment={name}" in header
     assert "Expected:" in header
     assert config.replicates >= 8

@@ -120,6 +120,6 @@ def test_each_kind_of_probe_has_a_fingerprint(kind):
 
 def test_the_package_imports_itself_by_name_as_the_fingerprint_assumes():
     for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_bytes())):
             if isinstance(node, ast.Import):
                 assert not any(alias.name.startswith("nngeom_cli") for alias in node.names), path.name

@@ -2,8 +2,10 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,7 +15,7 @@ import xarray as xr
 
 from nngeom_cli.errors import DamageError
 from nngeom_cli.files import written_whole
-from nngeom_cli.process import this_process
+from nngeom_cli.process import is_gone, this_process
 from nngeom_cli.store import RunDirectory, load_run
 from nngeom_cli.training import Checkpoint
 
@@ -140,6 +142,7 @@ def test_of_the_checkpoints_that_are_not_kept_the_last_two_stay(tmp_path):
     assert history.endswith("  history.csv")
 
 
+@pytest.mark.skipif(shutil.which("sha256sum") is None, reason="needs sha256sum")
 def test_the_manifest_is_one_that_sha256sum_reads(run):
     done = subprocess.run(["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=run.directory, capture_output=True)
     assert done.returncode == 0
@@ -173,6 +176,17 @@ def test_a_running_run_whose_process_is_gone_reads_as_interrupted(tmp_path):
     assert load_run(tmp_path).status == "running"
     store.update(process=None)
     assert load_run(tmp_path).status == "interrupted"
+
+
+@pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="a process has a file for its name on Linux only")
+def test_a_process_may_have_any_bytes_as_its_name():
+    name = Path("/proc/self/comm")
+    before = name.read_bytes()
+    try:
+        name.write_bytes(b"\xff) Z 1")
+        assert not is_gone(this_process())
+    finally:
+        name.write_bytes(before)
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path):
