@@ -582,7 +582,8 @@ def test_help_and_version_import_nothing_heavy():
 
 def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     program = (
-        "import sys, time, types\n"
+        "import signal, sys, time, types\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # nohup and `&` in a script would ignore it
         "runner = types.ModuleType('nngeom_cli.runner')\n"
         "runner.run = lambda config, directory, *, command: (print('started', flush=True), time.sleep(60))\n"
         "sys.modules['nngeom_cli.runner'] = runner\n"
