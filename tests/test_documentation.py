@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
 FOLLOWED = ROOT / "docs" / "adding.md"  # tests/test_adding.py puts its code where it belongs
 FILES = re.compile(r"`([\w/]+\.yaml)`,\n\n```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)  # that the reader writes
+RUN = "outputs/runs/xor/..."
 OUTSIDE = {"source", "eval", "git", "pip"}  # what a shell or another program does is not ours to test
 
 
@@ -42,8 +43,8 @@ def name(page):
 
 @pytest.fixture(scope="module")
 def xor_run(tmp_path_factory):
-    """What `make run` makes."""
-    command = [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor"]
+    """What `make run` makes, without the pictures."""
+    command = [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor", "figures.draw=false"]
     folder = tmp_path_factory.mktemp("readme")
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
 
@@ -68,10 +69,14 @@ def test_programs_of_shell_blocks_are_known(page):
 
 
 def shortened(words, kind):
-    """The words of a run with few epochs and networks; of a sweep, without pictures."""
+    """The words of a run with few epochs, networks and points; of a sweep, without pictures."""
     if {"--from", "--help", "--cfg"} & set(words):
         return words
-    short = {"optimizer.epochs": "20", "replicates": "2"} | ({"figures.draw": "false"} if kind == "sweeps" else {})
+    along_lines = "task=digits" in words and "probe=plane" not in words
+    points = {"probe.steps": "8"} if along_lines else {"probe.resolution": "10"}
+    short = {"optimizer.epochs": "20", "replicates": "2", "probe.checkpoints": "[10]"} | points
+    if kind == "sweeps":
+        short["figures.draw"] = "false"
     given = dict(word.partition("=")[::2] for word in words if "=" in word)
     return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
 
@@ -80,6 +85,7 @@ def shortened(words, kind):
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
 def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nngeom_cli.figures.output.DPI", 40)
     (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
     for file, content in FILES.findall(page.read_text(encoding="utf-8")):
         (tmp_path / file).parent.mkdir(parents=True)
@@ -92,6 +98,8 @@ def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
         words = [made[re.search("runs|sweeps", word)[0]] if word.endswith("/...") else word for word in words]
         if words[0] == "run":
             words = shortened(words, kind)
+        elif words[0] == "resume":
+            words = [re.sub(r"^optimizer\.epochs=.*", "optimizer.epochs=30", word) for word in words]
         code = main(words)
         printed, said = capsys.readouterr()
         assert code == 0, f"nngeom {' '.join(words)}\n{printed}{said}"
@@ -102,8 +110,10 @@ def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and blocks(page, "python")], ids=name)
-def test_python_blocks_run_in_order(page, tmp_path, xor_run):
-    code = "\n".join(blocks(page, "python")).replace("outputs/runs/xor/...", xor_run)
+def test_python_blocks_run_in_order(page, tmp_path, request):
+    code = "\n".join(blocks(page, "python"))
+    if RUN in code:
+        code = code.replace(RUN, request.getfixturevalue("xor_run"))
     code = "import matplotlib\nmatplotlib.use('Agg')\n" + code
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{name(page)}\n{done.stderr}"
