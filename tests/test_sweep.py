@@ -64,16 +64,16 @@ def nngeom(*words, folder):
     return process.returncode, out.splitlines(), err.splitlines()
 
 
-def experiments(folder):
-    """A user's own folder of configs, without a task: eight experiments."""
+def experiments(folder, good):
+    """A user's own folder of configs, without a task: so many good experiments, one that diverges, one that fails."""
     (folder / "experiment").mkdir(parents=True)
-    bodies = {f"good{number}": f"seed: {number}\noptimizer: {{epochs: 3}}" for number in range(6)}
+    bodies = {f"good{number}": f"seed: {number}\noptimizer: {{epochs: 3}}" for number in range(good)}
     bodies["lost"] = "architecture: {activation: monomial3}\noptimizer: {lr: 1e9, epochs: 30}"
     bodies["broken"] = "defaults:\n  - override /task: sinusoid\ntask: {points: 10000000000000}\n"  # 160 terabytes
     bodies["broken"] += "optimizer: {epochs: 3}"
     for name, body in bodies.items():
         (folder / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{body}\n")
-    return ",".join(bodies)
+    return list(bodies)
 
 
 def files(directory):
@@ -83,30 +83,36 @@ def files(directory):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", launchers())
-def test_six_of_eight_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_path):
-    names = experiments(tmp_path / "own")
-    words = ["run", "-m", "--config-dir", "own", f"hydra/launcher={launcher}", f"experiment={names}", *TINY]
+def test_sound_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_path):
+    """More jobs than are done at a time; where each takes a process of its own, as few as that."""
+    names = experiments(tmp_path / "own", good=6 if launcher == "basic" else 2)
+    *good, lost, broken = range(len(names))
+    choice = f"experiment={','.join(names)}"
+    words = ["run", "-m", "--config-dir", "own", f"hydra/launcher={launcher}", choice, *TINY]
     code, out, err = nngeom(*words, folder=tmp_path)
     sweep = Path(out[-1])
     assert code == 1
-    assert out[-10].split() == ["job", "overrides", "status", "accuracy", "directory"]
-    rows = [line.split() for line in out[-9:-1]]
-    assert [row[1] for row in rows] == [f"experiment={name}" for name in names.split(",")]
-    assert [row[2] for row in rows] == ["complete"] * 6 + ["diverged", "failed"]
-    assert all(float(row[3]) >= 0 for row in rows[:7])
+    head, *rows = [line.split() for line in out[-len(names) - 2 : -1]]
+    assert head == ["job", "overrides", "status", "accuracy", "directory"]
+    assert [row[1] for row in rows] == [f"experiment={name}" for name in names]
+    assert [row[2] for row in rows] == ["complete" for _ in good] + ["diverged", "failed"]
+    assert all(float(row[3]) >= 0 for row in rows[:broken])
     told = [line for line in err if line.startswith("nngeom: ")]
-    assert [line[:14] for line in told] == ["nngeom: Job 6 ", "nngeom: Job 7 "]
+    assert [line[:14] for line in told] == [f"nngeom: Job {lost} ", f"nngeom: Job {broken} "]
     assert "Lower `optimizer.lr`, which is 1e+09." in told[0]
-    assert f"The traceback is in {sweep / rows[7][-1] / 'job.log'}." in told[1]
-    assert "Traceback (most recent call last)" in (sweep / rows[7][-1] / "job.log").read_text()
+    log = sweep / rows[broken][-1] / "job.log"
+    assert f"The traceback is in {log}." in told[1]
+    assert "Traceback (most recent call last)" in log.read_text()
 
-    good = [sweep / row[-1] for row in rows[:6]]
-    before = [files(directory) for directory in good]
+    before = [files(sweep / rows[job][-1]) for job in good]
     code, out, _ = nngeom("resume", str(sweep), folder=tmp_path)
     assert code == 1
-    assert [line.split()[2] for line in out[-9:-1]] == ["complete"] * 6 + ["diverged", "failed"]
-    assert [files(directory) for directory in good] == before
-    assert (sweep / rows[7][-1] / "job.log").read_text().count("Traceback (most recent call last)") >= 2
+    assert [line.split()[2] for line in out[-len(names) - 1 : -1]] == ["complete" for _ in good] + [
+        "diverged",
+        "failed",
+    ]
+    assert [files(sweep / rows[job][-1]) for job in good] == before
+    assert log.read_text().count("Traceback (most recent call last)") >= 2
 
 
 def running(sweep):
