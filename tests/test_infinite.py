@@ -2,6 +2,7 @@
 
 import math
 
+import mpmath
 import pytest
 import torch
 from reference import DOUBLE, doubles, golden, points
@@ -103,15 +104,91 @@ def test_quadrature_agrees_with_closed_forms(name):
     torch.testing.assert_close(numeric.kernel(x, y), exact.kernel(x, y), rtol=1e-11, atol=1e-12)
 
 
-def test_quadrature_of_sin_agrees_with_its_characteristic_function():
-    layer = InfiniteWidth("sin", 1.2, 0.3, 2)
-    s = 1.44 * RADII**2 + 0.09
-    expected = math.log(1.44) + ((1 + torch.exp(-2 * s)) / 2).log()
-    torch.testing.assert_close(layer.omega(RADII), expected, rtol=1e-12, atol=1e-13)
-    x, y = points(4, 2, seed=1), points(4, 2, seed=2)
-    exact = [1.44 * (a * b).sum(-1) + 0.09 for a, b in ((x, x), (y, y), (x, y))]
-    expected = torch.exp(-(exact[0] + exact[1]) / 2) * torch.sinh(exact[2])
-    torch.testing.assert_close(layer.kernel(x, y), expected, rtol=1e-11, atol=1e-13)
+def oscillating(frequency):
+    """phi(z) = sin(frequency z), whose metric and kernel are known, under a name that no closed form knows."""
+
+    def derivatives(z):
+        return frequency * torch.cos(frequency * z), -(frequency**2) * torch.sin(frequency * z)
+
+    return Activation("unnamed", lambda z: torch.sin(frequency * z), lambda z: derivatives(z)[0], derivatives, odd=True)
+
+
+def cosine_squared():
+    """phi(z) = cos(z)^2 = (1 + cos(2 z)) / 2."""
+
+    def derivatives(z):
+        return -torch.sin(2 * z), -2 * torch.cos(2 * z)
+
+    return Activation("unnamed", lambda z: z.cos() ** 2, lambda z: derivatives(z)[0], derivatives, odd=False)
+
+
+def metric_of_wave(frequency, sign, sigma, zeta, x):
+    """g for phi'^2 = c^2 (1 + sign cos(2 c z)) / 2, from the characteristic function of z, in 30 digits.
+
+    E[phi'^2 w w^T] = c^2 sigma^2 / 2 (1 + sign e^{-2 c^2 s} (1 - 4 c^2 sigma^2 x x^T)).
+    """
+    with mpmath.workdps(30):
+        c, sigma, x = mpmath.mpf(frequency), mpmath.mpf(sigma), [mpmath.mpf(value) for value in x.tolist()]
+        s = sigma**2 * sum(value**2 for value in x) + mpmath.mpf(zeta) ** 2
+        damped = sign * mpmath.exp(-2 * c**2 * s)
+        front = c**2 * sigma**2 / 2
+
+        def entry(i, j):
+            return front * ((1 + damped) * (i == j) - damped * 4 * c**2 * sigma**2 * x[i] * x[j])
+
+        return torch.tensor([[float(entry(i, j)) for j in range(len(x))] for i in range(len(x))], dtype=DOUBLE)
+
+
+def test_the_metric_of_sin_far_out_is_that_of_its_mean_slope():
+    metric = InfiniteWidth("sin", 10, 2, 2).metric(torch.tensor([1.5, 0.0], dtype=DOUBLE))
+    torch.testing.assert_close(metric, 50 * torch.eye(2, dtype=DOUBLE), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("activation", "frequency", "sign"),
+    [("sin", 1, 1), (oscillating(1), 1, 1), (oscillating(30), 30, 1), (cosine_squared(), 2, -0.25)],
+    ids=["sin", "sin by quadrature", "sin(30 z)", "cos(z)^2"],
+)
+def test_metrics_of_oscillating_activations_are_right_at_any_size_of_the_weights(activation, frequency, sign):
+    """cos(z)^2 has phi'^2 = sin(2 z)^2 = (1 - cos(4 z)) / 2: c = 2 and a quarter of the front."""
+    front, sign = (0.25, -1) if sign < 0 else (1.0, sign)
+    random = torch.Generator().manual_seed(0)
+    for sigma, zeta, first, second in torch.rand(400, 4, dtype=DOUBLE, generator=random).tolist():
+        sigma, zeta = 100**sigma, 3 * zeta
+        x = torch.tensor([3 * first - 1.5, 3 * second - 1.5], dtype=DOUBLE)
+        expected = front * metric_of_wave(frequency, sign, sigma, zeta, x)
+        actual = InfiniteWidth(activation, sigma, zeta, 2).metric(x)
+        assert ((actual - expected).abs().max() / expected.abs().max()).item() < 1e-10
+
+
+@pytest.mark.parametrize("name", ["sin", "unnamed"])
+def test_the_kernel_of_sin_is_that_of_its_characteristic_function(name):
+    x, y = points(6, 2, seed=1), points(6, 2, seed=2)
+    for sigma, zeta in ((1.2, 0.3), (12.0, 0.0), (60.0, 2.0)):
+        layer = InfiniteWidth("sin" if name == "sin" else unnamed("sin"), sigma, zeta, 2)
+        one, other, mixed = (sigma**2 * (a * b).sum(-1) + zeta**2 for a, b in ((x, x), (y, y), (x, y)))
+        expected = (torch.exp(mixed - (one + other) / 2) - torch.exp(-mixed - (one + other) / 2)) / 2
+        torch.testing.assert_close(layer.kernel(x, y), expected, rtol=1e-11, atol=1e-12)
+
+
+def test_omega_and_curvature_of_sin_are_those_of_quadrature():
+    exact, numeric = InfiniteWidth("sin", 1.2, 0.3, 3), InfiniteWidth(unnamed("sin"), 1.2, 0.3, 3)
+    radii = RADII[:4]
+    for order in range(3):
+        expected = exact.omega(radii, derivative=order)
+        torch.testing.assert_close(numeric.omega(radii, derivative=order), expected, rtol=1e-9, atol=1e-11)
+    torch.testing.assert_close(numeric.ricci_scalar(radii), exact.ricci_scalar(radii), rtol=1e-8, atol=1e-11)
+
+
+@pytest.mark.parametrize("name", ["tanh", "gelu", "softplus", "sin", "erf"])
+def test_a_value_does_not_depend_on_the_others_of_its_batch(name):
+    layer, radii = InfiniteWidth(name, 3.0, 0.5, 2), torch.logspace(-3, 1.5, 40, dtype=DOUBLE)
+    x = radii[:, None] * torch.tensor([0.6, 0.8], dtype=DOUBLE)
+    for measured in (layer.log_volume_element, layer.ricci_scalar, layer.omega):
+        assert torch.equal(measured(radii), torch.stack([measured(radius) for radius in radii]))
+    assert torch.equal(layer.metric(x), torch.stack([layer.metric(point) for point in x]))
+    few = x[::8]
+    assert torch.equal(layer.kernel(few, few / 2), torch.stack([layer.kernel(point, point / 2) for point in few]))
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "sigmoid"])

@@ -28,9 +28,9 @@ class InfiniteWidth:
     """A shallow layer of infinite width, Phi_j = phi(w_j . x + b_j) / sqrt(n) with Gaussian w_j and b_j.
 
     The metric is g = e^Omega (1 + 2 Omega' x x^T), Omega a function of |x|^2, e^Omega = weight_std^2 E[phi'(z)^2] with
-    z ~ N(0, s), s = weight_std^2 |x|^2 + bias_std^2: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28) and
-    monomials (B.30) to (B.33), misprints put right; for other smooth activations the trapezoid rule, doubled until it
-    agrees to 1e-12. relu has kernel, metric and volume element, but no curvature.
+    z ~ N(0, s), s = weight_std^2 |x|^2 + bias_std^2: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28), monomials
+    (B.30) to (B.33), misprints put right, and sin; for other smooth activations the trapezoid rule, on finer grids
+    until two of them agree to 1e-12. relu has kernel, metric and volume element, but no curvature.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
@@ -62,7 +62,7 @@ class InfiniteWidth:
     def kernel(self, x: Tensor, y: Tensor) -> Tensor:
         """Kernel k(x, y) = E[phi(w . x + b) phi(w . y + b)]: eq. (5).
 
-        Closed forms: erf (B.24), relu (Cho and Saul 2009), monomials (Isserlis); otherwise quadrature.
+        Closed forms: erf (B.24), relu (Cho and Saul 2009), monomials (Isserlis), sin; otherwise quadrature.
 
         Args:
             x: points, `(*batch, d)`.
@@ -94,6 +94,11 @@ class InfiniteWidth:
             length = (variances[0] * variances[1]).sqrt()
             sine = ((length - mixed).clamp_min(0) * (length + mixed).clamp_min(0)).sqrt()
             values = (sine + (math.pi - torch.atan2(sine, mixed)) * mixed) / (2 * math.pi)
+        elif name == "sin":  # E[cos(u - v) - cos(u + v)] / 2
+            least = (
+                variances[0] + variances[1]
+            ) / 2 - mixed.abs()  # variance of the smaller of u - v and u + v, over 2
+            values = mixed.sign() * (-least).exp() * -torch.expm1(-2 * mixed.abs()) / 2
         elif degree is not None:
             values = _monomial_kernel(degree, variances, mixed)
         else:
@@ -230,14 +235,20 @@ class InfiniteWidth:
         if self.activation.name == "relu":
             one = torch.ones_like(s)
             return s, _Moments(-math.log(2) * one, one, 0 * one, 0 * one)
+        if self.activation.name == "sin":  # E[cos(z)^2] = (1 + exp(-2 s)) / 2
+            p = torch.sigmoid(-2 * s)
+            log_slope = torch.log1p((-2 * s).exp()) - math.log(2)
+            return s, _Moments(log_slope, 1 - 4 * s * p, -4 * s * p, 8 * s * p * torch.sigmoid(2 * s) - 4 * p)
 
         def integrands(z: Tensor, unit: Tensor) -> Tensor:  # unit = z / sqrt(s)
             first, second = self.activation.derivatives(z)
             square, slope = first.square(), 2 * first * second * z
             return torch.stack([square, square * unit.square(), slope, slope * unit.square()])
 
-        mean, radial, excess, cubic = gaussian_mean(integrands, s).unbind()
+        means, sizes = gaussian_mean(integrands, s)
+        mean, radial, excess, cubic = means.unbind()
         radial, excess, cubic = radial / mean, excess / mean, cubic / mean
+        excess = torch.where(sizes[2] <= sizes[1], excess, radial - 1)  # an oscillating slope has the larger error
         return s, _Moments(mean.log(), radial, excess, (cubic - excess * radial) / (2 * s))
 
     def _check_points(self, x: Tensor) -> None:
