@@ -42,7 +42,7 @@ def job(composed: DictConfig) -> None:
     """One run, in the directory that Hydra made for it. What goes wrong is in its job.log, with the traceback."""
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
-    with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, str(settings.job.num)):
+    with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings):
         if settings.mode is RunMode.MULTIRUN:
             print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
         try:
@@ -88,11 +88,15 @@ def resumed_job(composed: DictConfig) -> None:
             run(load_config(frozen.config), directory, command=frozen.command)
 
 
-def _progress_of(settings: HydraConf, name: str) -> AbstractContextManager[None]:
-    """How a job tells how far it is: under its name, and not at all beside others on the same terminal."""
+def _progress_of(settings: HydraConf, name: str = "") -> AbstractContextManager[None]:
+    """How a job tells how far it is: under its name or number, and not at all beside others on the same terminal."""
     if settings.mode is not RunMode.MULTIRUN:
         return nullcontext()
-    return quietly() if settings.runtime.choices["hydra/launcher"] in ON_ONE_TERMINAL else within(f"job {name}")
+    return (
+        quietly()
+        if settings.runtime.choices["hydra/launcher"] in ON_ONE_TERMINAL
+        else within(f"job {name or settings.job.num}")
+    )
 
 
 @contextmanager

@@ -289,3 +289,10 @@ def test_a_job_tells_under_its_name_and_not_where_others_write_too(launcher, exp
     settings.mode = RunMode.MULTIRUN
     with _progress_of(settings, "3"):
         assert (progress._Clock.around, progress._Clock.quiet) == expected
+
+
+def test_a_job_that_is_no_sweeps_has_no_name():
+    settings = OmegaConf.create({"mode": "RUN", "job": {"num": "???"}})
+    settings.mode = RunMode.RUN
+    with _progress_of(settings):
+        assert progress._Clock.around == []
