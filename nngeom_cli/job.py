@@ -63,8 +63,10 @@ def job(composed: DictConfig) -> None:
 def _checked(composed: DictConfig, settings: HydraConf) -> Config:
     """The config of a job; a data file is pinned to what it was when the sweep was checked."""
     config = load_config(composed)
+    if settings.mode is not RunMode.MULTIRUN or not isinstance(config.task, FileConfig):
+        return config
     sweep = Path(settings.sweep.dir)
-    if settings.mode is RunMode.MULTIRUN and isinstance(config.task, FileConfig) and (sweep / SWEEP).exists():
+    if (sweep / SWEEP).exists():
         frozen = {job.directory: job.config for job in load_sweep(sweep).jobs}
         return load_config(frozen[settings.sweep.subdir]) if settings.sweep.subdir in frozen else config
     return config
