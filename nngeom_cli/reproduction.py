@@ -16,16 +16,17 @@ from typing import Any
 import xarray as xr
 
 from nngeom_cli.arrays import read_dataset
+from nngeom_cli.checksums import checksum, fault
 from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, verdict
 from nngeom_cli.config import Config, config_hash
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import FolderError
+from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.theory import save_theory
 from nngeom_cli.files import written_whole
 from nngeom_cli.progress import Progress, within
 from nngeom_cli.source import run_source, source_hash
-from nngeom_cli.store import Run, load_run
+from nngeom_cli.store import Run, described, load_run
 from nngeom_cli.tables import markdown as markdown_table
 from nngeom_cli.theory import TheoryConfig, theory_curves
 
@@ -133,8 +134,12 @@ def find_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
     }
     found: dict[str, Path] = {}
     for path in sorted(outputs.glob("*/*/*/run.json"), key=lambda path: path.parent.name):
-        info = json.loads(path.read_text())
-        source = info.get("source") or {}
+        try:
+            info = described(path.parent, verify=True).info
+        except DamageError as error:
+            say(str(error))
+            continue
+        source = info.get("source", {})
         name = wanted.get((info.get("config_hash"), source.get("training"), source.get("probe")))
         if name is not None and info.get("status") == "complete":
             found[name] = path.parent
@@ -170,10 +175,13 @@ def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
         return {name: future.result() for future, name in running.items()}
 
 
-def figures_before(directory: Path) -> dict[str, Any]:
-    """What was drawn into `directory`, and of which run and code, by the name of its plan."""
-    table = directory / f"{TABLE}.json"
-    return dict(json.loads(table.read_text()).get("figures", {})) if table.exists() else {}
+def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
+    """What was drawn into `directory`, and of which run and code, by the name of its plan; nothing if that is lost."""
+    try:
+        figures = json.loads((directory / f"{TABLE}.json").read_bytes())["figures"]
+        return {name: about for name, about in figures.items() if isinstance(about.get("files"), list)}
+    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        return {}
 
 
 def draw(runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool) -> dict[str, dict[str, Any]]:
@@ -199,17 +207,17 @@ def draw_theory(
     code = source_hash(["theory.theory_curves", "figures.theory.save_theory"])
     command = shlex.join(["nngeom", "theory", *(QUICK_THEORY if quick else ())])
     key = {"command": command, "config": asdict(config), "code": code}
-    files = up_to_date(known.get("theory", {}), key, directory)
-    if not files:
+    files, data = up_to_date(known.get("theory", {}), key, directory), directory / "theory.nc"
+    if not files or fault(data, known["theory"].get("data")):
         print("drawing theory", flush=True)
         note = "QUICK: one activation, 4 networks of each width" if quick else None
         files = [save_theory(theory_curves(config).assign_attrs(command=command), directory, note=note)]
-    return read_dataset(directory / "theory.nc"), key | {"files": [file.name for file in files]}
+    return read_dataset(data), key | {"files": [file.name for file in files], "data": checksum(data)}
 
 
 def up_to_date(before: Mapping[str, Any], key: Mapping[str, Any], directory: Path) -> list[Path]:
     """The figures that were drawn with the same `key`; none if it was another, or if one of them is missing."""
-    files = [directory / file for file in before.get("files", [])]
+    files = [directory / str(file) for file in before.get("files", [])]
     there = all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
     return files if there and all(before.get(part) == value for part, value in key.items()) else []
 

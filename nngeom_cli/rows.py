@@ -17,12 +17,11 @@ import xarray as xr
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.plane_statistics import plane_statistics
 from nngeom_cli.statistics import grid_statistics, path_statistics
-from nngeom_cli.store import INFO, Run, load_run
+from nngeom_cli.store import FINISHED, INFO, Run, described, load_run
 from nngeom_cli.sweep import SWEEP, load_sweep
 
 __all__ = ["OF_SEEDS", "Row", "find_runs", "flat", "grouped_by_config", "read_row"]
 
-FINISHED = ("complete", "diverged")
 STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics}
 OF_SEEDS = ("seed", "replicates", "device")  # what runs of one group may differ in
 
@@ -79,10 +78,11 @@ def read_row(directory: Path) -> Row:
     """The row of one run."""
     config: dict[str, Any] = {}
     try:
+        config = flat(described(directory, verify=True).config)
         run = load_run(directory)
-        config = flat(run.config)
         if run.status not in FINISHED:
             return Row([directory], run.status, config, {}, _progress(run))
+        run.look_through()
         values = final_metrics(run)
         lost = np.isnan(values["loss"])
         values |= {name: of_network.where(~lost) for name, of_network in statistics_of(run).items()}

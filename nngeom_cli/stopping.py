@@ -68,7 +68,7 @@ def end_jobs(sweep: Sweep, ask: float) -> None:
     asked: set[Path] = set()
     here = this_process()
     while time.monotonic() < ask + PATIENCE:
-        runs = [run for job in sweep.jobs if (run := sweep.run(job)) and run.status == "running"]
+        runs = [run for job in sweep.jobs if sweep.status(job) == "running" and (run := sweep.run(job))]
         elsewhere = [run for run in runs if run.info["process"] != here]
         if not elsewhere:
             return

@@ -266,6 +266,20 @@ class Run:
         weights = self._consistent(lambda run: read_weights(run._whole(name)))
         return [torch.from_numpy(layer) for layer in weights]
 
+    def look_through(self) -> None:
+        """Looks for damage as far as that costs little: history.csv must be as it was written, other files be there.
+
+        Raises:
+            DamageError: one of them is not.
+        """
+        self._consistent(Run._require_files)
+
+    def _require_files(self) -> None:
+        for name in self.manifest or ():
+            if not (self.directory / name).is_file():
+                raise damaged(self.directory / name, "it is missing", self.directory)
+        self._history_text(self.directory / HISTORY)
+
     def _consistent(self, read: Callable[[Run], T]) -> T:
         """What `read` reads; where the run was written to since it was loaded, what it reads then."""
         try:

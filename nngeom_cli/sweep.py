@@ -13,14 +13,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.files import written_whole
 from nngeom_cli.store import Run, load_run
 
 __all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "is_inside", "load_sweep"]
 
 SWEEP = "sweep.json"
-COMPLETE, MISSING = "complete", "not started"
+COMPLETE, MISSING, DAMAGED = "complete", "not started", "damaged"
 
 
 @dataclass(frozen=True)
@@ -80,21 +80,32 @@ class Sweep:
             path.write_text(json.dumps(content, indent=2) + "\n")
 
     def run(self, job: Job) -> Run | None:
-        """The run of a job; None where it has not started, or where nothing can be read."""
+        """The run of a job; None where it has not started.
+
+        Raises:
+            DamageError: it is not what was written there.
+        """
         try:
             return load_run(self.directory / job.directory)
-        except (FileNotFoundError, ConfigError):
+        except FileNotFoundError:
             return None
 
     def status(self, job: Job) -> str:
-        """Of a job's run; `not started` where there is none."""
-        run = self.run(job)
+        """Of a job's run; `not started` where there is none, `damaged` where it cannot be read."""
+        try:
+            run = self.run(job)
+        except DamageError:
+            return DAMAGED
         return run.status if run else MISSING
 
     def outcome(self, job: Job, error: str | None = None) -> Outcome:
         """How a job ended; `error` is what its launcher heard of it."""
-        run = self.run(job)
-        status = run.status if run else "failed" if error else MISSING
+        run, damage = None, None
+        try:
+            run = self.run(job)
+        except DamageError as found:
+            damage = error = str(found)
+        status = run.status if run else DAMAGED if damage else "failed" if error else MISSING
         replicates = run.info.get("replicates", []) if run else []
         accuracies = [row["accuracy"] for row in replicates if isinstance(row.get("accuracy"), float)]
         if status != COMPLETE and not error:

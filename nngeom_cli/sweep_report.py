@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nngeom_cli.errors import say
+from nngeom_cli.errors import DamageError, say
 
 if TYPE_CHECKING:
     from nngeom_cli.sweep import Outcome
@@ -36,7 +36,10 @@ def report_sweep(sweep: Path, outcomes: Sequence[Outcome]) -> int:
         for number, outcome in enumerate(outcomes)
     ]
     print(aligned([("job", "overrides", "status", "accuracy", "directory"), *rows]))
-    draw_comparison_of(sweep)
+    try:
+        draw_comparison_of(sweep)
+    except DamageError as error:
+        say(str(error))
     print(sweep, flush=True)
     return len(failures)
 

@@ -53,7 +53,7 @@ def outputs(tmp_path):
 
     def leave(folder, config, **changes):
         info = {"status": "complete", "config": asdict(config), "config_hash": config_hash(config)}
-        info |= {"source": run_source(config.probe.kind), "process": None} | changes
+        info |= {"source": run_source(config.probe.kind)} | changes
         directory = tmp_path / "runs" / "any" / folder
         directory.mkdir(parents=True)
         (directory / "run.json").write_text(json.dumps(info))
@@ -87,6 +87,15 @@ def test_a_complete_run_of_the_same_config_and_code_is_used_again_the_newest_fir
 def test_any_other_run_is_not(outputs, tmp_path, changes):
     outputs("1", configs()["figure2"], **changes)
     assert find_runs(configs(), tmp_path) == {}
+
+
+def test_damaged_runs_are_said_and_left_alone(outputs, tmp_path, capsys):
+    wanted = configs()
+    whole = outputs("1", wanted["figure2"])
+    for number, content in enumerate(("", "[1]", '{"status": "complete", "id": "1"}'), start=2):
+        (outputs(str(number), wanted["figure2"]) / "run.json").write_text(content)
+    assert find_runs(wanted, tmp_path) == {"figure2": whole}
+    assert capsys.readouterr().err.count("/run.json` must ") == 3
 
 
 def test_editing_a_value_makes_the_run_of_that_config_go_again_and_no_other(outputs, tmp_path):
@@ -150,6 +159,14 @@ def test_figures_are_drawn_once_and_a_deleted_one_again(drawing, tmp_path):
     assert draw_again() == []
 
 
+@pytest.mark.parametrize("content", ["", "[]", '{"figures": 1}', '{"figures": {"figure2": {"files": 1}}}', "[" * 10**5])
+def test_a_damaged_record_of_what_was_drawn_draws_all_again(drawing, tmp_path, content):
+    draw_again, _ = drawing
+    draw_again()
+    (tmp_path / "REPRODUCTION.json").write_text(content)
+    assert [name for name, _ in draw_again()] == list(PLANS)
+
+
 def test_the_figures_of_another_run_are_drawn_again_and_so_are_all_when_their_code_changes(drawing, monkeypatch):
     draw_again, runs = drawing
     draw_again()
@@ -173,6 +190,11 @@ def test_the_theory_is_drawn_once_and_wide_networks_have_a_third_of_the_printed_
     assert capsys.readouterr().out == "drawing theory\n"
     assert draw_theory(config, tmp_path, {"theory": drawn}, quick=True)[1] == drawn
     assert capsys.readouterr().out == ""
+    content = (tmp_path / "theory.nc").read_bytes()
+    (tmp_path / "theory.nc").write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
+    again, _ = draw_theory(config, tmp_path, {"theory": drawn}, quick=True)
+    assert capsys.readouterr().out == "drawing theory\n"
+    assert again.identical(curves)
     draw_theory(replace(config, seed=1), tmp_path, {"theory": drawn}, quick=True)
     assert capsys.readouterr().out == "drawing theory\n"
 
