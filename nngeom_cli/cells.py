@@ -84,7 +84,9 @@ def number_of(text: str, decimal: str = ".") -> float:
 
 def looks_like_number(text: str) -> bool:
     """Whether a cell is meant as a number, in whatever way it is written."""
-    return any(kind.fullmatch(text) for kind in (POINT, COMMA, GROUPED)) or text.lower() in ("nan", "inf", "-inf")
+    if POINT.fullmatch(text) or COMMA.fullmatch(text) or GROUPED.fullmatch(text):
+        return True
+    return text.lower() in ("nan", "inf", "-inf")
 
 
 def could_be_thousands(text: str) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nngeom_cli.arrayfile import ArrayFile
-from nngeom_cli.cells import Table, TableFile, number_of
+from nngeom_cli.cells import Table, TableFile, is_plain, number_of
 from nngeom_cli.errors import ConfigError, did_you_mean, require, shown
 from nngeom_cli.labels import classes
 from nngeom_cli.task_schemas import CsvConfig, FileConfig
@@ -156,9 +156,11 @@ def _read(task: FileConfig, path: Path, content: bytes, digest: str) -> Examples
     columns = task.columns
     if columns is None:  # a nameless column is the index that pandas writes, Unnamed is what it makes of it
         columns = [name for name in file.names if name not in ("", label) and not name.startswith("Unnamed: ")]
+    known = set(file.names)
     for key, names in (("task.columns", columns), ("task.label", [label])):
         for name in names:
-            if name not in file.names:
+            require(is_plain(name), key, "plain text, without control characters and ${", name, "Rename the column.")
+            if name not in known:
                 way_out = did_you_mean(name, file.names) or f"{path.name} has {shown(file.names)}."
                 raise ConfigError(f"`{key}` must name columns of {path.name}. Got {name}. {way_out}")
     require(len(columns) > 0, "task.path", "a table of at least two columns", file.names, "The last one has labels.")

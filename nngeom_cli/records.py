@@ -173,7 +173,8 @@ def has_names(records: Sequence[Record]) -> bool | None:
     """Whether the first of the records names the columns; None where that cannot be told.
 
     It does if it has a word in the place of each number below it, or counts from 0 beside a word that is not found
-    below. It is an example if it has numbers in all these places, and a word, if any, that is found below.
+    below. It is an example if it has numbers in all these places, which do not just count from 0 or 1, and a word, if
+    any, that is found below.
 
     Example:
         >>> has_names([["x", "y"], ["1", "2"]]), has_names([["0", "1", "label"], ["1.5", "2", "cat"]])
@@ -187,7 +188,8 @@ def has_names(records: Sequence[Record]) -> bool | None:
     if not rest:
         return not any(map(looks_like_number, first))
     numeric = [place for place in range(len(first)) if is_numeric(rest, place)]
-    words = [place for place in range(len(first)) if place not in numeric and first[place].lower() not in MISSING]
+    words = sorted(set(range(len(first))) - set(numeric))
+    words = [place for place in words if first[place].lower() not in MISSING]
     above = [first[place] for place in numeric if first[place].lower() not in MISSING]
     numbers = [cell for cell in above if looks_like_number(cell)]
     counted = numbers == [str(number) for number in range(len(numbers))]
@@ -199,4 +201,4 @@ def has_names(records: Sequence[Record]) -> bool | None:
         return True if counted else None
     if counted and numbers:
         return True if words else None
-    return None if words else False
+    return None if words or numbers == [str(number) for number in range(1, len(first) + 1)] else False

@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nngeom_cli.cells import COMMA, Table, could_be_thousands, is_plain, looks_like_number, number_of
+from nngeom_cli.cells import COMMA, Table, could_be_thousands, looks_like_number, number_of
 from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.records import Record, RecordError, Records, fault, has_names, is_numeric, parted
 from nngeom_cli.unpacking import text_of
@@ -72,8 +72,8 @@ class TextFile:
             self.names = ["" for _ in range(self.width - len(first))] + first  # R leaves its row names without one
         elif len(set(comment) - {""}) == self.width == len(comment) and not any(map(looks_like_number, comment)):
             self.names = comment
-        different = len(set(self.names)) == self.width and all(map(is_plain, self.names))
-        require(different, "task.path", "a table with different, plain names of columns", self.names, "Rename them.")
+        different = len(set(self.names)) == self.width
+        require(different, "task.path", "a table with different names of columns", self.names, "Rename them.")
 
     def last(self) -> str:
         return self.names[-1]
@@ -94,7 +94,8 @@ class TextFile:
     def _table(self, columns: Sequence[str], label: str, decimal: str) -> Table:
         import numpy as np
 
-        places, target = [self.names.index(name) for name in columns], self.names.index(label)
+        where = {name: place for place, name in enumerate(self.names)}
+        places, target = [where[name] for name in columns], where[label]
         inputs, codes = [np.empty((0, len(columns)))], []
         texts: dict[str, int] = {}
         doubt: str | None = None  # the first number whose mark may stand before thousands; empty once one cannot

@@ -132,6 +132,7 @@ def test_the_first_line_is_taken_for_what_it_is(tmp_path, text):
 
 
 IN_DOUBT = {
+    "all numbers that count from 1": "1,2,3\n0.5,1,0\n1.5,2,1\n2,3,0\n3,4,1\n",
     "all numbers that count from 0": "0,1,2\n0.5,1,0\n1.5,2,1\n2,3,0\n3,4,1\n",
     "a word found nowhere else": "1.5,2,emu\n" + HEADLESS,
     "years, or numbers": "2019,2020,animal\n" + HEADLESS,
@@ -271,12 +272,13 @@ def test_a_decimal_comma_far_below_is_read_as_the_others(tmp_path):
     assert task.inputs[4999].tolist() == [4999, 4999]
 
 
-NAMES = "`task.path` must be a table with different, plain names of columns. Got"
+NAMES = "`task.path` must be a table with different names of columns. Got"
+PLAIN = "plain text, without control characters and ${. Got"
 COMMENTS = "`task.path` must be a table whose comments are no examples (FILE). Got"
 COLUMNS = {
     "x,x,l\n1,2,a\n3,4,b\n": f"{NAMES} [x,x,l].",
-    "x,${y},l\n1,2,a\n3,4,b\n": f"{NAMES} [x,${{y}},l].",
-    '"x\n",y,"l\na"\n1,2,a\n3,4,b\n': f"{NAMES} [x,y,l\\na].",
+    "x,${y},l\n1,2,a\n3,4,b\n": f"`task.columns` must be {PLAIN} ${{y}}.",
+    '"x\n",y,"k\na"\n1,2,a\n3,4,b\n': f"`task.label` must be {PLAIN} k\\na.",
     "x,,l\n1,2,a\n3,4,b\n": "`task.path` must be a table with a name for each column. Got [x,nothing,l].",
     "x,y,\n1,2,a\n3,4,b\n": "`task.path` must be a table with a name for each column. Got [x,y,nothing].",
     "x,y,l\n": "`task.path` must be a table with at least one row of numbers. Got FILE.",
@@ -296,6 +298,13 @@ def test_columns_that_cannot_be_used_are_refused(tmp_path, text):
 @pytest.mark.parametrize("name", ["CDF", "RDX", "PAR1", "BZh", "MATLAB", "Rar!"])
 def test_a_name_of_a_column_is_not_taken_for_another_format(tmp_path, name):
     assert table(tmp_path, TABLE.replace("x,", f"{name},")).inputs.tolist() == INPUTS
+
+
+def test_many_columns_are_read_soon(tmp_path):
+    """A search through all names for each name would take minutes."""
+    row = ",".join(map(str, range(30_000)))
+    text = ",".join(f"gene{n}" for n in range(30_000)) + ",kind\n" + f"{row},a\n{row},b\n"
+    assert "whose inputs have 30000 dimensions" in refused(tmp_path, text)
 
 
 def test_a_line_without_end_is_refused(tmp_path, monkeypatch):
