@@ -62,8 +62,19 @@ def _exit_code(words: list[str]) -> int:
         no_run = isinstance(error, FileNotFoundError) and error.errno is None  # so do we say that there is none
         return REFUSED if no_run else FAILED
     except KeyboardInterrupt as stop:
-        say(f"Interrupted. What was measured until then is in {stop.args[0]}." if stop.args else "Interrupted.")
+        say(_interrupted(*stop.args))
         return INTERRUPTED
+
+
+def _interrupted(directory: Path | None = None) -> str:
+    """What to do after an interrupt, with the command at the end, ready to be copied."""
+    if directory is None:
+        return "Interrupted."
+    if not any((directory / name).exists() for name in ("run.json", "sweep.json")):
+        return "Interrupted before anything was saved."
+    import shlex
+
+    return f"Interrupted. What was done is saved. This goes on: {shlex.join(['nngeom', 'resume', str(directory)])}"
 
 
 def _dispatch(words: list[str]) -> int:

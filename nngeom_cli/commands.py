@@ -94,7 +94,7 @@ def resume(arguments: Sequence[str]) -> int:
     try:
         go_on(directory, arguments[1:])
     except KeyboardInterrupt:
-        raise KeyboardInterrupt(directory) from None
+        raise KeyboardInterrupt(directory.absolute()) from None
     except (ConfigError, FolderError, FileNotFoundError):
         raise
     except Exception as error:

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import shlex
 import shutil
 import signal
 import subprocess
@@ -164,7 +165,40 @@ def test_control_c_ends_with_one_line(nngeom, runner):
     runner.failures[0] = KeyboardInterrupt()
     code, _, err = nngeom("run")
     assert code == 130
-    assert err == [f"nngeom: Interrupted. What was measured until then is in {runner.runs[0][1]}."]
+    (line,) = err
+    assert shlex.split(line)[-3:] == ["nngeom", "resume", str(runner.runs[0][1])]
+
+
+@pytest.mark.parametrize("name", ["with space", "it's", "lr=0.02", "$HOME", "ünï", "a;b", "-m"])
+@pytest.mark.parametrize("file", ["run.json", "sweep.json"])
+def test_after_control_c_the_command_that_goes_on_can_be_pasted(nngeom, monkeypatch, tmp_path, name, file):
+    directory = tmp_path / name
+    directory.mkdir()
+    (directory / file).touch()
+
+    def interrupted(_):
+        raise KeyboardInterrupt(directory)
+
+    monkeypatch.setitem(cli.COMMANDS, "run", (interrupted, ""))
+    code, out, err = nngeom("run")
+    assert (code, out) == (130, [])
+    pasted = err[-1].partition("This goes on: ")[2]
+    done = subprocess.run(
+        ["sh", "-c", f"set -- {pasted}; printf '%s\\n' \"$@\""], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines() == ["nngeom", "resume", str(directory)]
+
+
+def test_resume_that_is_interrupted_says_how_to_go_on_from_anywhere(capsys, monkeypatch, tmp_path):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").touch()
+    monkeypatch.setattr("nngeom_cli.resuming.resume", interrupted)
+    assert main(["resume", "run"]) == 130
+    assert capsys.readouterr().err.endswith(f" nngeom resume {tmp_path / 'run'}\n")
 
 
 @pytest.mark.parametrize("words", [["hydra.run.dir=file/run"], ["-m", "hydra.sweep.dir=file/sweep", "seed=0,1"]])
@@ -600,4 +634,4 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     assert process.returncode == 130
     assert out == ""
     (line,) = err.splitlines()
-    assert line.startswith(f"nngeom: Interrupted. What was measured until then is in {tmp_path / 'outputs'}")
+    assert line == "nngeom: Interrupted before anything was saved."

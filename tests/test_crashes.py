@@ -238,7 +238,7 @@ def test_a_signal_to_the_whole_group_ends_with_130_and_an_honest_status(tmp_path
     os.killpg(process.pid, number)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert said == f"nngeom: Interrupted. What was measured until then is in {directory}.\n"
+    assert said == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}\n"
     assert load_run(directory).status == "interrupted"
     assert json.loads((directory / "run.json").read_text())["status"] == "interrupted"
     with pytest.raises(ProcessLookupError):

@@ -145,7 +145,7 @@ def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, 
     process.send_signal(signal.SIGTERM)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert f"nngeom: Interrupted. What was measured until then is in {sweep}." in err.splitlines()
+    assert err.splitlines()[-1].endswith(f" nngeom resume {sweep}")
     assert [left for left in family if left.is_running() and left.status() != psutil.STATUS_ZOMBIE] == []
     assert {load_run(directory).status for directory in stopped} == {"interrupted"}
     assert {load_sweep(sweep).status(job) for job in load_sweep(sweep).jobs} <= {"interrupted", "not started"}
