@@ -48,7 +48,9 @@ class ArrayFile:
     def __init__(self, content: bytes, path: Path) -> None:
         if not content.startswith((ZIP, b"PK\x05\x06")):  # with arrays, or without
             refuse_kind(content, path, WANTED)
-            raise ConfigError(f"`task.path` must be {WANTED}. Got {path}, another file. task=csv reads text.")
+            raise ConfigError(
+                f"`task.path` must be {WANTED}. Got {path}, another file. task=csv reads text; unpack what is packed."
+            )
         try:
             self.arrays = _arrays(zipfile.ZipFile(io.BytesIO(content)), path)
         except ConfigError:

@@ -122,8 +122,9 @@ def test_inputs_that_are_not_finite_are_refused_with_their_row(tmp_path, value):
 
 
 OTHER_FILES = {
-    "text": (b"1,2,a\n", "another file. task=csv reads text."),
-    "nothing": (b"", "another file. task=csv reads text."),
+    "text": (b"1,2,a\n", "another file. task=csv reads text; unpack what is packed."),
+    "npz.gz": (b"\x1f\x8b\x08", "another file. task=csv reads text; unpack what is packed."),
+    "nothing": (b"", "another file. task=csv reads text; unpack what is packed."),
     "npy": (b"\x93NUMPY\x01\x00", "a single array. Save it with its labels: numpy.savez('points.npz', X=X, y=y),"),
     "pickle": (b"\x80\x04\x95", "a pickle, which could run code. Load it in Python and save numpy.savez("),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5. Read it in Python and save numpy.savez("),
