@@ -1,6 +1,6 @@
-"""Arrays on disk, npz and netCDF, read so that a file can do no harm: numbers and text, held by the file itself.
+"""Arrays on disk, npz and netCDF, read so that a file can do no harm: numbers and a few words, held by the file itself.
 
-No objects (a pickle runs code), no reference to another file, no array that is larger than its file.
+No objects (a pickle runs code), no reference to another file, and nothing that takes much more memory than its file.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ import io
 import math
 import warnings
 import zipfile
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,12 @@ __all__ = ["netcdf_bytes", "read_arrays", "read_dataset"]
 
 ENGINE = "h5netcdf"
 PLAIN_FILTERS = (1, 2, 3)  # deflate, shuffle, checksum: any other one is a library that HDF5 would load
-READING = (OSError, ValueError, TypeError, KeyError, RuntimeError, AttributeError, IndexError, EOFError, MemoryError,
-           OverflowError, SyntaxError, NotImplementedError, zipfile.BadZipFile)  # fmt: skip
+MOST_ARRAYS = 10_000  # in a file
+MOST_ATTRIBUTES = 100  # of an array, each of at most so many numbers
+MOST_NUMBERS = 1_000
+MOST_TEXTS, LONGEST_TEXT = 1_000, 10_000
+LITTLE = 2**26  # bytes that are of no concern
+OF_NETCDF = ("DIMENSION_LIST", "REFERENCE_LIST")  # attributes that hold references, within the file
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
@@ -32,19 +38,22 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         DamageError: it is not one, or not a harmless one.
     """
     try:
+        _refuse(not path.is_file(), "it is missing, or no file")
         with zipfile.ZipFile(path) as archive:
-            for entry in archive.infolist():
-                if entry.compress_type != zipfile.ZIP_STORED:
-                    raise ValueError(f"{entry.filename} is compressed")
+            entries = archive.infolist()
+            _refuse(len(entries) > MOST_ARRAYS, "very many arrays")
+            for entry in entries:
+                _refuse(entry.compress_type != zipfile.ZIP_STORED, f"{entry.filename} is compressed")
                 with archive.open(entry) as file:
                     np.lib.format.read_magic(file)
                     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+                    rest = entry.file_size - file.tell()
                 _refuse_dtype(entry.filename, dtype)
-                if math.prod(shape) * dtype.itemsize > entry.file_size:
-                    raise ValueError(f"{entry.filename} is larger than its file")
+                _refuse(math.prod(shape) * dtype.itemsize != rest, f"{entry.filename} is not as large as it says")
+            _refuse(sum(entry.file_size for entry in entries) > path.stat().st_size, "arrays that share their bytes")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except READING as error:
+    except Exception as error:  # of whatever kind: several libraries read what anybody may have written
         raise _damaged(path, "arrays of numbers that `nngeom run` saved", error) from error
 
 
@@ -57,11 +66,12 @@ def read_dataset(path: Path) -> xr.Dataset:
     import h5py
 
     try:
+        _refuse(not path.is_file(), "it is missing, or no file")
         with h5py.File(path, "r") as file:
             _refuse_harm(file, path.stat().st_size)
         with warnings.catch_warnings():  # xarray adds a filter of its own each time
-            return xr.load_dataset(path, engine=ENGINE)
-    except READING as error:
+            return xr.load_dataset(path, engine=ENGINE, decode_times=False)
+    except Exception as error:  # of whatever kind, as above
         raise _damaged(path, "labelled arrays that `nngeom run` saved", error) from error
 
 
@@ -82,30 +92,63 @@ def _refuse_harm(file: Any, size: int) -> None:
     """Raises ValueError where an HDF5 file leads out of itself, holds objects, or would fill the memory."""
     import h5py
 
+    _refuse(len(file) > MOST_ARRAYS, "very many arrays")
     total = 0
+    texts: list[tuple[str, Callable[[], Any]]] = [*_attributes("the file", file)]
     for name in file:
-        link = file.get(name, getlink=True)
-        if not isinstance(link, h5py.HardLink):
+        if not isinstance(file.get(name, getlink=True), h5py.HardLink):
             raise ValueError(f"{name} is a link")
         item = file[name]
         if not isinstance(item, h5py.Dataset):
             raise ValueError(f"{name} is no array")
         if item.external or item.is_virtual:
             raise ValueError(f"{name} lies in another file")
-        if h5py.check_string_dtype(item.dtype) is None:
-            _refuse_dtype(name, item.dtype)
         creation = item.id.get_create_plist()
-        filters = [creation.get_filter(number)[0] for number in range(creation.get_nfilters())]
-        if not set(filters) <= set(PLAIN_FILTERS):
+        if any(creation.get_filter(number)[0] not in PLAIN_FILTERS for number in range(creation.get_nfilters())):
             raise ValueError(f"{name} is packed by a filter")
-        total += math.prod(item.shape or ()) * item.dtype.itemsize
+        texts += _attributes(name, item)
+        dtype, count = item.dtype, math.prod(item.shape or ())
+        string = h5py.check_string_dtype(dtype)
+        if string is None or string.length is not None:
+            _refuse_dtype(name, dtype)
+        elif count > MOST_TEXTS:
+            raise ValueError(f"{name} holds {count} texts")
+        else:
+            texts += [(name, partial(item.__getitem__, place)) for place in np.ndindex(item.shape)]
+        total += count * dtype.itemsize
     if total > size:
         raise ValueError(f"its arrays have {total} bytes in a file of {size}")
+    if len(texts) * size > LITTLE:  # many of them could be the same bytes of the file
+        for name, read in texts:
+            _refuse(len(read()) > LONGEST_TEXT, f"a long text of {name}")
+
+
+def _attributes(name: str, item: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
+    """Looks through what is read with an array; the texts among it, unread: of what, and how to read it."""
+    import h5py
+
+    attributes = item.attrs
+    _refuse(len(attributes) > MOST_ATTRIBUTES, f"very many attributes of {name}")
+    for key in attributes:
+        attribute = attributes.get_id(key)
+        count, dtype = math.prod(attribute.shape or ()), attribute.dtype
+        string = h5py.check_string_dtype(dtype)
+        if string is not None and string.length is None:
+            _refuse(count > 1, f"an attribute of {name} with {count} texts")
+            yield name, partial(attributes.__getitem__, key)
+        elif key not in OF_NETCDF:
+            _refuse_dtype(name, dtype)
+        _refuse(count > MOST_NUMBERS, f"an attribute of {name} with {count} values")
 
 
 def _refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "biufSU":
+    if dtype.kind not in "biufSU" or dtype.itemsize == 0:
         raise ValueError(f"{name} holds {dtype}")
+
+
+def _refuse(harmful: bool, what: str) -> None:
+    if harmful:
+        raise ValueError(what)
 
 
 def _damaged(path: Path, what: str, error: Exception) -> DamageError:

@@ -185,7 +185,7 @@ def animate(arguments: Sequence[str]) -> int:
     from nngeom_cli.store import load_run
 
     for run in [load_run(folder) for folder in folders]:
-        for path in draw(run):
+        for path in draw(_as_asked(run, ())):
             print(path)
         if (count := run.geometry.sizes["epoch"]) < FEW:
             say(f"{count} checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.")
@@ -273,11 +273,12 @@ def _known_flags(arguments: Sequence[str]) -> list[str]:
 
 
 def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
-    """A run with another section `figures` of its config, in memory."""
+    """A run whose config is sound, with another section `figures` of it in memory if that is asked for."""
     from dataclasses import asdict, replace
 
     from nngeom_cli.config import load_config, overridden
 
+    load_config(run.config)
     if not overrides:
         return run
     return replace(run, info=run.info | {"config": asdict(load_config(overridden(run.config, overrides)))})

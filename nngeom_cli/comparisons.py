@@ -12,6 +12,8 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from nngeom_cli.errors import require
+from nngeom_cli.measured import check_measured
 from nngeom_cli.progress import Progress
 from nngeom_cli.replication import over_replicates
 from nngeom_cli.statistics import grid_statistics
@@ -62,6 +64,15 @@ def networks(runs: Sequence[Run]) -> pd.DataFrame:
 
 def _networks_of(run: Run) -> pd.DataFrame:
     config = run.config
+    check_measured(run.first_and_last, run.directory)
+    seeds = [row["replicate"] for row in run.info["replicates"]]
+    require(
+        seeds == run.first_and_last.replicate.values.tolist(),
+        f"{run.directory}/run.json: replicates",
+        "those that were measured",
+        seeds,
+        "Copy it again.",
+    )
     geometry = run.first_and_last.isel(layer=[0])
     log_volume, curvature = geometry.log_volume_element.isel(layer=0), abs(geometry.ricci_scalar).isel(layer=0)
     first, last = log_volume.isel(epoch=0), log_volume.isel(epoch=1)

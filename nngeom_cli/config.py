@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
@@ -215,8 +216,10 @@ def _typed(schema: type, values: Mapping[str, Any], section: str, name: str) -> 
         convert, constraint, way_out = TYPES[annotation]
         try:
             typed[key] = convert(values[key])
-        except (TypeError, OverflowError):
+        except TypeError:
             require(False, prefix + key, constraint, values[key], way_out)
+        except OverflowError:
+            require(False, prefix + key, "a number of at most 64 bits", values[key], way_out)
     return typed
 
 
@@ -225,8 +228,8 @@ def _schedule(spec: Any) -> Any:
 
     conf/ has the short form, because a list in an experiment or on the command line can replace a name, but no mapping.
     """
-    words = spec.split() if isinstance(spec, str) else []
-    return {"spacing": words[0], "count": int(words[1])} if len(words) == 2 and words[1].isdecimal() else spec
+    words = re.fullmatch(r"\s*(\S+)\s+([0-9]{1,18})\s*", spec) if isinstance(spec, str) else None
+    return {"spacing": words[1], "count": int(words[2])} if words else spec
 
 
 def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> list[int]:

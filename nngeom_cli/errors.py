@@ -10,6 +10,7 @@ from typing import Any
 
 __all__ = [
     "DISK_TROUBLE",
+    "LARGEST_SEED",
     "ConfigError",
     "DamageError",
     "FolderError",

@@ -11,6 +11,8 @@ __all__ = ["TYPES"]
 def _integer(value: Any) -> int:
     if type(value) is not int:  # True is an int to Python
         raise TypeError
+    if not -(2**63) <= value < 2**63:
+        raise OverflowError
     return value
 
 

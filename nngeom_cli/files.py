@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
+from typing import Any
 
 from nngeom_cli.errors import ConfigError
 
-__all__ = ["refuse_link", "refuse_links", "remove_leftovers", "unshared", "written_whole"]
+__all__ = ["read_json", "refuse_link", "refuse_links", "remove_leftovers", "unshared", "written_whole"]
 
 LEFTOVER = ".half-"
+LARGEST_JSON, DEEPEST_JSON = 2**26, 20  # a sweep of 20,000 jobs has 40 MB
 
 
 @contextlib.contextmanager
@@ -57,6 +61,34 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file, larger or nested deeper than any of ours, or holds something else.
+    """
+    if not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        text = file.read(LARGEST_JSON + 1)
+    if len(text) > LARGEST_JSON:
+        raise ValueError(f"it has more than {LARGEST_JSON} bytes")
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested deeply") from None
+    level = [content]
+    for _ in range(DEEPEST_JSON):
+        inner = [
+            list(node.values()) if isinstance(node, dict) else node for node in level if isinstance(node, dict | list)
+        ]
+        level = list(chain.from_iterable(inner))
+        if not level:
+            return content
+    raise ValueError("it is nested deeply")
 
 
 def refuse_link(path: Path) -> None:

@@ -34,6 +34,7 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError, require
 from nngeom_cli.files import refuse_links
+from nngeom_cli.footprint import require_memory
 from nngeom_cli.frozen import FROZEN, frozen_config
 from nngeom_cli.harmless import harmless_configs
 from nngeom_cli.job import command_of, job, resumed_job
@@ -199,10 +200,18 @@ def _take_own_launchers() -> None:
         launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
 
 
-def _check(composed: DictConfig, *, local: bool) -> Config:
-    """The config of a job, checked as far as this machine can: its data file, and its device if the job runs here."""
+def _check(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
+    """The config of a job, checked as far as this machine can.
+
+    Args:
+        composed: of the job.
+        local: it runs in this process, so that its device can be checked.
+        here: it runs on this machine, so that the memory can be.
+    """
     config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
     config = located(config, Path.cwd())
+    if here:
+        require_memory(config)
     if local:
         from nngeom_cli import runner  # what the job imports first: matplotlib may refuse to
 
@@ -220,11 +229,13 @@ def _checked_jobs(sweeper: basic_sweeper.BasicSweeper, arguments: Sequence[str])
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
     batch = list(chain.from_iterable(sweeper.split_arguments(overrides, None)))
     jobs: dict[str, Job] = {}
+    launcher = sweeper.launcher
+    here = type(launcher).__name__ in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
     for number, job_overrides in enumerate(batch):
         typed = " ".join(job_overrides)
         composed = loader.load_sweep_config(sweeper.config, list(job_overrides))
         try:
-            config = _check(composed, local=isinstance(sweeper.launcher, basic_launcher.BasicLauncher))
+            config = _check(composed, local=isinstance(launcher, basic_launcher.BasicLauncher), here=here)
         except ConfigError as error:
             raise ConfigError(f"Job {number} ({typed}): {error}" if len(batch) > 1 else str(error)) from error
         with open_dict(composed):

@@ -1,10 +1,12 @@
-"""How much memory is free, so that what cannot fit is refused before it is loaded."""
+"""How much memory there is, so that what cannot fit is refused before it is loaded or begun."""
 
 from __future__ import annotations
 
+import resource
+import sys
 from pathlib import Path
 
-__all__ = ["available_memory", "in_words"]
+__all__ = ["available_memory", "in_words", "machine_memory"]
 
 GROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers and of SLURM's jobs
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -17,32 +19,49 @@ def available_memory() -> int:
     return min([int(psutil.virtual_memory().available), *_limits()])
 
 
+def machine_memory() -> int:
+    """Bytes that a process can have at most, whatever else runs: in main memory and swap space, within those limits."""
+    import psutil
+
+    total, swap = int(psutil.virtual_memory().total), int(psutil.swap_memory().total)
+    if sys.platform == "darwin":  # macOS makes swap space as it needs it
+        swap = max(total, swap)
+    return min([total + swap, *_limits()])
+
+
 def _limits() -> list[int]:
+    """Of this process, and of the control groups that it is in, versions 1 and 2."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [] if soft == resource.RLIM_INFINITY else [soft]
     try:
-        own = next(line[3:] for line in MEMBERSHIP.read_text().splitlines() if line.startswith("0::"))
-    except (OSError, StopIteration):
-        return []
-    group = GROUPS / own.lstrip("/")
-    limits = []
-    for folder in (group, *group.parents):
-        try:
-            limits.append((folder / "memory.max").read_text().strip())
-        except OSError:
-            continue
-    return [int(limit) for limit in limits if limit.isdecimal()]
+        lines = [line.split(":", 2) for line in MEMBERSHIP.read_text().splitlines()]
+    except OSError:
+        return limits
+    for kinds, own in (line[1:] for line in lines if line[1:2] in ([""], ["memory"])):
+        top, name = GROUPS / kinds, "memory.limit_in_bytes" if kinds else "memory.max"
+        group = top / own.lstrip("/")
+        for folder in (group, *group.parents):
+            try:
+                limit = (folder / name).read_text().strip()
+            except OSError:
+                continue
+            limits += [int(limit)] if limit.isdecimal() else []  # or max
+    return limits
 
 
 def in_words(size: float) -> str:
     """A number of bytes as people say it.
 
     Example:
-        >>> in_words(999), in_words(3_200_000), in_words(8e9)
-        ('999 bytes', '3.2 MB', '8 GB')
+        >>> in_words(999), in_words(3_200_000), in_words(8e9), in_words(10**400)
+        ('999 bytes', '3.2 MB', '8 GB', 'millions of EB')
     """
     if size < 1000:
         return f"{size:.0f} bytes"
-    for unit in ("kB", "MB", "GB"):
+    if size >= 10**24:
+        return "millions of EB"
+    for unit in ("kB", "MB", "GB", "TB", "PB"):
         size /= 1000
         if size < 1000:
             return f"{size:.3g} {unit}"
-    return f"{size / 1000:.3g} TB"
+    return f"{size / 1000:.3g} EB"

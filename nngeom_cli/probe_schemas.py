@@ -8,7 +8,9 @@ from typing import Any, TypeAlias
 
 from nngeom_cli.errors import require
 
-__all__ = ["PROBES", "GridConfig", "PathConfig", "PlaneConfig", "ProbeConfig"]
+__all__ = ["MOST_CHECKPOINTS", "PROBES", "GridConfig", "PathConfig", "PlaneConfig", "ProbeConfig"]
+
+MOST_CHECKPOINTS = 100_000  # a file each
 
 Layers: TypeAlias = list[int]  # in a config also `all`, which is written out when it is loaded
 Triples: TypeAlias = list[list[int]]
@@ -140,6 +142,7 @@ def _require_checkpoints(spec: Any) -> None:
     if isinstance(spec, list):
         whole = all(type(epoch) is int and epoch >= 0 for epoch in spec)
         require(whole, key, "a list of epochs, 0 or later", spec, way_out)
+        require(len(spec) <= MOST_CHECKPOINTS, key, f"a list of at most {MOST_CHECKPOINTS} epochs", spec, way_out)
         return
     require(
         isinstance(spec, dict) and set(spec) == {"spacing", "count"},
@@ -157,9 +160,9 @@ def _require_checkpoints(spec: Any) -> None:
     )
     count = spec["count"]
     require(
-        type(count) is int and count >= 2,
+        type(count) is int and 2 <= count <= MOST_CHECKPOINTS,
         f"{key}.count",
-        "an integer of at least 2",
+        f"an integer from 2 to {MOST_CHECKPOINTS}",
         count,
         "The first and the last epoch are always among them.",
     )

@@ -23,7 +23,7 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.theory import save_theory
-from nngeom_cli.files import written_whole
+from nngeom_cli.files import read_json, refuse_link, written_whole
 from nngeom_cli.progress import Progress, within
 from nngeom_cli.source import run_source, source_hash
 from nngeom_cli.store import Run, described, load_run
@@ -107,6 +107,8 @@ def reproduce(
     Raises:
         FolderError: a run failed.
     """
+    refuse_link(directory)
+    refuse_link(directory.parent)  # `figures` of the quick ones
     known = figures_before(directory)
     found = find_runs(configs, outputs)
     missing = [name for name in PLANS if name not in found]
@@ -178,9 +180,10 @@ def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
 def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
     """What was drawn into `directory`, and of which run and code, by the name of its plan; nothing if that is lost."""
     try:
-        figures = json.loads((directory / f"{TABLE}.json").read_bytes())["figures"]
-        return {name: about for name, about in figures.items() if isinstance(about.get("files"), list)}
-    except (FileNotFoundError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        known = read_json(directory / f"{TABLE}.json")["figures"].items()
+        listed = {name: about for name, about in known if isinstance(about["files"], list)}
+        return {name: a for name, a in listed.items() if all(Path(file).name == file for file in a["files"])}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 
 

@@ -20,6 +20,7 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.files import remove_leftovers
+from nngeom_cli.footprint import require_memory
 from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.probes import Probe, make_probe
 from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
@@ -92,11 +93,12 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         command: how to get this run again, for the record.
 
     Raises:
-        ConfigError: the device does not exist, or the directory holds a run already.
+        ConfigError: the device does not exist, the memory cannot hold the run, or the directory holds one already.
         FolderError: the directory cannot be written.
         RunError: a replicate diverged; everything that was measured is on disk.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
+    require_memory(config)
     device = resolve_device(config.device)
     available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
     with sole_writer(directory), one_thread():

@@ -11,10 +11,11 @@ import re
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from nngeom_cli.errors import did_you_mean, one_of, require, require_seed
+from nngeom_cli.errors import LARGEST_SEED, did_you_mean, one_of, require, require_seed
 
 __all__ = [
     "ACTIVATIONS",
+    "MOST_EPOCHS",
     "OPTIMIZERS",
     "AdamConfig",
     "AdamWConfig",
@@ -36,6 +37,7 @@ ACTIVATIONS = (
     "silu",
     "sin",
 )
+MOST_EPOCHS = 10_000_000_000  # a week of the smallest network
 LARGEST_DEGREE = 150  # of a monomial
 PARAMETRIZATIONS = ("standard", "ntk")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -107,7 +109,11 @@ class _StepConfig:
             "0 switches it off.",
         )
         require(
-            self.epochs >= 1, key + "epochs", "at least 1", self.epochs, "Each run measures the untrained network too."
+            1 <= self.epochs <= MOST_EPOCHS,
+            key + "epochs",
+            f"between 1 and {MOST_EPOCHS}",
+            self.epochs,
+            "Each run measures the untrained network too.",
         )
         require(
             self.batch_size is None or self.batch_size >= 1,
@@ -191,6 +197,13 @@ class NumbersConfig:
     def __post_init__(self) -> None:
         require_seed("seed", self.seed)
         require(self.replicates >= 1, "replicates", "at least 1", self.replicates, "It is the number of networks.")
+        require(
+            self.seed + self.replicates - 1 <= LARGEST_SEED,
+            "seed",
+            f"at most {LARGEST_SEED} for the last of the replicates, too",
+            self.seed,
+            f"That of replicate r is seed + r; there are {self.replicates}.",
+        )
         require(self.device in DEVICES, "device", one_of(DEVICES), self.device, "auto takes the GPU, if there is one.")
         require(self.dtype in DTYPES, "dtype", one_of(DTYPES), self.dtype, "Curvature needs float64.")
         require(

@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from nngeom_cli.errors import ConfigError, DamageError
-from nngeom_cli.files import written_whole
+from nngeom_cli.files import read_json, written_whole
 from nngeom_cli.store import Run, load_run
 
 __all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "is_inside", "load_sweep"]
@@ -135,7 +135,7 @@ def load_sweep(directory: Path | str) -> Sweep:
             f"`{directory}` must be the directory of a sweep. Got one without {SWEEP}. `nngeom run -m` prints its own."
         )
     try:
-        content = json.loads(path.read_text())
+        content = read_json(path)
         jobs = [Job(**job) for job in content["jobs"]]
         launcher = content["launcher"]
         if not all(_is_sound(job, directory) for job in jobs):
@@ -144,7 +144,7 @@ def load_sweep(directory: Path | str) -> Sweep:
             raise ValueError("two jobs with the same directory")
         if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
             raise ValueError(f"{launcher!r} for the name of a launcher")
-    except (ValueError, TypeError, KeyError, RecursionError, OSError) as error:
+    except (ValueError, TypeError, KeyError, OSError) as error:
         raise ConfigError(
             f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {error}. "
             "It was changed or damaged: run the jobs again, one by one."

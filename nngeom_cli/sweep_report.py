@@ -54,6 +54,7 @@ def draw_comparison_of(directory: Path) -> bool:
 
     import csv
 
+    from nngeom_cli.config import load_config
     from nngeom_cli.figures.comparison import draw_comparison
     from nngeom_cli.files import refuse_link
     from nngeom_cli.store import FIGURES
@@ -61,6 +62,8 @@ def draw_comparison_of(directory: Path) -> bool:
 
     refuse_link(directory / FIGURES)
     runs = [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+    for run in runs:
+        load_config(run.config)  # as it is read, it may hold anything
     drawn = draw_comparison(runs, directory / FIGURES)
     if drawn:
         with drawn[1].open(newline="") as file:

@@ -1,7 +1,9 @@
 """Arrays from a file that somebody else wrote: numbers come in, nothing else does."""
 
 import io
+import os
 import pickle
+import resource
 import zipfile
 from pathlib import Path
 
@@ -117,6 +119,144 @@ def test_an_array_that_claims_to_be_larger_than_its_file_is_refused(tmp_path):
         archive.writestr("a.npy", header.getvalue() + bytes(80))
     with pytest.raises(DamageError):
         read_arrays(tmp_path / "large.npz")
+
+
+def header(**description):
+    """The first bytes of an .npy file."""
+    written = io.BytesIO()
+    np.lib.format.write_array_header_1_0(written, {"descr": "<f8", "fortran_order": False, "shape": ()} | description)
+    return written.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("description", "content"),
+    [
+        ({"descr": "|S0", "shape": (4 * 10**8,)}, b""),
+        ({"descr": "<U0", "shape": (4 * 10**8,)}, b""),
+        ({"descr": "|V0", "shape": (4 * 10**8,)}, b""),
+        ({"descr": "<f8", "shape": (10**18, 10**18)}, bytes(8)),
+        ({"descr": "<f8", "shape": (2**32, 2**32)}, b""),  # 2^64 numbers, which is 0 to a processor
+        ({"descr": "<f8", "shape": (-1, -1)}, bytes(8)),
+        ({"descr": "<f8", "shape": (1,)}, bytes(16)),
+        ({"descr": "<M8[s]", "shape": (1,)}, bytes(8)),
+        ({"descr": [("a", "<f8")], "shape": (1,)}, bytes(8)),
+    ],
+    ids=str,
+)
+def test_an_array_of_no_bytes_or_of_more_than_its_file_has_is_refused(tmp_path, description, content):
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", header(**description) + content)
+    with pytest.raises(DamageError):
+        read_arrays(tmp_path / "a.npz")
+
+
+def test_arrays_that_share_their_bytes_are_refused(tmp_path):
+    """A thousand names for one array of the archive: 80 MB of a file of 160 kB."""
+    with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
+        archive.writestr("a.npy", header(shape=(10_000,)) + bytes(80_000))
+        (entry,) = archive.infolist()
+        archive.filelist.extend([entry] * 999)
+        archive._didModify = True
+    with pytest.raises(DamageError):
+        read_arrays(tmp_path / "a.npz")
+
+
+@pytest.mark.parametrize("read", [read_arrays, read_dataset])
+def test_what_is_no_file_is_refused_at_once(tmp_path, read):
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    (tmp_path / "empty").touch()
+    for name in ("pipe", "folder", "zero", "empty", "missing"):
+        with pytest.raises(DamageError):
+            read(tmp_path / name)
+
+
+def texts_that_share(path, count, length):
+    """A file of `count` texts, all of which are one text of so many characters."""
+    with h5py.File(path, "w") as file:
+        texts = file.create_dataset("name", (count,), h5py.string_dtype())
+        texts[:] = ["x"] * (count - 1) + ["y" * length]
+        place = texts.id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place : place + 16 * count] = content[place + 16 * (count - 1) : place + 16 * count] * count
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(("count", "length"), [(60_000, 3), (900, 200_000)])
+def test_many_texts_that_are_the_same_bytes_are_refused(tmp_path, count, length):
+    texts_that_share(tmp_path / "a.nc", count, length)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(DamageError):
+        read_dataset(tmp_path / "a.nc")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000  # kB
+
+
+def many_attributes(file):
+    for number in range(200):
+        file["R"].attrs[f"a{number}"] = 1
+
+
+def text_attributes(file):
+    file["R"].attrs["a"] = ["x"] * 100
+
+
+def large_attribute(file):
+    file["R"].attrs["a"] = np.zeros(2000)
+
+
+def vector_attributes(file):
+    vectors = np.empty(1, dtype=object)
+    vectors[0] = np.zeros(3)
+    file.attrs.create("a", vectors, dtype=h5py.vlen_dtype(np.float64))
+
+
+def reference_attribute(file):
+    file.attrs["a"] = file["R"].ref
+
+
+def vectors(file):
+    file.create_dataset("out", (1,), h5py.vlen_dtype(np.float64))
+
+
+def type_of_its_own(file):
+    file["out"] = np.dtype("f8")
+
+
+def compound(file):
+    file["out"] = np.zeros(2, dtype=[("a", "f8"), ("b", "f8")])
+
+
+def the_same_array_twice(file):
+    file["big"] = np.zeros(10_000)
+    for number in range(100):
+        file[f"again{number}"] = file["big"]
+
+
+def compressed(file):
+    file.create_dataset("out", data=np.zeros(10**6), compression="gzip", chunks=(10_000,))
+
+
+HARMS = [
+    many_attributes, text_attributes, large_attribute, vector_attributes, reference_attribute, vectors, type_of_its_own,
+    compound, the_same_array_twice, compressed,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_what_a_run_never_writes_is_not_read(netcdf, harm):
+    with h5py.File(netcdf, "a") as file:
+        harm(file)
+    with pytest.raises(DamageError):
+        read_dataset(netcdf)
+
+
+@pytest.mark.parametrize("units", ["days since 2000-01-01", "seconds", "months since 0000-00-00", "x since y"])
+def test_units_are_words_and_no_dates(netcdf, units):
+    with h5py.File(netcdf, "a") as file:
+        file["R"].attrs["units"] = units
+    read = read_dataset(netcdf).R
+    assert (read.attrs["units"], read.values.tolist()) == (units, list(range(9)))
 
 
 @settings(max_examples=60)

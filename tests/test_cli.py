@@ -364,7 +364,7 @@ WRONG = [
     (["architecture.hidden=[8"], "`architecture.hidden` must be a value that Hydra can read. Got [8. "),
     (["architecture=[8]"], "The config must be one that Hydra can compose. "),
     (["optimizer.epochs=abc"], "`optimizer.epochs` must be an integer. Got abc. "),
-    (["optimizer.epochs=0"], "`optimizer.epochs` must be at least 1. Got 0. "),
+    (["optimizer.epochs=0"], "`optimizer.epochs` must be between 1 and 10000000000. Got 0. "),
     (["probe.checkpoints=[0,3000]"], "`probe.checkpoints` must be at most 2000, the last epoch. Got [0,3000]. "),
     (["probe.checkpoints=[-1]"], "`probe.checkpoints` must be a list of epochs, 0 or later. Got [-1]. "),
     (["device=cuda"], "`device` must be a device of this machine. Got cuda. Choose device=cpu."),

@@ -35,3 +35,19 @@ def test_systems_without_such_groups_have_what_is_free(groups, membership):
         (groups / "membership").write_text(membership)
     (groups / "memory.max").write_text("123456\n")
     assert memory.available_memory() > 123456
+
+
+def test_old_groups_and_the_limit_of_the_shell_count(groups, monkeypatch):
+    """Version 1 has a folder of its own for memory; `ulimit -v` is the address space."""
+    (groups / "memory" / "old").mkdir(parents=True)
+    (groups / "memory" / "old" / "memory.limit_in_bytes").write_text("5000\n")
+    (groups / "membership").write_text("4:memory:/old/step\n3:cpuset:/\n0::/job/step\n")
+    assert memory.machine_memory() == memory.available_memory() == 5000
+    (groups / "job" / "memory.max").write_text("4000\n")
+    assert memory.machine_memory() == 4000
+    monkeypatch.setattr(memory.resource, "getrlimit", lambda _: (3000, 10**9))
+    assert memory.machine_memory() == 3000
+
+
+def test_what_a_process_can_have_is_more_than_what_is_free(groups):
+    assert memory.available_memory() < psutil.virtual_memory().total <= memory.machine_memory()

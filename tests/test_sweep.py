@@ -69,8 +69,11 @@ def experiments(folder, good):
     (folder / "experiment").mkdir(parents=True)
     bodies = {f"good{number}": f"seed: {number}\noptimizer: {{epochs: 3}}" for number in range(good)}
     bodies["lost"] = "architecture: {activation: monomial3}\noptimizer: {lr: 1e9, epochs: 30}"
-    bodies["broken"] = "defaults:\n  - override /task: sinusoid\ntask: {points: 10000000000000}\n"  # 160 terabytes
-    bodies["broken"] += "optimizer: {epochs: 3}"
+    (folder / "line.csv").write_text("x,y,class\n0,0,a\n1,1,b\n2,2,a\n")  # no plane goes through three of a line
+    bodies["broken"] = "defaults:\n  - override /task: csv\n  - override /architecture: moons\n"
+    bodies["broken"] += "  - override /optimizer: moons\n  - override /probe: plane\n"
+    bodies["broken"] += f"task: {{path: {folder / 'line.csv'}}}\noptimizer: {{epochs: 3, batch_size: null}}\n"
+    bodies["broken"] += "probe: {corners: index, triples: [[0, 1, 2]], top_k: 2}"
     for name, body in bodies.items():
         (folder / "experiment" / f"{name}.yaml").write_text(f"# @package _global_\n{body}\n")
     return list(bodies)
@@ -101,7 +104,7 @@ def test_sound_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_p
     assert [line[:14] for line in told] == [f"nngeom: Job {lost} ", f"nngeom: Job {broken} "]
     assert "Lower `optimizer.lr`, which is 1e+09." in told[0]
     log = sweep / rows[broken][-1] / "job.log"
-    assert f"The traceback is in {log}." in told[1]
+    assert "`probe.triples` must name three inputs that are not on one line." in told[1]
     assert "Traceback (most recent call last)" in log.read_text()
 
     before = [files(sweep / rows[job][-1]) for job in good]

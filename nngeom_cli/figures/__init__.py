@@ -10,7 +10,7 @@ from typing import TypeAlias
 
 import nngeom_cli.figures.rc  # noqa: F401  (before anything imports matplotlib)
 from nngeom_cli.cores import in_processes, split
-from nngeom_cli.errors import one_of
+from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import SPEED, along_paths
 from nngeom_cli.figures.peaks import peak_distances
@@ -18,6 +18,7 @@ from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
 from nngeom_cli.files import refuse_link
+from nngeom_cli.measured import check_measured
 from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
 
@@ -47,14 +48,16 @@ def draw_figures(
         The PNG files.
 
     Raises:
-        ValueError: the run's probe is none that has a figure, or the run's `figures` is a link to elsewhere.
+        ConfigError: the run's probe is none that has a figure, its geometry is not what a run measures, or its
+            `figures` is a link to elsewhere.
         FileNotFoundError: the run has no probed checkpoint yet.
     """
-    kind = run.geometry.attrs["kind"]
+    kind = str(run.geometry.attrs.get("kind"))
     if kind not in SHEETS:
-        raise ValueError(
+        raise ConfigError(
             f"`probe.kind` must be {one_of(list(SHEETS))} to be drawn. Got {kind}. Draw run.geometry yourself."
         )
+    check_measured(run.geometry, run.directory)
     if directory is None:
         directory = run.directory / FIGURES
         refuse_link(directory)

@@ -32,6 +32,7 @@ from nngeom_cli.figures.style import (
     wrapped,
 )
 from nngeom_cli.files import refuse_link, written_whole
+from nngeom_cli.measured import check_measured
 from nngeom_cli.programs import clean_environment, program
 from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
@@ -58,11 +59,12 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
         ConfigError: the run is of another kind, or has one checkpoint only, or only one before it diverged; or its
             `figures` is a link.
     """
-    kind = run.geometry.attrs["kind"]
+    kind = str(run.geometry.attrs.get("kind"))
     if kind != "grid":
         raise ConfigError(
             f"`nngeom animate` must be given a run with probe.kind=grid. Got {kind}. `nngeom figures` draws that."
         )
+    check_measured(run.geometry, run.directory)
     shown, left_out = networks_shown(run)
     count = shown.sizes["epoch"]
     if count < 2:

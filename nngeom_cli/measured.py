@@ -1,0 +1,112 @@
+"""What the geometry of a run must hold before it is drawn, whoever wrote it: which arrays of numbers, along what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nngeom_cli.errors import DamageError
+
+__all__ = ["check_measured"]
+
+WHOLE = ("predicted_class", "label", "endpoint_class", "endpoint_index", "corner_class", "corner_index")  # integers
+ARRAYS = {  # their dimensions; those in brackets may be absent
+    "grid": """
+        log_volume_element epoch layer replicate y x
+        ricci_scalar epoch layer replicate y x
+        ricci_scalar_error epoch layer replicate y x
+        margin epoch replicate y x
+        [predicted_class epoch replicate y x]
+        [input point feature]
+        [label point]
+        x x
+        y y
+    """,
+    "path": """
+        log_effective_volume_element epoch layer pair replicate step
+        [speed epoch layer pair replicate step]
+        predicted_class epoch pair replicate step
+        endpoint pair end feature
+        endpoint_class pair end
+        endpoint_index pair end
+    """,
+    "plane": """
+        log_volume_element epoch layer plane replicate y x
+        ricci_scalar epoch layer plane replicate y x
+        ricci_scalar_error epoch layer plane replicate y x
+        log_effective_volume_element epoch layer plane replicate y x
+        margin epoch plane replicate y x
+        predicted_class epoch plane replicate y x
+        entropy epoch plane replicate y x
+        corner plane end feature
+        corner_place plane end axis
+        corner_class plane end
+        corner_index plane end
+        x x
+        y y
+    """,
+}
+NUMBERS = {"grid": {"box": 4}, "path": {"steps": 1, "top_k": 1}, "plane": {"top_k": 1}}  # attributes
+
+
+def check_measured(geometry: xr.Dataset, directory: Path) -> None:
+    """Looks through the joined geometry of a run.
+
+    Raises:
+        DamageError: something that figures need is not there, or is something else.
+    """
+    for what in _faults(geometry):
+        raise DamageError(
+            f"`{directory}` must hold the geometry that a run measures. Got {what}. "
+            "It was changed or damaged: copy it from a backup, or run again."
+        )
+
+
+def _faults(geometry: xr.Dataset) -> Iterator[str]:
+    """What is wrong, first things first."""
+    attributes = geometry.attrs
+    for name in ("kind", "task", "activation"):
+        if not isinstance(attributes.get(name), str):
+            yield f"{name} {attributes.get(name)!r}"
+    kind = attributes["kind"]
+    if kind not in ARRAYS:
+        yield f"kind {kind}"
+    widths = np.atleast_1d(attributes.get("widths", []))
+    if widths.ndim != 1 or widths.size < 2 or widths.dtype.kind not in "iu" or widths.min() < 1:
+        yield f"widths {widths}"
+    for name, count in NUMBERS[kind].items():
+        if not _is_numbers(attributes.get(name), count):
+            yield f"{name} {attributes.get(name)!r}"
+    for line in ARRAYS[kind].strip().splitlines():
+        name, *dims = line.strip(" []").split()
+        if name not in geometry and "[" not in line:
+            yield f"no {name}"
+        array = geometry.get(name)
+        if array is not None and array.dims != tuple(dims):
+            yield f"{name} along {', '.join(map(str, array.dims))}"
+        if array is not None and (array.dtype.kind not in ("iu" if name in WHOLE else "fiu") or array.size == 0):
+            yield f"{name} of {array.size} {array.dtype}"
+    if ("input" in geometry) != ("label" in geometry):
+        yield "inputs without labels, or labels without inputs"
+    for name, lowest, highest in (("epoch", 0, np.inf), ("replicate", 0, np.inf), ("layer", 1, widths.size - 1)):
+        values = geometry[name].values if name in geometry else np.array([])
+        whole = values.ndim == 1 and values.size > 0 and values.dtype.kind in "iu"
+        if not whole or values.min() < lowest or values.max() > highest or np.unique(values).size < values.size:
+            yield f"{name} {values}"
+    for name in {"x", "y"} & set(geometry.coords):
+        if geometry[name].size < 2 or not np.isfinite(geometry[name]).all() or (np.diff(geometry[name]) <= 0).any():
+            yield f"an axis {name} that does not rise"
+    if "image_shape" in attributes:
+        sides = attributes["image_shape"]
+        if not _is_numbers(sides, 2) or min(sides) < 1 or np.prod(sides) != geometry.sizes.get("feature"):
+            yield f"image_shape {sides!r}"
+
+
+def _is_numbers(value: Any, count: int) -> bool:
+    """Whether an attribute is `count` finite numbers."""
+    numbers = np.atleast_1d(np.asarray(value))
+    return numbers.shape == (count,) and numbers.dtype.kind in "iuf" and bool(np.isfinite(numbers).all())
