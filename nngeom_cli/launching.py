@@ -174,7 +174,8 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
             raise FolderError(
                 f"`{claimed[0]}` must be a folder that can be written. Got: {what}. Make room."
             ) from error
-        if debugging or claimed or isinstance(error, OSError):
+        of_the_system = isinstance(error, OSError) and not isinstance(error, HydraException)
+        if debugging or claimed or of_the_system:
             raise
         raise explained(error) from error
 
