@@ -16,9 +16,9 @@ from nngeom_cli.files import unshared
 from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, restore
-from nngeom_cli.runner import carry_through, conclude, prepare, recorded, resolve_device
+from nngeom_cli.runner import carry_through, conclude, prepare, recorded, refuse_divergence, resolve_device
 from nngeom_cli.source import run_source
-from nngeom_cli.store import Run, RunDirectory, described
+from nngeom_cli.store import FINISHED, Run, RunDirectory, described
 from nngeom_cli.surroundings import one_thread
 
 __all__ = ["changed_config", "resume"]
@@ -58,8 +58,9 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         for note in found.notes:
             tell(note)
         reached = found.start.epoch if found.start else 0
-        if run.status == "complete" and reached == config.optimizer.epochs and found.sound:
-            tell("The run is complete: nothing is left to do.")
+        if run.status in FINISHED and reached == config.optimizer.epochs and found.sound:
+            tell(f"The run is {run.status}: nothing is left to do.")
+            refuse_divergence(store, config)
             return
         source = run_source(config.probe.kind)
         same = {part: code for part, code in run.info.get("source", {}).items() if source.get(part) == code}
@@ -137,8 +138,8 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
         way_out = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
         if key == "optimizer.epochs" and new[key] != old[key]:
             require(new[key] > old[key], key, f"at least {old[key]}, which were trained", new[key], way_out)
-            complete = run.status == "complete"
-            require(complete, key, f"{old[key]} until the run is complete", new[key], "Resume it without, first.")
+            finished = run.status in FINISHED
+            require(finished, key, f"{old[key]} until the run is complete", new[key], "Resume it without, first.")
         else:
             require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], way_out)
     return asked

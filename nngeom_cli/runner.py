@@ -32,7 +32,16 @@ from nngeom_cli.surroundings import one_thread
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
 
-__all__ = ["Laboratory", "RunError", "carry_through", "prepare", "recorded", "resolve_device", "run"]
+__all__ = [
+    "Laboratory",
+    "RunError",
+    "carry_through",
+    "prepare",
+    "recorded",
+    "refuse_divergence",
+    "resolve_device",
+    "run",
+]
 
 log = logging.getLogger(__name__)
 

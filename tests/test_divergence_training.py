@@ -36,7 +36,7 @@ def trained(task, rule, record=range(0, EPOCHS + 1, 5), start=None, seeds=3, **o
 
 def content(checkpoint):
     """Each array of a checkpoint as bytes, so that one NaN is like another only if it has its bits."""
-    return {name: values.tobytes() for name, values in arrays_of(checkpoint, pd.DataFrame()).items()}
+    return {name: values.tobytes() for name, values in arrays_of(checkpoint, pd.DataFrame(), None).items()}
 
 
 @pytest.fixture
