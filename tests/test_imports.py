@@ -2,6 +2,7 @@
 
 import ast
 import dataclasses
+import functools
 import subprocess
 import sys
 from pathlib import Path
@@ -107,16 +108,17 @@ def config_keys():
     return sorted({field.name for schema in classes for field in dataclasses.fields(schema)})
 
 
+@functools.cache
+def read():
+    """The attributes that are used where a config is more than checked, and the keys of saved runs' configs."""
+    paths = [path for path, part in modules().items() if part not in {"schemas", "probe_schemas", "config", "keys"}]
+    nodes = [node for path in paths for node in ast.walk(ast.parse(path.read_bytes()))]
+    attributes = {node.attr for node in nodes if isinstance(node, ast.Attribute)}
+    expressions = {ast.unparse(node) for node in nodes if isinstance(node, ast.Subscript | ast.Call)}
+    return attributes, expressions
+
+
 @pytest.mark.parametrize("key", config_keys())
 def test_config_key_is_read_beyond_its_check(key):
-    trees = [
-        ast.parse(path.read_bytes())
-        for path, part in modules().items()
-        if part not in {"schemas", "probe_schemas", "config", "keys"}
-    ]
-    assert any(
-        (isinstance(node, ast.Attribute) and node.attr == key)
-        or ast.unparse(node) in (f"run.config['{key}']", f"run.config.get('{key}', {{}})")  # read from a saved run
-        for tree in trees
-        for node in ast.walk(tree)
-    )
+    attributes, expressions = read()
+    assert key in attributes or {f"run.config['{key}']", f"run.config.get('{key}', {{}})"} & expressions
