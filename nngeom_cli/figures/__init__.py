@@ -8,9 +8,9 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-import nngeom_cli.figures.rc  # noqa: F401  (before anything imports matplotlib)
 from nngeom_cli.cores import in_processes, split
 from nngeom_cli.errors import ConfigError, one_of
+from nngeom_cli.figures import rc  # noqa: F401  (before anything imports matplotlib)
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import SPEED, along_paths
 from nngeom_cli.figures.peaks import peak_distances
