@@ -162,4 +162,4 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
 
 def say(sentence: str) -> None:
     """A sentence for the user, beside what a command prints."""
-    print(f"nngeom: {sentence}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"nngeom: {printable(sentence)}", file=sys.stderr, flush=True)  # noqa: T201

@@ -17,7 +17,7 @@ from omegaconf import DictConfig
 
 from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
-from nngeom_cli.errors import ConfigError, sentence_of
+from nngeom_cli.errors import ConfigError, printable, sentence_of
 from nngeom_cli.frozen import FROZEN
 from nngeom_cli.launchers import replaced
 from nngeom_cli.progress import quietly, within
@@ -44,7 +44,7 @@ def job(composed: DictConfig) -> None:
     directory = Path(settings.runtime.output_dir)
     with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings):
         if settings.mode is RunMode.MULTIRUN:
-            print(f"job {settings.job.num}: {' '.join(settings.overrides.task)}", flush=True)
+            print(printable(f"job {settings.job.num}: {' '.join(settings.overrides.task)}"), flush=True)
         try:
             config = located(_checked(composed, settings), Path(settings.runtime.cwd))
             if (directory / INFO).exists():  # a cluster put the job back into its queue
@@ -77,7 +77,7 @@ def resumed_job(composed: DictConfig) -> None:
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
     with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, composed.directory):
-        print(f"job {composed.directory}", flush=True)
+        print(printable(f"job {composed.directory}"), flush=True)
         from nngeom_cli.resuming import job_log, resume
 
         if (directory / INFO).exists():

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from nngeom_cli.config import Config
+from nngeom_cli.errors import printable
 from nngeom_cli.reading import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
 from nngeom_cli.task_schemas import FileConfig
 from nngeom_cli.tasks import Task
@@ -111,7 +112,8 @@ def report(config: Config, task: Task, final: list[dict[str, Any]], figures: lis
         f"{config.optimizer.epochs} epochs {where}"
     )
     if isinstance(config.task, FileConfig):
-        print("class " + ", ".join(f"{place} = {name}" for place, name in enumerate(config.task.class_names or [])))
+        names = (f"{place} = {name}" for place, name in enumerate(config.task.class_names or []))
+        print(printable("class " + ", ".join(names)))
     for score in ("accuracy", "test_accuracy"):
         values = [f"{row['replicate']}: {score_words(row[score])}" for row in final if score in row]
         heading = f"{score.replace('_', ' ')} by seed  "

@@ -11,7 +11,7 @@ from typing import Any
 
 from nngeom_cli.config import Config, config_hash, load_config, overridden
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import ConfigError, require, shown
+from nngeom_cli.errors import ConfigError, printable, require, shown
 from nngeom_cli.files import unshared
 from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
@@ -88,7 +88,7 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
 
 def tell(sentence: str) -> None:
     """Says something to the user, and to those who read job.log later."""
-    print(sentence, flush=True)
+    print(printable(sentence), flush=True)
     log.info(sentence)
 
 

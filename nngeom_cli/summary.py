@@ -18,7 +18,7 @@ from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.progress import Progress
 from nngeom_cli.replication import over_replicates
 from nngeom_cli.rows import OF_SEEDS, Row, find_runs, flat, grouped_by_config, read_row
-from nngeom_cli.tables import aligned, markdown
+from nngeom_cli.tables import aligned, in_csv, markdown
 
 __all__ = ["FORMATS", "Estimate", "Summary", "summarize_runs"]
 
@@ -73,8 +73,8 @@ class Summary:
             return json.dumps(records, indent=2)
         if form == "csv":
             table = pd.DataFrame([flat({**record, "runs": " ".join(record["runs"])}) for record in records])
-            table.columns = table.columns.str.replace(r"^(config|metrics)\.", "", regex=True)
-            return str(table.to_csv(index=False)).rstrip("\n")
+            table.columns = table.columns.str.replace(r"^(config|metrics)\.", "", regex=True).map(in_csv)
+            return str(table.map(in_csv).to_csv(index=False)).rstrip("\n")
         rows = self._cells(measured)
         return markdown(rows) if form == "markdown" else aligned(rows, width)
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
 from typing import Any
 
+from nngeom_cli.errors import printable
+
 __all__ = ["lenient_streams", "logging_left_alone", "one_thread", "own_process"]
 
 NOBODY_READS = (errno.EPIPE, errno.EIO)  # a pipe whose reader has ended, a terminal that was closed
@@ -59,7 +61,16 @@ def _stream(number: int, before: Any, troubles: list[OSError]) -> io.TextIOWrapp
     raw.troubles = troubles
     encoding = before.encoding if before is not None else "utf-8"
     at_once = number == 2 or raw.isatty()
-    return io.TextIOWrapper(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=at_once)
+    kind = _Terminal if number == 1 and raw.isatty() else io.TextIOWrapper  # stderr has bars
+    return kind(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=at_once)
+
+
+class _Terminal(io.TextIOWrapper):
+    """Lines that a terminal only shows: the name of a folder, or of a class, could move its cursor or set its title."""
+
+    def write(self, text: str) -> int:
+        super().write("\n".join(map(printable, text.split("\n"))))
+        return len(text)
 
 
 class _Output(io.FileIO):

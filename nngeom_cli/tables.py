@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from nngeom_cli.errors import printable
 
-__all__ = ["aligned", "literal", "markdown"]
+__all__ = ["aligned", "in_csv", "literal", "markdown"]
+
+FORMULAS = tuple(
+    "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
+)
+NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
 
 # What Markdown reads as more than text. Underscores within words are text already, so are most brackets.
 MARKUP = re.compile(r"[\\`*<|~&$]|(?<![^\W_])_|_(?![^\W_])|\[(?=\^)|\](?=\()|:(?=//)|(?<=www)\.", re.IGNORECASE)
@@ -25,7 +31,8 @@ def aligned(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
         job  status
         0    complete
     """
-    columns = [[cell.ljust(max(map(len, column))) for cell in column] for column in zip(*rows, strict=True)]
+    plain = [[printable(cell) for cell in row] for row in rows]
+    columns = [[cell.ljust(max(map(len, column))) for cell in column] for column in zip(*plain, strict=True)]
     first, *others = columns
     pieces = [[first]]
     for column in others:
@@ -47,6 +54,19 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
     """
     lines = ["| " + " | ".join(map(literal, row)) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def in_csv(value: Any) -> Any:
+    """A value as a cell of a CSV file: of a text, spreadsheets would take one that begins with `=` for a formula.
+
+    Example:
+        >>> in_csv("=1+1"), in_csv("-1.5"), in_csv(-1.5), in_csv("xor")
+        ("'=1+1", '-1.5', -1.5, 'xor')
+    """
+    if not isinstance(value, str):
+        return value
+    text = printable(value)
+    return f"'{text}" if text.startswith(FORMULAS) and not NUMBER.fullmatch(text) else text
 
 
 def literal(text: str) -> str:

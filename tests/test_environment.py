@@ -2,6 +2,7 @@
 
 import errno
 import os
+import pty
 import shutil
 import subprocess
 import sys
@@ -220,3 +221,25 @@ def test_cores_are_refused_from_python_too(monkeypatch):
     monkeypatch.setenv("NNGEOM_CORES", "0")
     with pytest.raises(ConfigError, match="NNGEOM_CORES"):
         available_cores()
+
+
+def test_what_is_printed_moves_no_cursor_of_a_terminal():
+    """The name of a folder, or of a class, can hold what sets a terminal's title; a file gets it as it is."""
+    code = """
+from nngeom_cli.errors import say
+from nngeom_cli.surroundings import lenient_streams
+with lenient_streams():
+    print("a\\x1b[2J\\x9b\\tb", "é")
+    print()
+say("\\x1b]0;x\\x07")
+"""
+    ours, theirs = pty.openpty()
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(
+        words, stdout=theirs, stderr=subprocess.PIPE, check=True, env=os.environ | {"LC_ALL": "C.UTF-8"}
+    )
+    os.close(theirs)
+    assert os.read(ours, 1000).decode().replace("\r\n", "\n") == "a\\x1b[2J\\x9b\\tb é\n\n"
+    assert done.stderr == b"nngeom: \\x1b]0;x\\x07\n"
+    done = subprocess.run(words, capture_output=True, check=True, env=os.environ | {"LC_ALL": "C.UTF-8"})
+    assert done.stdout.decode() == "a\x1b[2J\x9b\tb é\n\n"

@@ -253,3 +253,19 @@ def test_the_command_prints_the_table_though_a_run_is_damaged(tmp_path, capsys):
     out, err = capsys.readouterr()
     assert err == ""
     assert [line.split("|")[2].strip() for line in out.splitlines()] == ["status", "---", "damaged", "complete"]
+
+
+def test_texts_of_a_stranger_are_text_in_every_form(tmp_path, capsys):
+    run = write_run(
+        tmp_path / "=1+1\x1b[2J", task={"name": "csv", "path": "@SUM(A1)", "=key": "-cmd"}, error="\x1b[31m"
+    )
+    write_run(tmp_path / "other")
+    for form in ("terminal", "markdown", "csv", "json"):
+        assert main(["summarize", str(tmp_path), "--columns", "task", "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert all(char.isprintable() for char in out.replace("\n", ""))
+    summary = summarize_runs([tmp_path], columns=["task"])
+    table = pd.read_csv(io.StringIO(summary.text("csv")))
+    assert table["task.path"].tolist()[0] == "'@SUM(A1)"
+    assert table["task.=key"].tolist()[0] == "'-cmd"
+    assert [str(path) for path in summary.rows[0].runs] == [str(run)]

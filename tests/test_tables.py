@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nngeom_cli.errors import printable
-from nngeom_cli.tables import literal, markdown
+from nngeom_cli.tables import aligned, in_csv, literal, markdown
 
 MARKUP = [
     "|",
@@ -70,3 +70,32 @@ def test_markup_is_text(text, shown):
 @pytest.mark.parametrize("text", ["log_volume_element", "0.25 ± 0 [0.25, 0.25]", "-inf", "#1", "a.b=1e-3", "> 1", "é"])
 def test_plain_words_and_numbers_stay_as_they_are(text):
     assert literal(text) == text
+
+
+ESCAPES = "\x1b]0;title\x07\x1b[2J\r\x9b31m\u202e\n"
+
+
+def test_a_cell_of_any_table_is_text_that_moves_no_cursor():
+    for form in (aligned, markdown):
+        shown = form([("head", ESCAPES), (ESCAPES, "1")])
+        assert all(char.isprintable() for char in shown.replace("\n", ""))
+        assert r"\x1b]0;title\x07" in shown.replace(r"\\", "\\")
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+cmd|' /C calc'!A0", "-2+3", "@SUM(A1)", "=", "-", "\N{FULLWIDTH EQUALS SIGN}1", "-0x1"]
+)
+def test_a_text_of_a_csv_file_is_no_formula(text):
+    assert in_csv(text) == f"'{text}"
+
+
+@pytest.mark.parametrize(
+    "value", [-1.5, True, None, "-1.5", "+2", "-1e-05", "-.5", "-inf", "xor", " =1", "1=1", "", [1]]
+)
+def test_numbers_and_other_texts_of_a_csv_file_stay_as_they_are(value):
+    assert in_csv(value) == value
+
+
+def test_control_characters_of_a_csv_file_are_written_out():
+    assert in_csv("\t=1") == r"\t=1"
+    assert in_csv("\r\n@x") == r"\r\n@x"
