@@ -214,10 +214,10 @@ def _check(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
     if here:
         require_memory(config)
     if local:
-        from nngeom_cli import runner  # what the job imports first: matplotlib may refuse to
+        from nngeom_cli.runner import resolve_device  # what the job imports first: matplotlib may refuse to
 
         if config.device in ("cuda", "mps"):
-            runner.resolve_device(config.device)
+            resolve_device(config.device)
     return config
 
 

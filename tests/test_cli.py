@@ -38,7 +38,10 @@ class Runner(types.ModuleType):
         self.runs.append((config, directory, command))
         sys.stdout.write("accuracy by seed\n")
         failed = config.seed in self.failures
-        info = {"status": "failed" if failed else "complete", "replicates": [{"accuracy": 0.25}, {"accuracy": 1.0}]}
+        rows = [
+            {"replicate": seed, "loss": 1.0, "accuracy": 0.25 + 0.75 * seed, "solved": seed == 1} for seed in (0, 1)
+        ]
+        info = {"status": "failed" if failed else "complete", "replicates": rows}
         (directory / "run.json").write_text(json.dumps(info))
         if failed:
             raise self.failures[config.seed]
@@ -561,6 +564,7 @@ def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path
 
 def test_figures_prints_what_it_draws(nngeom, monkeypatch):
     monkeypatch.setattr("nngeom_cli.store.load_run", lambda directory: f"run in {directory}")
+    monkeypatch.setattr("nngeom_cli.commands._as_asked", lambda run, _: run)
     monkeypatch.setattr("nngeom_cli.figures.draw_figures", lambda run, **_: [Path(f"{run}.png")])
     assert nngeom("figures", "a", "b") == (0, ["run in a.png", "run in b.png"], [])
 
