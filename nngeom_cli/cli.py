@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +10,7 @@ from pathlib import Path
 from nngeom_cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
 from nngeom_cli.errors import ConfigError, did_you_mean, one_of, say, system_words
 from nngeom_cli.surroundings import lenient_streams, own_process
+from nngeom_cli.synonyms import command_named
 
 __all__ = ["main"]
 
@@ -88,13 +89,13 @@ def _dispatch(words: list[str]) -> int:
         print(f"nngeom {version('nngeom')}")
         return DONE
     if words[:1] in (["-sc"], ["--shell-completion"]):
-        return _complete(words)
+        from nngeom_cli.completion import complete
+
+        complete(words, list(COMMANDS))
+        return DONE
     if not words or words[0] not in COMMANDS:
         got = words[0] if words else "nothing"
-        way_out = did_you_mean(got, COMMANDS) or "`nngeom --help` tells what each does."
-        if "=" in got:
-            way_out = f"Did you mean `nngeom run {got}`?"
-        raise ConfigError(f"`nngeom` must be followed by {one_of(COMMANDS)}. Got {got}. {way_out}")
+        raise ConfigError(f"`nngeom` must be followed by {one_of(COMMANDS)}. Got {got}. {_command_meant(words)}")
     command, _ = COMMANDS[words[0]]
     try:
         Path.cwd()
@@ -108,24 +109,26 @@ def _dispatch(words: list[str]) -> int:
     return command(words[1:])
 
 
-def _complete(words: list[str]) -> int:
-    """Bash completion: ours for the subcommand, Hydra's after `nngeom run`."""
-    from contextlib import suppress
+def _command_meant(words: list[str]) -> str:
+    """What is likely meant by words that begin with no command."""
+    from nngeom_cli.arguments import key_of_flag
 
-    from nngeom_cli.launching import launch
-
-    line = os.environ.get("COMP_LINE", "")
-    typed = line.split()
-    if not any(word.startswith("query=") for word in words):
-        launch(words, "nngeom")
-    elif len(typed) < 2 or (len(typed) == 2 and not line.endswith(" ")):
-        print(*COMMANDS)
-    elif typed[1] == "run":
-        os.environ["COMP_LINE"] = line.replace(" run", "", 1)
-        with suppress(ConfigError):  # a half-typed line is no error
-            launch(words, "nngeom")
-        os.environ["COMP_LINE"] = line
-    return DONE
+    got, rest = words[0] if words else "", words[1:]
+    named = command_named(got)
+    if got == "help" and rest and rest[0] in COMMANDS:
+        named = f"nngeom {rest[0]} --help"
+    elif named == "nngeom run":
+        named = shlex.join(["nngeom", "run", *rest])
+    elif named and rest and named.endswith(" RUN"):
+        named = f"{named[:-4]} {shlex.join(rest)}"
+    elif not named and got.startswith("-"):
+        named = f"nngeom run {key_of_flag(words) or shlex.join(words)}"
+    elif "=" in got:
+        named = shlex.join(["nngeom", "run", *words])
+    elif (Path(got) / "run.json").is_file():
+        named = shlex.join(["nngeom", "figures", got])
+    way_out = did_you_mean(got, COMMANDS) or "`nngeom --help` tells what each does."
+    return f"Did you mean `{named}`?" if named else way_out
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nngeom_cli.errors import ConfigError, FolderError, say, sentence_of
+from nngeom_cli.arguments import figures_keys, frozen_run, known_flags, run_folders
+from nngeom_cli.errors import ConfigError, FolderError, require, say, sentence_of
 from nngeom_cli.sweep_report import draw_comparison_of, report_sweep
 
 if TYPE_CHECKING:
@@ -23,8 +24,8 @@ def run(arguments: Sequence[str]) -> int:
     from nngeom_cli.launching import launch
 
     shown = ["--resolve"] if {"--help", "-h"} & set(arguments) else []
-    frozen, rest = _frozen_run(arguments)
-    sweep, outcomes = launch([*_known_flags(rest), *shown], "nngeom run", frozen)
+    frozen, rest = frozen_run(arguments)
+    sweep, outcomes = launch([*known_flags(rest), *shown], "nngeom run", frozen)
     if sweep is not None:
         return FAILED if report_sweep(sweep, outcomes) else DONE
     for outcome in outcomes:
@@ -42,8 +43,8 @@ def figures(arguments: Sequence[str]) -> int:
     RUN is a run directory, the last line that `nngeom run` prints. Of a SWEEP whose experiment compares its runs, draws
     that figure and prints its table; of any other, the figures of its runs.
     """
-    overrides = [argument for argument in arguments if argument.startswith("figures.") and "=" in argument]
-    folders = _directories("figures", [argument for argument in arguments if argument not in overrides])
+    overrides, words = figures_keys(arguments)
+    folders = run_folders("figures", words)
 
     from nngeom_cli.cores import available_cores
     from nngeom_cli.figures import draw_figures
@@ -78,11 +79,7 @@ def resume(arguments: Sequence[str]) -> int:
     Nothing else can change: `nngeom run --from RUN KEY=VALUE` runs a changed config in a new directory.
     """
     flags = [argument for argument in arguments if argument.startswith("-")]
-    if flags or not arguments or "=" in Path(arguments[0]).name:
-        got = " ".join(flags) or " ".join(arguments) or "nothing"
-        raise ConfigError(f"`nngeom resume` must be followed by a run directory. Got {got}. See outputs/runs.")
-
-    directory = Path(arguments[0])
+    (directory,) = run_folders("resume", flags or arguments[:1])
     if (directory / "sweep.json").exists():
         from nngeom_cli.launching import resume_sweep
 
@@ -178,7 +175,7 @@ def animate(arguments: Sequence[str]) -> int:
       nngeom run task=sinusoid 'probe.checkpoints=log 60'
 
     """
-    folders = _directories("animate", arguments)
+    folders = run_folders("animate", arguments)
 
     from nngeom_cli.figures.animation import FEW
     from nngeom_cli.figures.animation import animate as draw
@@ -204,10 +201,11 @@ def theory(arguments: Sequence[str]) -> int:
     """
     from inspect import getdoc
 
-    from nngeom_cli.launching import composed, conf_directory
+    from nngeom_cli.groups import conf_directory
+    from nngeom_cli.launching import composed
 
     if {"--help", "-h"} & set(arguments):
-        print(getdoc(theory), (conf_directory() / "theory.yaml").read_text().rstrip(), sep="\n\n")
+        print(getdoc(theory), (conf_directory() / "theory.yaml").read_text(encoding="utf-8").rstrip(), sep="\n\n")
         return DONE
     if flags := [argument for argument in arguments if argument.startswith("-")]:
         raise ConfigError(f"`nngeom theory` must be given KEY=VALUE. Got {flags[0]}. See `nngeom theory --help`.")
@@ -219,57 +217,10 @@ def theory(arguments: Sequence[str]) -> int:
     from nngeom_cli.theory import load_theory, theory_curves
 
     config = load_theory(values)
+    require(config.directory[:1] != "~", "directory", "a path that needs no shell", config.directory, "Write it out.")
     command = shlex.join(["nngeom", "theory", *arguments])
     print(save_theory(theory_curves(config).assign_attrs(command=command), Path(config.directory)))
     return DONE
-
-
-def _frozen_run(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The run that `--from` names, and the arguments without it."""
-    from nngeom_cli.keys import SECTIONS
-
-    words = [part for word in arguments for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
-    if "--from" not in words:
-        return None, words
-    place = words.index("--from")
-    named = words[place + 1 : place + 2]
-    if not named or named[0].startswith("-") or not (Path(named[0]) / "run.json").is_file():
-        got = " ".join(named) or "nothing"
-        raise ConfigError(f"`--from` must be followed by a run directory. Got {got}. See outputs/runs.")
-    rest = words[:place] + words[place + 2 :]
-    for key in (word.partition("=")[0] for word in rest if "=" in word):
-        if key in (*SECTIONS, "experiment"):
-            way_out = f"Set single keys: {key}.NAME=VALUE."
-            raise ConfigError(f"`{key}` must be left out with --from. Got a group, of which the run has one. {way_out}")
-    return Path(named[0]), rest
-
-
-def _known_flags(arguments: Sequence[str]) -> list[str]:
-    """The arguments, if Hydra has all their flags."""
-    import contextlib
-    import io
-
-    from hydra._internal.utils import get_args
-
-    with contextlib.redirect_stderr(io.StringIO()) as complaint:
-        try:
-            parsed = get_args(arguments)
-        except SystemExit as end:
-            if not end.code:
-                raise
-            reason = complaint.getvalue().strip().rpartition("error: ")[2]
-            raise ConfigError(
-                f"`nngeom run` must be given flags that it has. Got {reason}. See `nngeom run --help`."
-            ) from None
-    if parsed.experimental_rerun is not None:
-        raise ConfigError("`--experimental-rerun` must be left out. Got a pickle, which can run code. Name the config.")
-    for flag, value in (("--config-path", parsed.config_path), ("--config-name", parsed.config_name)):
-        if value is not None:
-            raise ConfigError(
-                f"`{flag}` must be left out. Got {value}. A file DIR/experiment/NAME.yaml is taken with "
-                "--config-dir DIR experiment=NAME."
-            )
-    return list(arguments)
 
 
 def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
@@ -282,15 +233,6 @@ def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
     if not overrides:
         return run
     return replace(run, info=run.info | {"config": asdict(load_config(overridden(run.config, overrides)))})
-
-
-def _directories(command: str, arguments: Sequence[str]) -> list[Path]:
-    """The arguments of a command that has no flags and needs run directories."""
-    flags = [argument for argument in arguments if argument.startswith("-")]
-    if flags or not arguments:
-        got = " ".join(flags) or "nothing"
-        raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}. See outputs/runs.")
-    return [Path(argument) for argument in arguments]
 
 
 COMMANDS: dict[str, tuple[Callable[[Sequence[str]], int], str]] = {

@@ -8,6 +8,8 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from nngeom_cli.synonyms import value_named
+
 __all__ = [
     "DISK_TROUBLE",
     "LARGEST_SEED",
@@ -150,8 +152,16 @@ def one_line(error: BaseException) -> str:
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` is most likely a misspelling of, if any."""
-    return next(iter(difflib.get_close_matches(word, list(choices), n=1, cutoff=0.6)), None)
+    """The choice that `word` is another name of, or most likely a misspelling, if any.
+
+    Example:
+        >>> nearest("Swish", ["relu", "silu"]), nearest("TANH", ["relu", "tanh"]), nearest("nope", ["relu", "tanh"])
+        ('silu', 'tanh', None)
+    """
+    by_small = {choice.lower(): choice for choice in choices}
+    close = difflib.get_close_matches(word.lower(), by_small, n=1, cutoff=0.6)
+    same, named = by_small.get(word.lower()), value_named(word, by_small.values())
+    return same or named or next((by_small[choice] for choice in close), None)
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:

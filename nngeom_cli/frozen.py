@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nngeom_cli.config import load_config
+from nngeom_cli.quoting import unresolved
 from nngeom_cli.store import load_run
 
 __all__ = ["FROZEN", "frozen_config"]
@@ -34,5 +35,6 @@ def frozen_config(directory: Path, conf: Path) -> dict[str, Any]:
     assert isinstance(main, dict)
     defaults = [entry for entry in main["defaults"] if "override" in str(entry)]
     hydra = main["hydra"]
-    hydra["job"] = {**hydra.get("job", {}), "name": str(directory.resolve())}  # where a job finds its command
+    name = unresolved(str(directory.resolve()))  # where a job finds its command
+    hydra["job"] = {**hydra.get("job", {}), "name": name}
     return {"defaults": [*defaults, "_self_"], **values, "hydra": hydra}

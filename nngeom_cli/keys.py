@@ -9,9 +9,10 @@ from typing import Any
 from nngeom_cli.errors import ConfigError, nearest, one_of, shown
 from nngeom_cli.probe_schemas import PROBES
 from nngeom_cli.schemas import OPTIMIZERS, ArchitectureConfig, FiguresConfig, NumbersConfig
+from nngeom_cli.synonyms import key_named, typed
 from nngeom_cli.task_schemas import TASKS
 
-__all__ = ["SECTIONS", "unknown_key"]
+__all__ = ["SECTIONS", "key_meant", "unknown_key"]
 
 # Section -> the key that chooses its schema (none: there is only one), and the schemas.
 SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
@@ -55,14 +56,29 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
         )
     if section == "hydra":
         return ConfigError(f"`{key}` must be a key of Hydra. Got {shown(value)}. `nngeom run --cfg hydra` lists them.")
+    near = key_meant(key)
+    siblings = [known for known, _ in _known_keys() if known.startswith(f"{section}.")]
+    names = dict.fromkeys(known.partition(".")[2] for known in siblings)
+    otherwise = f"`{section}` has {', '.join(names)}." if names else "`nngeom run --help` lists all keys."
+    way_out = f"Did you mean `{typed(near, shown(value), key)}`?" if near not in (None, key) else otherwise
+    return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
+
+
+def key_meant(word: str) -> str | None:
+    """The key that is meant by `word`, or the whole that is to be typed for it; None where that is unclear.
+
+    Example:
+        >>> key_meant("optimiser.lr"), key_meant("lr"), key_meant("learning_rate"), key_meant("optimizer.hidden")
+        ('optimizer.lr', 'optimizer.lr', 'optimizer.lr', 'architecture.hidden')
+    """
     known = list(dict.fromkeys(known for known, _ in _known_keys()))
+    section, _, rest = word.partition(".")
+    leaf, named = word.rpartition(".")[2], key_named(word)
     leaves = {full.rpartition(".")[2]: full for full in known if "." in full}
     siblings = {full.partition(".")[2]: full for full in known if full.startswith(f"{section}.")}
-    if siblings:
-        near = siblings.get(nearest(key.partition(".")[2], siblings) or "")
-        otherwise = f"`{section}` has {', '.join(siblings)}."
-    else:
-        near = nearest(key, known) or leaves.get(nearest(key, leaves) or "")
-        otherwise = "`nngeom run --help` lists all keys."
-    way_out = f"Did you mean `{near}`?" if near not in (None, key) else otherwise
-    return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
+    if siblings and rest:
+        own = named if named and named.startswith(f"{section}.") else None
+        return own or siblings.get(nearest(rest, siblings) or "") or leaves.get(leaf) or named
+    if word in known:
+        return word
+    return leaves.get(leaf) or named or nearest(word, known) or leaves.get(nearest(leaf, leaves) or "")

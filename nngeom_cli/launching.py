@@ -10,40 +10,35 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra._internal import hydra as hydra_application
-from hydra._internal.core_plugins import basic_launcher, basic_sweeper
+from hydra._internal.core_plugins import basic_sweeper
 from hydra.core.config_store import ConfigStore
-from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.core.override_parser.types import Quote, QuotedString
 from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn, JobStatus, run_job
 from hydra.errors import HydraException
 from hydra.types import TaskFunction
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from nngeom_cli.config import Config, load_config
+from nngeom_cli.checks import checked, checked_jobs, claimed_directory, told_of_sweep
 from nngeom_cli.cores import available_cores
-from nngeom_cli.datafile import located
-from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError, require
+from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
 from nngeom_cli.files import refuse_links
-from nngeom_cli.footprint import require_memory
 from nngeom_cli.frozen import FROZEN, frozen_config
+from nngeom_cli.groups import conf_directory
 from nngeom_cli.harmless import harmless_configs
-from nngeom_cli.job import command_of, job, resumed_job
+from nngeom_cli.job import job, resumed_job
 from nngeom_cli.launchers import launched, replaced
+from nngeom_cli.quoting import quoted
 from nngeom_cli.refusals import explained
 from nngeom_cli.surroundings import logging_left_alone
-from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, is_inside, load_sweep
+from nngeom_cli.sweep import COMPLETE, Outcome, Sweep, load_sweep
 
-__all__ = ["composed", "conf_directory", "launch", "resume_sweep"]
+__all__ = ["composed", "launch", "resume_sweep"]
 
 
 def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> tuple[Path | None, list[Outcome]]:
@@ -69,8 +64,9 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
 
     def run_single(*, config: DictConfig, **rest: Any) -> JobReturn:
         available_cores()
-        _check(config, local=True)
-        claimed.append(_claim(config, "hydra.run.dir"))
+        checked(config, local=True)
+        told_of_sweep(config)
+        claimed.append(claimed_directory(config, "hydra.run.dir"))
         result = run_job(config=config, **rest)
         failed = result.status is JobStatus.FAILED
         error = result._return_value if failed else None
@@ -83,12 +79,13 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
     def run_sweep(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
         assert sweeper.config is not None
         available_cores()
-        jobs = _checked_jobs(sweeper, arguments)
-        claimed.append(_claim(sweeper.config, "hydra.sweep.dir"))
+        jobs, batch = checked_jobs(sweeper, arguments)
+        claimed.append(claimed_directory(sweeper.config, "hydra.sweep.dir"))
         sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
         sweep.write()
         sweeps.append(sweep.directory)
-        outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
+        with replaced(sweeper, "split_arguments", lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size))):
+            outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
 
     Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
     plain_sweep = basic_sweeper.BasicSweeper.sweep
@@ -137,10 +134,10 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
         outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
 
     arguments = [
-        f"hydra/launcher={_quoted(sweep.launcher)}",
+        f"hydra/launcher={quoted(sweep.launcher)}",
         *overrides,
-        f"hydra.sweep.dir={_quoted(str(sweep.directory))}",
-        "directory=" + ",".join(_quoted(job.directory) for job in left),
+        f"hydra.sweep.dir={quoted(str(sweep.directory))}",
+        "directory=" + ",".join(quoted(job.directory) for job in left),
     ]
     Plugins.instance()
     plain_sweep = basic_sweeper.BasicSweeper.sweep
@@ -177,7 +174,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
         of_the_system = isinstance(error, OSError) and not isinstance(error, HydraException)
         if debugging or claimed or of_the_system:
             raise
-        raise explained(error) from error
+        raise explained(error, arguments) from error
 
 
 def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
@@ -192,104 +189,13 @@ def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfi
         try:
             return hydra.compose(config_name, list(overrides))
         except (HydraException, OmegaConfBaseException) as error:
-            raise explained(error) from error
+            raise explained(error, overrides, config_name) from error
 
 
 def _take_own_launchers() -> None:
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
         launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
-
-
-def _check(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
-    """The config of a job, checked as far as this machine can.
-
-    Args:
-        composed: of the job.
-        local: it runs in this process, so that its device can be checked.
-        here: it runs on this machine, so that the memory can be.
-    """
-    config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
-    config = located(config, Path.cwd())
-    if here:
-        require_memory(config)
-    if local:
-        from nngeom_cli.runner import resolve_device  # what the job imports first: matplotlib may refuse to
-
-        if config.device in ("cuda", "mps"):
-            resolve_device(config.device)
-    return config
-
-
-def _checked_jobs(sweeper: basic_sweeper.BasicSweeper, arguments: Sequence[str]) -> list[Job]:
-    """The jobs of a sweep: the config of each is checked, and that no two of them share a directory."""
-    assert sweeper.hydra_context is not None
-    assert sweeper.config is not None
-    loader = sweeper.hydra_context.config_loader
-    swept = [f"{key}={value}" for key, value in sweeper.params.items()]
-    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
-    batch = list(chain.from_iterable(sweeper.split_arguments(overrides, None)))
-    jobs: dict[str, Job] = {}
-    launcher = sweeper.launcher
-    here = type(launcher).__name__ in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
-    for number, job_overrides in enumerate(batch):
-        typed = " ".join(job_overrides)
-        composed = loader.load_sweep_config(sweeper.config, list(job_overrides))
-        try:
-            config = _check(composed, local=isinstance(launcher, basic_launcher.BasicLauncher), here=here)
-        except ConfigError as error:
-            raise ConfigError(f"Job {number} ({typed}): {error}" if len(batch) > 1 else str(error)) from error
-        with open_dict(composed):
-            composed.hydra.job.num = number
-            composed.hydra.job.id = str(number)
-        directory = _selected(composed, "hydra.sweep.subdir")
-        way_out = "Name a folder of the sweep, for example ${hydra.job.num}."
-        require(is_inside(directory), "hydra.sweep.subdir", "a folder in the sweep's own", directory, way_out)
-        if directory in jobs:
-            raise ConfigError(
-                f"`hydra.sweep.subdir` must be different for each job. Got {directory} for "
-                f"{' '.join(jobs[directory].overrides)} and for {typed}. Begin it with ${{hydra.job.num}}."
-            )
-        jobs[directory] = Job(directory, list(job_overrides), command_of(composed.hydra), asdict(config))
-    return list(jobs.values())
-
-
-def _claim(composed: DictConfig, key: str) -> Path:
-    """Make the directory that `key` names, for this process alone."""
-    directory = Path(_selected(composed, key)).absolute()
-    try:
-        directory.mkdir(parents=True)
-    except FileExistsError:
-        raise ConfigError(
-            f"`{key}` must be a directory that does not exist yet. Got {directory}. Leave it out for a new name."
-        ) from None
-    except OSError as error:
-        raise FolderError(
-            f"`{key}` must be a folder that can be written. Got {directory}: {error.strerror}. Set {key}=FOLDER."
-        ) from error
-    return directory
-
-
-def _selected(composed: DictConfig, key: str) -> str:
-    """A value of Hydra's own part of the config, resolved as Hydra does in the job."""
-    instance = HydraConfig.instance()
-    before = instance.cfg
-    instance.set_config(composed)
-    try:
-        return str(OmegaConf.select(composed, key))
-    finally:
-        instance.cfg = before
-
-
-def _quoted(text: str) -> str:
-    """A value for Hydra's command line that stands for itself, whatever is in it."""
-    return QuotedString(text.replace("${", "\\${"), Quote.single).with_quotes()
-
-
-def conf_directory() -> Path:
-    """The folder of configs: beside the package in a checkout, inside it in a wheel."""
-    package = Path(__file__).resolve().parent
-    return next(folder for folder in (package.parent / "conf", package / "conf") if (folder / "config.yaml").is_file())
 
 
 @contextmanager

@@ -204,8 +204,11 @@ class NumbersConfig:
             self.seed,
             f"That of replicate r is seed + r; there are {self.replicates}.",
         )
-        require(self.device in DEVICES, "device", one_of(DEVICES), self.device, "auto takes the GPU, if there is one.")
-        require(self.dtype in DTYPES, "dtype", one_of(DTYPES), self.dtype, "Curvature needs float64.")
+        for key, name, choices, otherwise in (
+            ("device", self.device, DEVICES, "auto takes the GPU, if there is one."),
+            ("dtype", self.dtype, DTYPES, "Curvature needs float64."),
+        ):
+            require(name in choices, key, one_of(choices), name, did_you_mean(name, choices) or otherwise)
         require(
             (self.device, self.dtype) != ("mps", "float64"),
             "dtype",

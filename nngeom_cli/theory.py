@@ -12,13 +12,15 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from nngeom_cli.errors import require
+from nngeom_cli.errors import did_you_mean, require
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, InfiniteWidth, MLPFeatureMap, get_activation, measure
 from nngeom_cli.progress import Progress
+from nngeom_cli.schemas import ACTIVATIONS
 
 __all__ = ["TheoryConfig", "load_theory", "theory_curves"]
 
 DEFAULTS = "`nngeom theory --help` shows the defaults."
+SMOOTH = tuple(name for name in ACTIVATIONS if name != "relu")
 QUANTITIES = ("omega", "log_volume_element", "ricci_scalar")
 
 
@@ -55,7 +57,8 @@ def load_theory(composed: DictConfig) -> TheoryConfig:
             smooth = get_activation(str(name)).smooth
         except ValueError:
             smooth = False
-        require(smooth, "activation", "smooth and known", name, "For example activation=erf, or [erf,monomial3].")
+        way_out = did_you_mean(str(name), SMOOTH) or "For example activation=erf, or [erf,monomial3]."
+        require(smooth, "activation", "smooth and known", name, way_out)
     for key, least in (("d", 2), ("points", 2), ("networks", 2), ("seed", 0)):
         require(_whole(given[key], least), key, f"an integer of at least {least}", given[key], DEFAULTS)
     for key in ("weight_std", "bias_std", "radius"):

@@ -1,8 +1,61 @@
-"""One thread, so that runs can be compared bit for bit; hypothesis without a clock and without luck."""
+"""One thread, so that runs can be compared bit for bit; hypothesis without a clock and luck; the command line."""
+
+import json
+import sys
+import types
 
 import hypothesis
+import pytest
 import torch
+
+from nngeom_cli.cli import main
+from nngeom_cli.errors import ConfigError
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("nngeom", deadline=None, derandomize=True, print_blob=True)
 hypothesis.settings.load_profile("nngeom")
+
+
+class Runner(types.ModuleType):
+    """A double of nngeom_cli.runner: takes down what it is asked to run; a seed can be told to fail."""
+
+    def __init__(self):
+        super().__init__("nngeom_cli.runner")
+        self.runs = []
+        self.failures = {}
+        self.RunError = type("RunError", (RuntimeError,), {"__module__": "nngeom_cli.runner"})
+
+    def run(self, config, directory, *, command):
+        self.runs.append((config, directory, command))
+        sys.stdout.write("accuracy by seed\n")
+        failed = config.seed in self.failures
+        rows = [
+            {"replicate": seed, "loss": 1.0, "accuracy": 0.25 + 0.75 * seed, "solved": seed == 1} for seed in (0, 1)
+        ]
+        info = {"status": "failed" if failed else "complete", "replicates": rows}
+        (directory / "run.json").write_text(json.dumps(info))
+        if failed:
+            raise self.failures[config.seed]
+
+    def resolve_device(self, device):
+        raise ConfigError(f"`device` must be a device of this machine. Got {device}. Choose device=cpu.")
+
+
+@pytest.fixture
+def runner(monkeypatch, tmp_path):
+    double = Runner()
+    monkeypatch.setitem(sys.modules, "nngeom_cli.runner", double)
+    monkeypatch.chdir(tmp_path)
+    return double
+
+
+@pytest.fixture
+def nngeom(runner, capsys):
+    """`nngeom(*words)` -> exit code, lines of stdout, lines of stderr."""
+
+    def call(*words):
+        code = main([str(word) for word in words])
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err.splitlines()
+
+    return call

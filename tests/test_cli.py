@@ -1,21 +1,19 @@
 """The command line, typed as a newcomer would. The runner is a double, save in the last tests."""
 
 import json
-import logging
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-import types
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from nngeom_cli import cli, launching
+from nngeom_cli import cli, groups
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError, one_of
 
@@ -23,60 +21,6 @@ TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
 
 
 COMMANDS = one_of(cli.COMMANDS)
-
-
-class Runner(types.ModuleType):
-    """A double of nngeom_cli.runner: takes down what it is asked to run; a seed can be told to fail."""
-
-    def __init__(self):
-        super().__init__("nngeom_cli.runner")
-        self.runs = []
-        self.failures = {}
-        self.RunError = type("RunError", (RuntimeError,), {"__module__": "nngeom_cli.runner"})
-
-    def run(self, config, directory, *, command):
-        self.runs.append((config, directory, command))
-        sys.stdout.write("accuracy by seed\n")
-        failed = config.seed in self.failures
-        rows = [
-            {"replicate": seed, "loss": 1.0, "accuracy": 0.25 + 0.75 * seed, "solved": seed == 1} for seed in (0, 1)
-        ]
-        info = {"status": "failed" if failed else "complete", "replicates": rows}
-        (directory / "run.json").write_text(json.dumps(info))
-        if failed:
-            raise self.failures[config.seed]
-
-    def resolve_device(self, device):
-        raise ConfigError(f"`device` must be a device of this machine. Got {device}. Choose device=cpu.")
-
-
-@pytest.fixture(autouse=True)
-def _restored_logging():
-    handlers, level = logging.root.handlers[:], logging.root.level
-    yield
-    for handler in set(logging.root.handlers) - set(handlers):
-        handler.close()
-    logging.root.handlers[:], logging.root.level = handlers, level
-
-
-@pytest.fixture
-def runner(monkeypatch, tmp_path):
-    double = Runner()
-    monkeypatch.setitem(sys.modules, "nngeom_cli.runner", double)
-    monkeypatch.chdir(tmp_path)
-    return double
-
-
-@pytest.fixture
-def nngeom(runner, capsys):
-    """`nngeom(*words)` -> exit code, lines of stdout, lines of stderr."""
-
-    def call(*words):
-        code = main([str(word) for word in words])
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
-
-    return call
 
 
 # ---- a run
@@ -248,7 +192,7 @@ def test_single_keys_of_a_saved_config_can_be_set_and_swept(nngeom, runner, save
     ("words", "sentence"),
     [
         (["--from"], "`--from` must be followed by a run directory. Got nothing. See outputs/runs."),
-        (["--from", "nowhere"], "`--from` must be followed by a run directory. Got nowhere. See outputs/runs."),
+        (["--from", "nowhere"], "`--from` must be followed by a run directory. Got nowhere, which is not there. "),
         (["--from=SAVED", "task=xor"], "`task` must be left out with --from. Got a group, of which the run has one. "),
         (["--from=SAVED", "optimizer.momentum=0"], "`optimizer.momentum` must be left out here. Got 0. Only "),
     ],
@@ -333,6 +277,41 @@ def test_a_failing_job_does_not_stop_the_others(nngeom, runner):
             "Begin it with ${hydra.job.num}.",
         ),
         (
+            ["architecture.activation=glob(*)"],
+            "`architecture.activation` must have values to sweep over. Got glob(*), which has none. "
+            "List them: architecture.activation=A,B.",
+        ),
+        (
+            ["seed=0,1", "task=glob(z*)"],
+            "`task` must have values to sweep over. Got glob(z*), which has none. List them: task=A,B.",
+        ),
+        (
+            ["seed=range(3,3)"],
+            "`seed` must have values to sweep over. Got range(3,3), which has none. "
+            "List them: 1,2,3; or range(1,4), which is the same.",
+        ),
+        (
+            ["optimizer.lr=interval(0,1)"],
+            "`optimizer.lr` must have values to sweep over. Got interval(0,1), which has none. "
+            "List them: 1,2,3; or range(1,4), which is the same.",
+        ),
+        (
+            ["seed=0,1", "hydra.sweeper.max_batch_size=0"],
+            "`hydra.sweeper.max_batch_size` must be at least 1. Got 0. null: all at once.",
+        ),
+        (
+            ["experiment=width,lazy", "seed=0"],
+            "`experiment` must be one experiment where it is a sweep of its own, here of architecture.hidden and "
+            "architecture.parametrization. Got width,lazy. Run them one after another: "
+            "nngeom run -m experiment=width seed=0 && nngeom run -m experiment=lazy seed=0",
+        ),
+        (
+            ["experiment=figure1,lazy"],
+            "`experiment` must be one experiment where it is a sweep of its own, here of architecture.output_scale. "
+            "Got figure1,lazy. Run them one after another: "
+            "nngeom run -m experiment=figure1 && nngeom run -m experiment=lazy",
+        ),
+        (
             ["device=cpu,cuda"],
             "Job 1 (device=cuda): `device` must be a device of this machine. Got cuda. Choose device=cpu.",
         ),
@@ -346,15 +325,42 @@ def test_a_sweep_with_one_wrong_job_does_not_start(nngeom, runner, words, senten
     assert list(Path.cwd().iterdir()) == []
 
 
+def test_experiments_that_are_no_sweeps_can_be_swept(nngeom, runner):
+    assert nngeom("run", "-m", "experiment=figure1,figure2")[0] == 0
+    assert [config.task.name for config, _, _ in runner.runs] == ["xor", "sinusoid"]
+
+
+def test_a_key_that_is_typed_has_the_place_of_the_experiments_own_sweep(nngeom, runner):
+    assert nngeom("run", "-m", "experiment=lazy", "architecture.output_scale=2,3")[0] == 0
+    assert [config.architecture.output_scale for config, _, _ in runner.runs] == [2, 3]
+
+
+def test_a_single_run_of_an_experiment_that_is_a_sweep_says_so(nngeom, runner):
+    code, _, err = nngeom("run", "experiment=lazy", "seed=3")
+    assert code == 0
+    assert err == [
+        "nngeom: This is one run of a sweep over architecture.output_scale. "
+        "All of it: nngeom run -m experiment=lazy seed=3"
+    ]
+
+
+def test_shuffled_jobs_run_in_the_directories_that_are_theirs(nngeom, runner):
+    code, _, err = nngeom("run", "-m", "seed=shuffle(range(0,12))")
+    assert (code, err) == (0, [])
+    assert sorted(config.seed for config, _, _ in runner.runs) == list(range(12))
+    for number, (config, directory, _) in enumerate(runner.runs):
+        assert directory.name == f"{number}-xor-seed{config.seed}"
+
+
 # ---- wrong input
 
 WRONG = [
     (["task=nope"], f"`task` must be {TASKS}. Got nope. `nngeom run --help` lists the groups."),
     (["task=sinusiod"], f"`task` must be {TASKS}. Got sinusiod. Did you mean `sinusoid`?"),
-    (["optimizer.lrr=1"], "`optimizer.lrr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
-    (["optimiser.lr=1"], "`optimiser.lr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
-    (["optimzer=adam"], "`optimzer` must be a key of the config. Got adam. Did you mean `optimizer`?"),
-    (["epochs=100"], "`epochs` must be a key of the config. Got 100. Did you mean `optimizer.epochs`?"),
+    (["optimizer.lrr=1"], "`optimizer.lrr` must be a key of the config. Got 1. Did you mean `optimizer.lr=1`?"),
+    (["optimiser.lr=1"], "`optimiser.lr` must be a key of the config. Got 1. Did you mean `optimizer.lr=1`?"),
+    (["optimzer=adam"], "`optimzer` must be a key of the config. Got adam. Did you mean `optimizer=adam`?"),
+    (["epochs=100"], "`epochs` must be a key of the config. Got 100. Did you mean `optimizer.epochs=100`?"),
     (["+key=1"], "`key` must be a key of the config. Got 1. `nngeom run --help` lists all keys."),
     (["+seed=3"], "`seed` must be set without +. Got +seed=3. Write seed=3."),
     (["optimizer.lr=-1"], "`optimizer.lr` must be a positive number. Got -1.0. The paper's XOR uses 0.02."),
@@ -379,7 +385,7 @@ WRONG = [
     (["optimizer=adam", "+optimizer.momentum=0.9"], "`optimizer.momentum` must be left out with optimizer.name=adam. "),
     (["seed=-1"], "`seed` must be between 0 and 4294967295. Got -1. "),
     (["replicates=0"], "`replicates` must be at least 1. Got 0. "),
-    (["xor"], "`xor` must be KEY=VALUE. Got no `=`. For example seed=1 or task=xor."),
+    (["xor"], "`xor` must be KEY=VALUE. Got no `=`. Did you mean `task=xor`?"),
     (["task=xor,sinusoid"], "`task` must be one value. Got xor,sinusoid. Run all of them with -m, "),
     (["~optimizer.lr"], "`optimizer.lr` must be given. "),
     (["~task"], "The config must be one that Hydra can compose. Got: Error resolving interpolation '${task}'"),
@@ -475,22 +481,43 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("nngeom ", " ".join(cli.COMMANDS)),
-        ("nngeom f", " ".join(cli.COMMANDS)),
-        ("nngeom run task=s", "task=sinusoid task=spirals"),
-        ("nngeom run optimizer.mom", "optimizer.momentum="),
-        ("nngeom run task=digits optimizer.be", "optimizer.betas."),
+        ("nngeom ", list(cli.COMMANDS)),
+        ("nngeom", list(cli.COMMANDS)),
+        ("", list(cli.COMMANDS)),
+        ("nngeom f", ["figures"]),
+        ("nngeom re", ["resume", "reproduce"]),
+        ("nngeom run task=s", ["task=sinusoid", "task=spirals"]),
+        ("nngeom run optimizer.mom", ["optimizer.momentum="]),
+        ("nngeom run task=digits optimizer.be", ["optimizer.betas."]),
+        ("nngeom run --f", ["--from"]),
+        ("nngeom run task=xor --c", ["--cfg", "--config-dir"]),
+        ("nngeom run --nothing", []),
+        ("nngeom run -m task=s", ["task=sinusoid", "task=spirals"]),
+        ("nngeom run --from RUN optimizer.mom", ["optimizer.momentum="]),
+        ("nngeom run --nothing task=s", ["task=sinusoid", "task=spirals"]),
+        ("nngeom run --from ", []),
+        ("nngeom run --config-dir mi", []),
+        ("nngeom figures --", ["--help"]),
+        ("nngeom figures ", []),
+        ("nngeom resume outputs/r", []),
+        ("nngeom summarize --g", ["--group"]),
+        ("nngeom reproduce --", ["--help", "--quick"]),
+        ("nngeom theory act", ["activation="]),
+        ("nngeom nothing ", []),
+        ("nngeom run architecture.hidden=[8 seed", []),
+        ("nngeom run task=nothing seed", []),
+        ("nngeom run 'task=", []),
     ],
 )
-def test_completion_offers_commands_groups_and_keys(nngeom, monkeypatch, line, expected):
+def test_completion_offers_what_fits_or_nothing(nngeom, monkeypatch, line, expected):
     monkeypatch.setenv("COMP_LINE", line)
-    code, out, _ = nngeom("-sc", "query=bash")
-    assert (code, out) == (0, [expected])
+    code, out, err = nngeom("-sc", "query=bash")
+    assert (code, " ".join(out).split(), err) == (0, expected, [])
 
 
-def test_completion_says_nothing_about_a_half_typed_line(nngeom, monkeypatch):
-    monkeypatch.setenv("COMP_LINE", "nngeom run architecture.hidden=[8 seed")
-    assert nngeom("-sc", "query=bash") == (0, [], [])
+def test_completion_of_fish_has_a_line_for_each_word(nngeom, monkeypatch):
+    monkeypatch.setenv("COMP_LINE", "nngeom re")
+    assert nngeom("-sc", "query=fish") == (0, ["resume", "reproduce"], [])
 
 
 def test_completion_script_is_for_nngeom(nngeom):
@@ -555,8 +582,8 @@ def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path
     conf = tmp_path / "nngeom_cli" / "conf"
     conf.mkdir(parents=True)
     (conf / "config.yaml").touch()
-    monkeypatch.setattr(launching, "__file__", str(tmp_path / "nngeom_cli" / "launching.py"))
-    assert launching.conf_directory() == conf
+    monkeypatch.setattr(groups, "__file__", str(tmp_path / "nngeom_cli" / "groups.py"))
+    assert groups.conf_directory() == conf
 
 
 # ---- figures
@@ -566,6 +593,9 @@ def test_figures_prints_what_it_draws(nngeom, monkeypatch):
     monkeypatch.setattr("nngeom_cli.store.load_run", lambda directory: f"run in {directory}")
     monkeypatch.setattr("nngeom_cli.commands._as_asked", lambda run, _: run)
     monkeypatch.setattr("nngeom_cli.figures.draw_figures", lambda run, **_: [Path(f"{run}.png")])
+    for folder in ("a", "b"):
+        Path(folder).mkdir()
+        Path(folder, "run.json").touch()
     assert nngeom("figures", "a", "b") == (0, ["run in a.png", "run in b.png"], [])
 
 
@@ -624,7 +654,6 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # nohup and `&` in a script would ignore it
         "runner = types.ModuleType('nngeom_cli.runner')\n"
         "runner.run = lambda config, directory, *, command: (print('started', flush=True), time.sleep(60))\n"
-        "runner.resolve_device = None\n"
         "sys.modules['nngeom_cli.runner'] = runner\n"
         "from nngeom_cli.cli import main\n"
         "sys.exit(main(['run']))\n"
@@ -639,5 +668,4 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     assert process.returncode == 130
     assert out == ""
     (line,) = err.splitlines()
-    (directory,) = (tmp_path / "outputs" / "runs" / "xor").iterdir()
-    assert line == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}"
+    assert line == "nngeom: Interrupted before anything was saved."

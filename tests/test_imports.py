@@ -15,6 +15,8 @@ PACKAGE = Path(__file__).parent.parent / "nngeom_cli"
 
 # Lowest first. A module imports from its own level or below; geometry is the library and stands on nothing.
 LEVELS = [
+    {"quoting", "groups"},
+    {"synonyms"},
     {"errors", "source"},
     {"files", "programs", "process", "arrays", "cores", "padding", "progress", "surroundings"},
     {"cells", "memory"},
@@ -33,18 +35,19 @@ LEVELS = [
     {"measured", "reading", "boundary", "statistics", "plane_statistics", "replication"},
     {"comparisons", "figures", "sweep", "stopping", "tables", "rows", "summary"},
     {"claims"},
-    {"provenance", "reporting", "unstarted"},
+    {"provenance", "reporting"},
     {"runner", "reproduction", "theory"},
     {"recovery"},
     {"resuming", "frozen"},
     {"foreign"},
-    {"job", "launchers", "harmless", "launching", "refusals"},
+    {"job", "launchers", "harmless", "checks", "launching", "refusals"},
     {"sweep_report"},
+    {"arguments", "completion"},
     {"commands"},
     {"cli"},
     {"__main__"},
 ]
-HYDRA = {"commands", "harmless", "job", "launchers", "launching", "refusals"}
+HYDRA = {"arguments", "checks", "commands", "harmless", "job", "launchers", "launching", "refusals"}
 
 
 def modules():

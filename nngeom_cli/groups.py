@@ -1,0 +1,32 @@
+"""The folder of configs, and the options of its groups."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = ["GROUPS", "conf_directory", "group_of", "theory_keys"]
+
+GROUPS = ("task", "experiment", "optimizer", "probe", "architecture")  # an option of several is meant as the first's
+
+
+def conf_directory() -> Path:
+    """The folder of configs: beside the package in a checkout, inside it in a wheel."""
+    package = Path(__file__).resolve().parent
+    return next(folder for folder in (package.parent / "conf", package / "conf") if (folder / "config.yaml").is_file())
+
+
+def group_of(option: str) -> str | None:
+    """The group that an option is of.
+
+    Example:
+        >>> group_of("xor"), group_of("figure2"), group_of("adam"), group_of("nope")
+        ('task', 'experiment', 'optimizer', None)
+    """
+    files = conf_directory()
+    return next((group for group in GROUPS if option in {path.stem for path in (files / group).glob("*.yaml")}), None)
+
+
+def theory_keys() -> list[str]:
+    """The keys of `nngeom theory`."""
+    return re.findall(r"^(\w+):", (conf_directory() / "theory.yaml").read_text(encoding="utf-8"), re.MULTILINE)
