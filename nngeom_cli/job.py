@@ -26,6 +26,7 @@ from nngeom_cli.store import INFO
 from nngeom_cli.surroundings import lenient_streams
 from nngeom_cli.sweep import SWEEP, load_sweep
 from nngeom_cli.task_schemas import FileConfig
+from nngeom_cli.unstarted import begun
 
 __all__ = ["JobError", "command_of", "job", "resumed_job"]
 
@@ -52,9 +53,7 @@ def job(composed: DictConfig) -> None:
 
                 resume(directory)
             else:
-                from nngeom_cli.runner import run
-
-                run(config, directory, command=command_of(settings))
+                _begin(directory, config, command_of(settings))
         except Exception:
             log.exception("The run failed.")
             raise
@@ -83,11 +82,17 @@ def resumed_job(composed: DictConfig) -> None:
         if (directory / INFO).exists():
             resume(directory)
             return
-        from nngeom_cli.runner import run
-
         (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
         with job_log(directory):
-            run(load_config(frozen.config), directory, command=frozen.command)
+            _begin(directory, load_config(frozen.config), frozen.command)
+
+
+def _begin(directory: Path, config: Config, command: str) -> None:
+    """A run from its first moment on: run.json is there before torch is."""
+    with begun(directory, config, command):
+        from nngeom_cli.runner import run
+
+        run(config, directory, command=command)
 
 
 def _progress_of(settings: HydraConf, name: str = "") -> AbstractContextManager[None]:

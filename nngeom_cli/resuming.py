@@ -17,9 +17,11 @@ from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, restore
 from nngeom_cli.runner import carry_through, conclude, prepare, recorded, refuse_divergence, resolve_device
+from nngeom_cli.runner import run as begin
 from nngeom_cli.source import run_source
 from nngeom_cli.store import FINISHED, Run, RunDirectory, described
 from nngeom_cli.surroundings import one_thread
+from nngeom_cli.unstarted import is_unstarted, opened
 
 __all__ = ["changed_config", "resume"]
 
@@ -42,7 +44,13 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         RunError: a replicate diverged.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
-    described(directory, verify=True)  # before a lock is laid into a folder that is no run
+    run = opened(directory)  # before a lock is laid into a folder that is no run
+    if is_unstarted(run):
+        config = changed_config(run, overrides)
+        with job_log(directory):
+            tell("Begins: the run was ended before it had done anything.")
+            begin(config, directory, command=run.info.get("command", ""))
+        return
     available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
     with sole_writer(directory), job_log(directory), one_thread():
         run = described(directory, verify=True)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nngeom_cli.checksums import MANIFEST
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.plane_statistics import plane_statistics
 from nngeom_cli.statistics import grid_statistics, path_statistics
@@ -56,7 +57,7 @@ def find_runs(directories: Sequence[Path]) -> list[Path]:
     for directory in directories:
         if not directory.is_dir():
             raise FileNotFoundError(f"`{directory}` must be a directory. Got none. See outputs/.")
-        below = {path.parent for name in (INFO, ".hydra") for path in directory.rglob(name)}
+        below = {path.parent for name in (INFO, MANIFEST, ".hydra") for path in directory.rglob(name)}
         for path in directory.rglob(SWEEP):
             try:
                 below |= {path.parent / job.directory for job in load_sweep(path.parent).jobs}

@@ -27,7 +27,7 @@ from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
 from nngeom_cli.progress import Progress
 from nngeom_cli.provenance import Meter, provenance, timestamp
 from nngeom_cli.reporting import divergence_words, metrics, report, scores_words, tell_remarks
-from nngeom_cli.store import INFO, RunDirectory, load_run
+from nngeom_cli.store import INFO, RunDirectory, described, load_run
 from nngeom_cli.surroundings import one_thread
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
@@ -111,7 +111,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
     device = resolve_device(config.device)
     available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
     with sole_writer(directory), one_thread():
-        if (directory / INFO).exists():
+        if (directory / INFO).exists() and "started" in described(directory, verify=True).info:
             raise ConfigError(
                 f"`{directory}` must be a folder without a run. Got one with {INFO}. `nngeom resume` goes on."
             )

@@ -396,7 +396,16 @@ def described(directory: Path, *, verify: bool) -> Run:
     """A run of which run.json is checked, or nothing."""
     path = directory / INFO
     if not path.is_file():
+        refuse_lost(directory)
         raise FileNotFoundError(
             f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
         )
     return Run(directory, read_info(path, verify=verify))
+
+
+def refuse_lost(directory: Path) -> None:
+    """Raises DamageError where a directory without run.json holds what a run has measured."""
+    if any((directory / name).exists() for name in (MANIFEST, HISTORY, GEOMETRY, CHECKPOINTS)):
+        raise DamageError(
+            f"`{directory}` must hold {INFO}. Got a run that has lost it. Copy it from a backup, or run again."
+        )

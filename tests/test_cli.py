@@ -654,6 +654,7 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # nohup and `&` in a script would ignore it
         "runner = types.ModuleType('nngeom_cli.runner')\n"
         "runner.run = lambda config, directory, *, command: (print('started', flush=True), time.sleep(60))\n"
+        "runner.resolve_device = None\n"
         "sys.modules['nngeom_cli.runner'] = runner\n"
         "from nngeom_cli.cli import main\n"
         "sys.exit(main(['run']))\n"
@@ -668,4 +669,5 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     assert process.returncode == 130
     assert out == ""
     (line,) = err.splitlines()
-    assert line == "nngeom: Interrupted before anything was saved."
+    (directory,) = (tmp_path / "outputs" / "runs" / "xor").iterdir()
+    assert line == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}"

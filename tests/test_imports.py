@@ -35,7 +35,7 @@ LEVELS = [
     {"measured", "reading", "boundary", "statistics", "plane_statistics", "replication"},
     {"comparisons", "figures", "sweep", "stopping", "tables", "rows", "summary"},
     {"claims"},
-    {"provenance", "reporting"},
+    {"provenance", "reporting", "unstarted"},
     {"runner", "reproduction", "theory"},
     {"recovery"},
     {"resuming", "frozen"},
