@@ -15,7 +15,8 @@ from made_runs import made_run, plane
 from nngeom_cli import claims, reproduction
 from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
 from nngeom_cli.config import config_hash, load_config
-from nngeom_cli.launching import composed, conf_directory
+from nngeom_cli.groups import conf_directory
+from nngeom_cli.launching import composed
 from nngeom_cli.reproduction import PLANS, QUICK_THEORY, draw, draw_theory, figures_before, find_runs
 from nngeom_cli.source import run_source
 from nngeom_cli.theory import load_theory
