@@ -125,8 +125,16 @@ def test_more_replicates_that_diverged_than_a_title_holds_are_counted(tmp_path):
     assert networks_shown(run)[1] == "; 8 of 9 replicates diverged and are left out"
 
 
+def test_the_losses_beside_a_film_are_on_a_scale_for_those_that_did_not_diverge(tmp_path):
+    run = diverged(tmp_path, plane(EPOCHS), {4: 200})
+    run.history.loc[(run.history.replicate == 4) & (run.history.epoch == 50), "loss"] = 1e199
+    low, high = Film(run, 1).curve.get_ylim()
+    assert low < 1 / 201 < 1 < high < 10
+
+
 def test_a_film_ends_where_the_last_replicate_diverged(tmp_path):
     film = Film(diverged(tmp_path, plane(EPOCHS), {3: 200, 4: 50}), 1)
+    assert film.curve.get_xlim() == (0, 50)
     assert (film.seed, film.epochs) == (3, [0, 10, 50])
     assert film.curve.get_yscale() == "log"
     with pytest.raises(ConfigError, match=r"at least 2 checkpoints\. Got 1; all 2 replicates diverged: drawn up to "):

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import xarray as xr
 from matplotlib.animation import FFMpegWriter
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -42,6 +43,7 @@ __all__ = ["FEW", "animate"]
 FEW = 20  # checkpoints; fewer make a jerky film
 DPI = 110
 SECONDS, LAST = 0.12, 2.0  # that a frame stays, and the last one
+ROOM = 0.05  # of the range of the losses, below and above them
 LEFT, GAP, SIDE, RIGHT = 0.34, 0.78, 1.6, 0.25  # inches
 
 
@@ -119,7 +121,7 @@ class Film:
                 draw_bar(self.sheet, part, left + SIDE + 0.06, top, SIDE)
         left = LEFT + len(self.blocks) * (SIDE + GAP) + 0.3
         self.curve = self.sheet.axes(left, top, TEXT_WIDTH - left - RIGHT, SIDE)
-        self.now = draw_losses(self.curve, run, self.seed)
+        self.now = draw_losses(self.curve, run, shown, self.seed)
 
     def show(self, place: int) -> None:
         """Draws a checkpoint."""
@@ -160,17 +162,25 @@ class Film:
                     progress.update(count + 1)
 
 
-def draw_losses(axes: Axes, run: Run, seed: int) -> Line2D:
-    """The loss of all replicates, that of the shown one in black; returns the line that marks the epoch."""
-    history = run.history
+def draw_losses(axes: Axes, run: Run, shown: xr.Dataset, seed: int) -> Line2D:
+    """The loss of all replicates until the film ends, on a scale for those that did not diverge.
+
+    The loss of the replicate in the film is black. Returns the line that marks the epoch.
+    """
+    last = int(shown.epoch[-1])
+    history = run.history[run.history.epoch <= last]
     for replicate, rows in history.groupby("replicate"):
         mine = int(replicate) == seed
         colour, width = ("black", 1.2) if mine else (CLASS_COLOURS[3], 0.6)
         axes.plot(rows.epoch, rows.loss, color=colour, linewidth=width, zorder=2 + mine)
-    losses = np.asarray(history.loss)
-    if (losses[np.isfinite(losses)] > 0).all():
+    losses = np.asarray(history.loss[history.replicate.isin(shown.replicate.values)])
+    losses = losses[np.isfinite(losses)]
+    low, high = losses.min(initial=np.inf), losses.max(initial=-np.inf)
+    if 0 < low < high:
         axes.set_yscale("log")
-    last = int(history.epoch.max())
+        axes.set_ylim(low * (low / high) ** ROOM, high * (high / low) ** ROOM)
+    elif low < high:
+        axes.set_ylim(low - ROOM * (high - low), high + ROOM * (high - low))
     axes.set_xscale("symlog", linthresh=max(1, last / 100))
     axes.set_xlim(0, last)
     axes.set_xticks([0, last], ["0", f"{last:,}"])
