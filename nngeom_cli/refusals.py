@@ -62,11 +62,18 @@ def explained(error: Exception, words: Sequence[str] = (), config_name: str = ""
         if key not in GROUPS:
             return unknown_key(key, value)
         return ConfigError(f"`{key}` must be a name. Got {value}. `nngeom run --help` lists the groups.")
+    for key, _, value in (word.partition("=") for word in words):
+        if key in GROUPS and value.startswith(("[", "{")):  # Hydra fails in many ways at these
+            way_out = f"Did you mean `{typed('architecture.hidden', value)}`?" if key == "architecture" else ""
+            return ConfigError(f"`{key}` must be a name. Got {value}. {way_out or '`nngeom run --help` lists them.'}")
     lines = [*text.splitlines(), *str(error.__cause__ or "").splitlines()]
     useful = [
         line.strip().rstrip(".") for line in lines if not re.match(r"\s*(full_key|object_type|See https|$)", line)
     ]
     what = "; ".join(useful[:3]) or type(error).__name__
+    if type(error).__module__.partition(".")[0] not in ("hydra", "omegaconf", "yaml"):  # it may be a fault of ours
+        what = f"{type(error).__name__}: {what}"
+        return ConfigError(f"Hydra must come to an end with the config. Got: {what}. HYDRA_FULL_ERROR=1 shows where.")
     return ConfigError(f"The config must be one that Hydra can compose. Got: {what}. See `nngeom run --help`.")
 
 

@@ -254,7 +254,7 @@ def write_tables(
     with written_whole(directory / f"{TABLE}.json") as path:
         path.write_text(json.dumps(whole, indent=2) + "\n")
     with written_whole(directory / f"{TABLE}.md") as path:
-        path.write_text("\n".join(markdown(rows, about, drawn, quick)) + "\n")
+        path.write_text("\n".join(markdown(rows, about, drawn, quick)) + "\n", encoding="utf-8")
 
 
 def finite(value: float) -> float | None:

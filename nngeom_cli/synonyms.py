@@ -141,7 +141,6 @@ KEYS = {
     "preset": "experiment",
     "dryrun": "--cfg job",
     "printconfig": "--cfg job",
-    "verbose": "hydra.verbose=true",
     "sweep": "-m",
 }
 

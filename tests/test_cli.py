@@ -371,7 +371,7 @@ WRONG = [
     (["architecture.hidden=[]"], "`architecture.hidden` must be a list of at least one width. Got []. "),
     (["architecture.hidden=8"], "`architecture.hidden` must be a list of integers. Got 8. "),
     (["architecture.hidden=[8"], "`architecture.hidden` must be a value that Hydra can read. Got [8. "),
-    (["architecture=[8]"], "The config must be one that Hydra can compose. "),
+    (["architecture=[8]"], "`architecture` must be a name. Got [8]. Did you mean `'architecture.hidden=[8]'`?"),
     (["optimizer.epochs=abc"], "`optimizer.epochs` must be an integer. Got abc. "),
     (["optimizer.epochs=0"], "`optimizer.epochs` must be between 1 and 10000000000. Got 0. "),
     (["probe.checkpoints=[0,3000]"], "`probe.checkpoints` must be at most 2000, the last epoch. Got [0,3000]. "),
