@@ -18,8 +18,9 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DamageError
 from nngeom_cli.optimizers import state_names
 from nngeom_cli.progress import Progress
+from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.runner import Laboratory
-from nngeom_cli.store import CHECKPOINTS, HISTORY, RunDirectory, checkpoint_name, epoch_of, geometry_name, saved_epochs
+from nngeom_cli.store import CHECKPOINTS, HISTORY, checkpoint_name, epoch_of, geometry_name, saved_epochs
 from nngeom_cli.training import Checkpoint, batch_generators, train_on_cores
 
 __all__ = ["Recovery", "recovered", "restore"]

@@ -16,10 +16,11 @@ from nngeom_cli.files import unshared
 from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, restore
+from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.runner import carry_through, conclude, prepare, recorded, refuse_divergence, resolve_device
 from nngeom_cli.runner import run as begin
 from nngeom_cli.source import run_source
-from nngeom_cli.store import FINISHED, Run, RunDirectory, described
+from nngeom_cli.store import FINISHED, Run, described
 from nngeom_cli.surroundings import one_thread
 from nngeom_cli.unstarted import is_unstarted, opened
 

@@ -27,7 +27,8 @@ from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
 from nngeom_cli.progress import Progress
 from nngeom_cli.provenance import Meter, provenance, timestamp
 from nngeom_cli.reporting import divergence_words, metrics, report, scores_words, tell_remarks
-from nngeom_cli.store import INFO, RunDirectory, described, load_run
+from nngeom_cli.run_directory import RunDirectory
+from nngeom_cli.store import INFO, described, load_run
 from nngeom_cli.surroundings import one_thread
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores

@@ -11,44 +11,36 @@ figures/       pictures, drawn from the files above
 from __future__ import annotations
 
 import functools
-import hashlib
 import io
-import json
 import re
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import numpy as np
 import pandas as pd
 import xarray as xr
 
-from nngeom_cli.arrays import netcdf_bytes, read_dataset
-from nngeom_cli.checkpoints import arrays_of, read_weights
+from nngeom_cli.arrays import read_dataset
+from nngeom_cli.checkpoints import read_weights
 from nngeom_cli.checksums import (
     ID,
     MANIFEST,
     beginning,
-    checksum,
     damaged,
     fault,
     read_manifest,
-    sealed,
-    write_manifest,
 )
 from nngeom_cli.errors import DamageError, one_line
-from nngeom_cli.files import written_whole
 from nngeom_cli.process import is_gone
 from nngeom_cli.run_info import OTHERWISE, probed_epochs, read_info
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nngeom_cli.training import Checkpoint
 
-__all__ = ["FIGURES", "Run", "RunDirectory", "load_run"]
+__all__ = ["FIGURES", "Run", "load_run"]
 
 INFO = "run.json"
 HISTORY = "history.csv"
@@ -78,136 +70,6 @@ def saved_epochs(directory: Path, folder: str) -> dict[int, Path]:
     """The files of `folder` in a run directory, by their epoch, in order."""
     paths = {epoch_of(f"{folder}/{path.name}"): path for path in (directory / folder).glob("epoch-*")}
     return {epoch: paths[epoch] for epoch in sorted(paths) if epoch >= 0}
-
-
-class RunDirectory:
-    """Writes one run.
-
-    Attributes:
-        directory: where.
-        info: run.json.
-        history: parts of history.csv.
-        checksums: of history.csv and each file of geometry/ and checkpoints/ that counts, by its name in the directory.
-    """
-
-    def __init__(self, directory: Path, info: Mapping[str, Any] | None = None) -> None:
-        self.directory = directory
-        self.info: dict[str, Any] = dict(info or {})
-        self.history: list[pd.DataFrame] = []
-        self.checksums: dict[str, str] = {}
-
-    @property
-    def id(self) -> str | None:
-        """Names the run, in all that belongs to it. None: the run is from before there was one, and stays as it was."""
-        return self.info.get(ID)
-
-    def update(self, **info: Any) -> None:
-        """Adds to run.json; None takes a key away."""
-        self.info = {key: value for key, value in (self.info | info).items() if value is not None}
-        with written_whole(self.directory / INFO) as path:
-            path.write_text(json.dumps(sealed(self.info) if self.id else self.info, indent=2) + "\n")
-
-    def add_history(self, checkpoint: Checkpoint, replicates: list[int]) -> None:
-        """Adds a row a replicate."""
-        rows = {"epoch": checkpoint.epoch, "replicate": replicates}
-        scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
-        self.history.append(pd.DataFrame(rows | scores))
-
-    def write_geometry(self, epoch: int, dataset: xr.Dataset) -> None:
-        """Writes what a probe measured after `epoch` epochs."""
-        name = geometry_name(epoch)
-        with written_whole(self.directory / name) as path:
-            path.write_bytes(netcdf_bytes(dataset.assign_coords(epoch=epoch)))
-            self.checksums[name] = checksum(path)
-
-    def write_checkpoint(self, checkpoint: Checkpoint, kept: Collection[int]) -> None:
-        """Writes all that is needed to go on from here, then history.csv, then the manifest.
-
-        At each moment the manifest names whole files only, and of history.csv the whole or its beginning, so that a run
-        can be read, and go on, wherever it was cut.
-
-        Args:
-            checkpoint: parameters, optimizer and generator states.
-            kept: epochs whose checkpoints are kept; of the others only the last two are.
-        """
-        history = pd.concat(self.history, ignore_index=True)
-        name = checkpoint_name(checkpoint.epoch)
-        with written_whole(self.directory / name) as path:
-            np.savez(path, allow_pickle=False, **arrays_of(checkpoint, history, self.id))
-            self.checksums[name] = checksum(path)
-        passing = sorted(epoch for epoch in self.epochs(CHECKPOINTS) if epoch not in kept)
-        outdated = [checkpoint_name(epoch) for epoch in passing[:-2]]
-        for name in outdated:
-            del self.checksums[name]
-        self.write_history()
-        self.write_manifest()
-        for name in outdated:
-            (self.directory / name).unlink()
-
-    def history_text(self) -> bytes:
-        """history.csv with every digit, so that reading gives the same numbers."""
-        return str(pd.concat(self.history, ignore_index=True).to_csv(index=False, na_rep="nan")).encode()
-
-    def write_history(self) -> None:
-        """Writes history.csv."""
-        text = self.history_text()
-        with written_whole(self.directory / HISTORY) as path:
-            path.write_bytes(text)
-        self._note_history(text)
-
-    def rewind(self) -> None:
-        """Takes the manifest and history.csv back to what the store has: in this order, as each fits the other then."""
-        text = self.history_text()
-        self._note_history(text)
-        self.write_manifest()
-        with written_whole(self.directory / HISTORY) as path:
-            path.write_bytes(text)
-
-    def _note_history(self, text: bytes) -> None:
-        if self.id:
-            self.checksums[HISTORY] = hashlib.sha256(text).hexdigest()
-
-    def write_again(self, checkpoint: Checkpoint) -> bool:
-        """Writes a checkpoint that was damaged, and says whether it is the one that the manifest names; else not."""
-        history = pd.concat(self.history, ignore_index=True)
-        until = history[history.epoch <= checkpoint.epoch]
-        name, buffer = checkpoint_name(checkpoint.epoch), io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays_of(checkpoint, until, self.id))
-        if hashlib.sha256(buffer.getbuffer()).hexdigest() != self.checksums.get(name):
-            return False
-        with written_whole(self.directory / name) as path:
-            path.write_bytes(buffer.getbuffer())
-        return True
-
-    def write_manifest(self) -> None:
-        """Writes the checksums."""
-        write_manifest(self.directory, self.checksums, self.id)
-
-    def epochs(self, folder: str) -> list[int]:
-        """Epochs that the manifest has a file of in `folder`, in order."""
-        return sorted(epoch_of(name) for name in self.checksums if name.startswith(f"{folder}/"))
-
-    def remove_rest(self) -> None:
-        """Removes the files of checkpoints that the manifest does not name: others have taken their place."""
-        paths = [*saved_epochs(self.directory, GEOMETRY).values(), *saved_epochs(self.directory, CHECKPOINTS).values()]
-        for path in paths:
-            if f"{path.parent.name}/{path.name}" not in self.checksums:
-                path.unlink()
-
-    def read_geometry(self, epoch: int) -> xr.Dataset:
-        """What was measured after `epoch` epochs."""
-        return read_dataset(self.directory / geometry_name(epoch))
-
-    def divergence(self, last: int) -> list[dict[str, int]] | None:
-        """Replicates whose loss is not finite after the last epoch, and since when it is not; None without any."""
-        history = pd.concat(self.history)
-        diverged = []
-        for seed, rows in history.groupby("replicate"):
-            finite = np.isfinite(rows.loss)
-            if not finite[rows.epoch == last].all():
-                since = rows.epoch[rows.epoch > rows.epoch[finite].max()] if finite.any() else rows.epoch
-                diverged.append({"replicate": int(seed), "epoch": int(since.min())})
-        return diverged or None
 
 
 @dataclass(frozen=True)

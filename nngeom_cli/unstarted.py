@@ -19,7 +19,8 @@ from nngeom_cli.config import Config, config_hash, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError, one_line
 from nngeom_cli.process import this_process
-from nngeom_cli.store import Run, RunDirectory, described, refuse_lost
+from nngeom_cli.run_directory import RunDirectory
+from nngeom_cli.store import Run, described, refuse_lost
 
 __all__ = ["begun", "is_unstarted", "opened"]
 

@@ -13,7 +13,8 @@ from nngeom_cli import runner
 from nngeom_cli.arrays import read_arrays
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.resuming import resume
-from nngeom_cli.store import RunDirectory, load_run
+from nngeom_cli.run_directory import RunDirectory
+from nngeom_cli.store import load_run
 
 PROBED = [0, 5, 10, 20]
 ALL = {"optimizer__lr": 1e6, "architecture__activation": "monomial3"}

@@ -19,7 +19,8 @@ from test_runner import config
 from nngeom_cli import recovery, runner
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.resuming import resume
-from nngeom_cli.store import RunDirectory, load_run
+from nngeom_cli.run_directory import RunDirectory
+from nngeom_cli.store import load_run
 
 PROBED = [0, 5, 10, 20]
 

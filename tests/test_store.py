@@ -16,7 +16,8 @@ import xarray as xr
 from nngeom_cli.errors import DamageError
 from nngeom_cli.files import written_whole
 from nngeom_cli.process import is_gone, this_process
-from nngeom_cli.store import RunDirectory, load_run
+from nngeom_cli.run_directory import RunDirectory
+from nngeom_cli.store import load_run
 from nngeom_cli.training import Checkpoint
 
 

@@ -14,8 +14,8 @@ from nngeom_cli.checksums import sealed
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.rows import find_runs
+from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.statistics import grid_statistics, path_statistics
-from nngeom_cli.store import RunDirectory
 from nngeom_cli.summary import summarize_runs
 from nngeom_cli.sweep import Job, Sweep
 
