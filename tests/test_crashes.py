@@ -13,7 +13,6 @@ from functools import partial
 
 import pytest
 from disk import Disk, ends_in_a_process, fill
-from test_cli import Runner
 from test_resuming import assert_same
 from test_runner import config
 
@@ -263,9 +262,7 @@ def test_of_two_processes_on_one_directory_exactly_one_wins(tmp_path):
     assert load_run(directory).status == "complete"
 
 
-def test_twenty_runs_that_start_in_the_same_second_have_twenty_directories(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(sys.modules, "nngeom_cli.runner", Runner())
+def test_twenty_runs_that_start_in_the_same_second_have_twenty_directories(tmp_path, runner):
     together = time.time() + 2
     children = []
     with warnings.catch_warnings():
