@@ -125,7 +125,9 @@ def test_bytes_that_are_no_text_are_refused(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    "content", [gzip.compress(TABLE.encode())[:-9], b"BZh91AY&SY..", lzma.compress(b"1" * 99)[:40]]
+    "content",
+    [gzip.compress(TABLE.encode())[:-9], b"BZh91AY&SY..", lzma.compress(b"1" * 99)[:40]],
+    ids=["gz", "bz2", "xz"],
 )
 def test_a_damaged_archive_is_refused(tmp_path, content):
     assert refused(tmp_path, content).startswith("`task.path` must be a file that can be unpacked. Got FILE: ")
