@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nngeom_cli import launching
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.foreign import refuse_foreign_code, refuse_foreign_section, refuse_foreign_words
 from nngeom_cli.launching import launch
+from nngeom_cli.quoting import quoted
 
 OPENS = "{_target_: builtins.open, file: called, mode: w}"
 
@@ -184,7 +184,7 @@ def test_a_folder_of_the_theory_is_no_search_path(capsys):
 
 @given(st.text(st.sampled_from("a'\\,${}=\"[] \t#é/.")))
 def test_a_value_that_is_quoted_stands_for_itself(text):
-    (override,) = OverridesParser.create().parse_overrides([f"key={launching._quoted(text)}"])
+    (override,) = OverridesParser.create().parse_overrides([f"key={quoted(text)}"])
     assert not override.is_sweep_override()
     assert override.value().replace("\\${", "${") == text
 
