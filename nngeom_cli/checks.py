@@ -19,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, FolderError, require, say
+from nngeom_cli.files import refuse_interpolation
 from nngeom_cli.footprint import require_memory
 from nngeom_cli.job import command_of
 from nngeom_cli.quoting import pasted
@@ -130,6 +131,8 @@ def claimed_directory(composed: DictConfig, key: str) -> Path:
     if named.startswith("~"):  # a folder of that name would be a trap
         raise ConfigError(f"`{key}` must be a path that needs no shell. Got {named}. Type: {pasted(key, named)}")
     directory = Path(named).absolute()
+    refuse_interpolation(key, directory)
+    refuse_interpolation("the working folder", Path.cwd())
     try:
         directory.mkdir(parents=True)
     except FileExistsError:

@@ -15,7 +15,15 @@ from typing import Any
 
 from nngeom_cli.errors import ConfigError
 
-__all__ = ["read_json", "refuse_link", "refuse_links", "remove_leftovers", "unshared", "written_whole"]
+__all__ = [
+    "read_json",
+    "refuse_interpolation",
+    "refuse_link",
+    "refuse_links",
+    "remove_leftovers",
+    "unshared",
+    "written_whole",
+]
 
 LEFTOVER = ".half-"
 LARGEST_JSON, DEEPEST_JSON = 2**26, 20  # a sweep of 20,000 jobs has 40 MB
@@ -107,6 +115,14 @@ def refuse_links(directory: Path) -> None:
     for folder, folders, names in os.walk(directory):
         for name in (*folders, *names):
             refuse_link(Path(folder, name))
+
+
+def refuse_interpolation(key: str, path: Path) -> None:
+    """Raises ConfigError for a folder that Hydra cannot pass on: it takes `${` for the beginning of a key."""
+    if "${" in str(path):
+        raise ConfigError(
+            f"`{key}` must be a folder without ${{ in its path. Got {path}. Rename that folder, or choose another."
+        )
 
 
 def unshared(path: Path) -> None:

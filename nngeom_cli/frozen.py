@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nngeom_cli.config import load_config
+from nngeom_cli.files import refuse_interpolation
 from nngeom_cli.quoting import unresolved
 from nngeom_cli.store import load_run
 
@@ -30,6 +31,7 @@ def frozen_config(directory: Path, conf: Path) -> dict[str, Any]:
         FileNotFoundError: the directory holds no run.
         ConfigError: its config was damaged, or is none of this version's.
     """
+    refuse_interpolation("--from", directory.resolve())
     values = asdict(load_config(load_run(directory).config))
     main = OmegaConf.to_container(OmegaConf.load(conf / "config.yaml"), resolve=False)
     assert isinstance(main, dict)

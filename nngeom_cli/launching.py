@@ -27,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 from nngeom_cli.checks import checked, checked_jobs, claimed_directory, told_of_sweep
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
-from nngeom_cli.files import refuse_links
+from nngeom_cli.files import refuse_interpolation, refuse_links
 from nngeom_cli.frozen import FROZEN, frozen_config
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.harmless import harmless_configs
@@ -122,6 +122,8 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
                 "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
             )
     refuse_links(sweep.directory)
+    for folder in (sweep.directory, Path.cwd()):
+        refuse_interpolation("nngeom resume", folder)
     left = [job for job in sweep.jobs if sweep.status(job) != COMPLETE]
     outcomes: list[Outcome] = []
     if not left:

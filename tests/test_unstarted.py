@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -168,3 +169,44 @@ def test_the_command_line_begins_what_was_killed_at_once(tmp_path, monkeypatch, 
     assert capsys.readouterr().out.splitlines()[-1] == "here"
     assert load_run("here").status == "complete"
     assert Path("here", "run.json").exists()
+
+
+TINY = ["optimizer.epochs=2", "probe.checkpoints=[]", "probe.resolution=4", "figures.draw=false", "replicates=1"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["run", "task=xor"], ["run", "-m", "task=xor", "seed=1,2"], ["run", "hydra.run.dir=/tmp/never/\\${a}"]],
+    ids=str,
+)
+def test_a_folder_that_hydra_would_take_for_a_key_is_refused_before_anything_is_made(tmp_path, monkeypatch, words):
+    folder = tmp_path / ("plain" if "hydra" in words[-1] else "${a}")
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    assert main([*words, *TINY]) == 2
+    assert list(folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", ["a=b", "seed=1", "${a}", "it's", "a,b", "back\\slash"])
+def test_a_run_that_was_moved_into_a_folder_of_any_name_can_be_resumed(whole, tmp_path, monkeypatch, name, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(KeyboardInterrupt), begun(tmp_path, config(), "nngeom run"):
+        raise KeyboardInterrupt
+    (tmp_path / name).mkdir()
+    (tmp_path / "run.json").rename(tmp_path / name / "run.json")
+    assert main(["resume", name]) == 0
+    assert_same(load_run(name), whole, [0, 5, 20])
+    assert main(["run", "--from", name, "hydra.run.dir=again", *TINY]) == (2 if "${" in name else 0)
+
+
+@pytest.mark.parametrize(("name", "code"), [("a=b", 0), ("it's", 0), ("${a}", 2)])
+def test_a_sweep_that_was_moved_goes_on_or_says_why_not(tmp_path, monkeypatch, name, code, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "-m", "seed=1,2", "hydra.sweep.dir=sweep", *TINY]) == 0
+    (tmp_path / "sweep").rename(tmp_path / name)
+    shutil.rmtree(tmp_path / name / "1-xor-seed2")
+    assert main(["resume", name]) == code
+    if code:
+        assert "must be a folder without ${ in its path. Got " in capsys.readouterr().err
+    else:
+        assert load_run(f"{name}/1-xor-seed2").status == "complete"
