@@ -79,12 +79,17 @@ def resumed_job(composed: DictConfig) -> None:
         print(printable(f"job {composed.directory}"), flush=True)
         from nngeom_cli.resuming import job_log, resume
 
-        if (directory / INFO).exists():
-            resume(directory)
-            return
-        (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
-        with job_log(directory):
-            _begin(directory, load_config(frozen.config), frozen.command)
+        try:
+            if (directory / INFO).exists():
+                resume(directory)
+                return
+            (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
+            with job_log(directory):
+                _begin(directory, load_config(frozen.config), frozen.command)
+        except ConfigError:  # to a command a mistake, to a job why it failed
+            with job_log(directory):
+                log.exception("The run failed.")
+            raise
 
 
 def _begin(directory: Path, config: Config, command: str) -> None:
