@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
+from nngeom_cli.checksums import SEAL, fits_seal, sealed
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.files import read_json, written_whole
 from nngeom_cli.store import Run, load_run
@@ -77,7 +78,7 @@ class Sweep:
         """Writes sweep.json."""
         with written_whole(self.directory / SWEEP) as path:
             content = {"launcher": self.launcher, "jobs": [asdict(job) for job in self.jobs]}
-            path.write_text(json.dumps(content, indent=2) + "\n")
+            path.write_text(json.dumps(sealed(content), indent=2) + "\n")
 
     def run(self, job: Job) -> Run | None:
         """The run of a job; None where it has not started.
@@ -136,6 +137,8 @@ def load_sweep(directory: Path | str) -> Sweep:
         )
     try:
         content = read_json(path)
+        if SEAL in content and not fits_seal(content):  # a sweep from before has none
+            raise ValueError("another content than its checksum is of")
         jobs = [Job(**job) for job in content["jobs"]]
         launcher = content["launcher"]
         if not all(_is_sound(job, directory) for job in jobs):

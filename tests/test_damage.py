@@ -25,7 +25,7 @@ from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.resuming import resume
 from nngeom_cli.store import load_run
 from nngeom_cli.summary import summarize_runs
-from nngeom_cli.sweep import Job, Sweep
+from nngeom_cli.sweep import Job, Sweep, load_sweep
 
 PROBED = [0, 5, 10, 20]
 FILES = [
@@ -337,6 +337,17 @@ def test_a_sweep_with_a_damaged_run_says_so_and_compares_nothing(runs, tmp_path)
     (tmp_path / "a" / "geometry" / "epoch-000020.nc").unlink()
     with pytest.raises(DamageError, match=r"epoch-000020\.nc` must be as the run wrote it\. Got: it is missing"):
         networks([sweep.run(job) for job in sweep.jobs])
+
+
+def test_a_sweep_whose_jobs_were_changed_is_refused_and_one_from_before_is_read(tmp_path):
+    Sweep(tmp_path, "basic", [Job("a", [], "nngeom run", {"seed": 3})]).write()
+    path = tmp_path / "sweep.json"
+    content = json.loads(path.read_text())
+    path.write_text(path.read_text().replace('"seed": 3', '"seed": 7'))
+    with pytest.raises(ConfigError, match="another content than its checksum is of"):
+        load_sweep(tmp_path)
+    path.write_text(json.dumps({"launcher": content["launcher"], "jobs": content["jobs"]}))
+    assert load_sweep(tmp_path).jobs[0].config == {"seed": 3}
 
 
 @pytest.mark.exhaustive

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 
+from nngeom_cli.checksums import sealed
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.files import refuse_links, unshared
@@ -222,7 +223,7 @@ def test_a_sweep_whose_jobs_lie_elsewhere_is_refused(tmp_path, directory):
     sweep_of(tmp_path, "0")
     content = json.loads((tmp_path / "sweep.json").read_text())
     content["jobs"][0]["directory"] = directory
-    (tmp_path / "sweep.json").write_text(json.dumps(content))
+    (tmp_path / "sweep.json").write_text(json.dumps(sealed(content)))
     with pytest.raises(ConfigError, match="must be what a sweep writes"):
         load_sweep(tmp_path)
 
@@ -241,7 +242,7 @@ def test_a_damaged_sweep_is_refused_in_one_sentence(tmp_path, text):
 def test_a_launcher_that_is_no_plain_name_is_refused(tmp_path, launcher):
     sweep_of(tmp_path, "0")
     content = json.loads((tmp_path / "sweep.json").read_text())
-    (tmp_path / "sweep.json").write_text(json.dumps(content | {"launcher": launcher}))
+    (tmp_path / "sweep.json").write_text(json.dumps(sealed(content | {"launcher": launcher})))
     with pytest.raises(ConfigError, match="must be what a sweep writes"):
         load_sweep(tmp_path)
 
