@@ -156,7 +156,7 @@ def test_wrong_points_are_refused_in_a_sentence(compute):
     with pytest.raises(ValueError, match=r"`x` must have shape \(\*batch, d\), d >= 1"):
         compute(TorchFeatureMap(paraboloid), torch.tensor(1.0))
     with pytest.raises(TypeError, match="`x` must be float32 or float64"):
-        compute(TorchFeatureMap(paraboloid), torch.tensor([1, 2]))
+        compute(TorchFeatureMap(paraboloid), torch.zeros(2, dtype=torch.float16))
 
 
 def test_wrong_callables_and_quantities_are_refused_in_a_sentence():

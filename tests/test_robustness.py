@@ -196,7 +196,7 @@ def test_every_quantity_of_an_empty_batch_is_empty():
             assert values.shape[0] == 0, name
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.int64, torch.complex128])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex128])
 def test_dtypes_without_enough_digits_are_refused(dtype):
     with pytest.raises(TypeError, match=r"`x` must be float32 or float64\. Got"):
         ricci_scalar(paraboloid, torch.zeros(2).to(dtype))

@@ -3,6 +3,7 @@
 import torch
 
 from nngeom_cli.geometry.measure import AnyFeatureMap, measure
+from nngeom_cli.geometry.points import Numbers
 
 __all__ = [
     "PAPER_CURVATURE_FACTOR",
@@ -18,7 +19,7 @@ __all__ = [
 PAPER_CURVATURE_FACTOR = 3
 
 
-def pullback_metric(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int | None = None) -> torch.Tensor:
+def pullback_metric(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
     """Riemannian metric that a feature map induces on input space.
 
     g = J^T J, J_ia = d Phi_i / d x_a: eq. (2).
@@ -43,7 +44,7 @@ def pullback_metric(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: 
     return measure(feature_map, x, ("pullback_metric",), chunk_size=chunk_size)["pullback_metric"]
 
 
-def log_volume_element(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int | None = None) -> torch.Tensor:
+def log_volume_element(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
     """Natural logarithm of the volume element sqrt(det g): eq. (3).
 
     log sqrt(det g) = sum_a log T_aa, J = Q T.
@@ -67,7 +68,7 @@ def log_volume_element(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_siz
     return measure(feature_map, x, ("log_volume_element",), chunk_size=chunk_size)["log_volume_element"]
 
 
-def condition_number(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int | None = None) -> torch.Tensor:
+def condition_number(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
     """Condition number of the metric, the square of that of the Jacobian.
 
     cond(g) = (s_1 / s_d)^2, s the singular values of J.
@@ -91,7 +92,7 @@ def condition_number(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size:
     return measure(feature_map, x, ("condition_number",), chunk_size=chunk_size)["condition_number"]
 
 
-def ricci_scalar(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int | None = None) -> torch.Tensor:
+def ricci_scalar(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
     """Ricci scalar of the metric that a feature map induces on input space.
 
     R = |tr A|^2 - |A|^2, A the second fundamental form in an orthonormal frame (Gauss equation).
@@ -116,7 +117,7 @@ def ricci_scalar(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int
     return measure(feature_map, x, ("ricci_scalar",), chunk_size=chunk_size)["ricci_scalar"]
 
 
-def ricci_scalar_error(feature_map: AnyFeatureMap, x: torch.Tensor, *, chunk_size: int | None = None) -> torch.Tensor:
+def ricci_scalar_error(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
     """Estimated rounding error of `ricci_scalar`, in the unit of R.
 
     Four times the first-order effect on R of changing each unit's row of J and of H by eps of its own size (the bound

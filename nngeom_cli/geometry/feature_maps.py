@@ -10,19 +10,11 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
-from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, check_plane
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
+from nngeom_cli.geometry.modules import ANY_CALLABLE, read_module
+from nngeom_cli.geometry.points import Numbers, as_numbers, as_plane, check_dtype
 
 __all__ = ["MLPFeatureMap"]
-
-_ACTIVATION_OF_MODULE: dict[type[torch.nn.Module], str] = {
-    torch.nn.Sigmoid: "sigmoid",
-    torch.nn.Tanh: "tanh",
-    torch.nn.Softplus: "softplus",
-    torch.nn.GELU: "gelu",
-    torch.nn.SiLU: "silu",
-    torch.nn.ReLU: "relu",
-}
-_ANY_CALLABLE = "For any other model pass a callable of one point."
 
 
 class MLPFeatureMap(FeatureMap):
@@ -33,8 +25,8 @@ class MLPFeatureMap(FeatureMap):
     and second derivatives together, from activations that keep their digits under saturation.
 
     Args:
-        weights: one tensor a layer, (*replicates, out, in).
-        biases: one tensor a layer, (*replicates, out).
+        weights: one tensor a layer, (*replicates, out, in); copied.
+        biases: one tensor a layer, (*replicates, out); copied.
         activation: a name for `get_activation`, or an `Activation`; or a sequence of them, one a layer.
         layer: features after this layer, 1 = first hidden; the last given one by default.
 
@@ -51,23 +43,25 @@ class MLPFeatureMap(FeatureMap):
 
     def __init__(
         self,
-        weights: Sequence[Tensor],
-        biases: Sequence[Tensor],
+        weights: Sequence[Numbers],
+        biases: Sequence[Numbers],
         activation: str | Activation | Sequence[str | Activation],
         layer: int | None = None,
     ) -> None:
-        depth = len(weights) if layer is None else layer
-        _check_layers(weights, biases, depth)
+        matrices = [as_numbers("weights", weight) for weight in weights]
+        offsets = [as_numbers("biases", bias, like=matrices[0] if matrices else None) for bias in biases]
+        depth = len(matrices) if layer is None else layer
+        _check_layers(matrices, offsets, depth)
         names = [activation] * depth if isinstance(activation, (str, Activation)) else list(activation)[:depth]
         if len(names) != depth:
             raise ValueError(
                 f"`activation` must be one for all layers or one a layer. Got {len(names)} for {depth} layers."
             )
         self.activations = [get_activation(name) if isinstance(name, str) else name for name in names]
-        self.replicates = tuple(weights[0].shape[:-2])
+        self.replicates = tuple(matrices[0].shape[:-2])
         count = math.prod(self.replicates)
-        self.weights = [w.detach().reshape(count, *w.shape[-2:]) for w in weights[:depth]]
-        self.biases = [b.detach().reshape(count, b.shape[-1], 1) for b in biases[:depth]]
+        self.weights = [w.detach().clone().reshape(count, *w.shape[-2:]) for w in matrices[:depth]]
+        self.biases = [b.detach().clone().reshape(count, b.shape[-1], 1) for b in offsets[:depth]]
         self.widths = [self.weights[0].shape[2], *(w.shape[1] for w in self.weights)]
         self._slope = self.weights[0]  # of the first layer before its activation, along the directions of derivatives
 
@@ -94,13 +88,15 @@ class MLPFeatureMap(FeatureMap):
 
         Args:
             module: `Linear`, `Sigmoid`, `Tanh`, `Softplus`, `GELU`, `SiLU`, `ReLU`, `Identity` and `Dropout` modules.
+                It is called once, with points of its own, and compared with what its parts say.
             layer: 1 = the first `Linear`.
 
         Returns:
             A feature map of the model's dtype; float64 (`module.double()`) keeps the digits that curvature needs.
 
         Raises:
-            TypeError: `module` is no `Sequential`, or holds something else.
+            TypeError: `module` is no `Sequential`, holds something else, or computes something else: by a forward of
+                its own, a hook, a subclass of `Linear`.
             ValueError: a `layer` that is not there.
 
         Example:
@@ -108,27 +104,22 @@ class MLPFeatureMap(FeatureMap):
             >>> MLPFeatureMap.from_module(model, layer=1)(torch.zeros(5, 2, dtype=torch.float64)).shape
             torch.Size([5, 8])
         """
-        if not isinstance(module, torch.nn.Sequential):
-            raise TypeError(f"`module` must be a torch.nn.Sequential. Got {type(module).__name__}. {_ANY_CALLABLE}")
-        weights: list[Tensor] = []
-        biases: list[Tensor] = []
-        activations: list[str] = []
-        for index, part in enumerate(module):
-            if isinstance(part, torch.nn.Linear):
-                weights.append(part.weight)
-                biases.append(part.weight.new_zeros(part.out_features) if part.bias is None else part.bias)
-                activations.append("identity")
-            elif (name := _activation_of(part)) is not None and activations and activations[-1] == "identity":
-                activations[-1] = name
-            elif not isinstance(part, (torch.nn.Identity, torch.nn.Dropout)):
-                raise TypeError(
-                    "`module` must hold Linear layers, each with at most one of the activations that the documentation "
-                    f"lists. Got {part} at {index}. {_ANY_CALLABLE}"
-                )
-        return cls(weights, biases, activations, layer)
+        reading = read_module(module, layer)
+        feature_map = cls(reading.weights, reading.biases, reading.activations, layer)
+        if reading.features is None or not _agree(feature_map, reading.points, reading.features):
+            raise TypeError(
+                f"`module` must compute what its layers say. Got other features after layer {layer}, as from a forward "
+                f"of its own, a hook, or a subclass of a layer. {ANY_CALLABLE}"
+            )
+        return feature_map
 
-    def dimensions(self, x: Tensor, layer: int | None = None) -> Dimensions:
+    def as_points(self, x: Numbers) -> Tensor:
+        """The points `x` as a tensor, in the network's dtype where they have none."""
+        return as_numbers("x", x, like=self.weights[0])
+
+    def dimensions(self, x: Numbers, layer: int | None = None) -> Dimensions:
         """The sizes of the map, or of its features after an earlier `layer`. Raises where `x` cannot be its input."""
+        x = self.as_points(x)
         if x.ndim == 0 or x.shape[-1] != self.widths[0]:
             raise ValueError(
                 f"`x` must have shape (*batch, {self.widths[0]}), the feature map's input dimension last. "
@@ -139,10 +130,15 @@ class MLPFeatureMap(FeatureMap):
                 f"`x` must have the feature map's dtype, {self.weights[0].dtype}. Got {x.dtype}. "
                 "Convert one with `.to(dtype)`."
             )
+        if x.device != self.weights[0].device:
+            raise ValueError(
+                f"`x` must be on the feature map's device, {self.weights[0].device}. Got {x.device}. "
+                "Move one with `.to(device)`."
+            )
         widths = self.widths if layer is None else self.widths[: layer + 1]
         return Dimensions(widths[0], widths[-1], min(widths), max(widths[1:]))
 
-    def restricted_to(self, origin: Tensor, directions: Tensor) -> MLPFeatureMap:
+    def restricted_to(self, origin: Numbers, directions: Numbers) -> MLPFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
 
         u -> Phi(origin + sum_k u_k directions_k): with two directions it has curvature even where d > n.
@@ -156,15 +152,16 @@ class MLPFeatureMap(FeatureMap):
 
         Raises:
             ValueError: `origin` or `directions` has another shape.
+            TypeError: they have not the feature map's dtype.
 
         Example:
             >>> images = MLPFeatureMap([torch.eye(4)], [torch.zeros(4)], "tanh")
             >>> images.restricted_to(torch.zeros(4), torch.eye(4)[:2])(torch.zeros(2)).shape
             torch.Size([4])
         """
-        check_plane(origin, directions, self.widths[0])
+        point, vectors = as_plane(origin, directions, d=self.widths[0], like=self.weights[0])
         (weight, *weights), (bias, *biases) = self.weights, self.biases
-        return self._with([weight @ directions.T, *weights], [bias + (weight @ origin).unsqueeze(-1), *biases])
+        return self._with([weight @ vectors.T, *weights], [bias + (weight @ point).unsqueeze(-1), *biases])
 
     def _with(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> MLPFeatureMap:
         """A map of the same activations and replicates."""
@@ -197,7 +194,7 @@ class MLPFeatureMap(FeatureMap):
         turned._slope = torch.linalg.qr(weight.mT, mode="r").R.mT
         return turned
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Numbers) -> Tensor:
         """Features Phi(x).
 
         Args:
@@ -206,6 +203,7 @@ class MLPFeatureMap(FeatureMap):
         Returns:
             (*replicates, *batch, n).
         """
+        x = self.as_points(x)
         self.dimensions(x)
         values = x.reshape(-1, self.widths[0]).T.expand(len(self.weights[0]), -1, -1)  # (replicates, d, points)
         for weight, bias, activation in zip(self.weights, self.biases, self.activations, strict=True):
@@ -298,9 +296,8 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: in
         inputs = weight.shape[-2]
 
 
-def _activation_of(module: torch.nn.Module) -> str | None:
-    if isinstance(module, torch.nn.Softplus) and module.beta != 1:
-        return None
-    if isinstance(module, torch.nn.GELU) and module.approximate != "none":
-        return None
-    return _ACTIVATION_OF_MODULE.get(type(module))
+def _agree(feature_map: MLPFeatureMap, points: Tensor, features: Tensor) -> bool:
+    """Whether features, not divided by sqrt(width), are the map's to half their digits."""
+    ours = feature_map(points) * math.sqrt(feature_map.widths[-1])
+    allowed = torch.finfo(ours.dtype).eps ** 0.5 * ours.abs().nan_to_num(0, 0, 0).amax().item()
+    return ours.shape == features.shape and torch.allclose(ours, features.to(ours), 0, allowed, equal_nan=True)

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-__all__ = ["Dimensions", "FeatureMap", "Jet", "check_dtype", "check_plane", "packed_pairs"]
+from nngeom_cli.geometry.points import Numbers, as_numbers
+
+__all__ = ["Dimensions", "FeatureMap", "Jet", "packed_pairs"]
 
 
 @dataclass(frozen=True)
@@ -47,11 +49,15 @@ class FeatureMap(ABC):
     replicates: tuple[int, ...] = ()
 
     @abstractmethod
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Numbers) -> Tensor:
         """Features of the points `x` (*batch, d): (*replicates, *batch, n)."""
 
+    def as_points(self, x: Numbers) -> Tensor:
+        """The points `x` as a tensor, in the map's dtype where they have none."""
+        return as_numbers("x", x)
+
     @abstractmethod
-    def dimensions(self, x: Tensor) -> Dimensions:
+    def dimensions(self, x: Numbers) -> Dimensions:
         """The map's sizes at inputs `x` (*batch, d). Raises where `x` cannot be its input."""
 
     @abstractmethod
@@ -59,7 +65,7 @@ class FeatureMap(ABC):
         """The derivatives at `points` (points, d), the second ones if asked for."""
 
     @abstractmethod
-    def restricted_to(self, origin: Tensor, directions: Tensor) -> FeatureMap:
+    def restricted_to(self, origin: Numbers, directions: Numbers) -> FeatureMap:
         """The same map on a plane of input space: u -> Phi(origin + u directions)."""
 
     def along_rows(self) -> FeatureMap:
@@ -71,17 +77,3 @@ def packed_pairs(d: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows and columns of the upper triangle, in the order in which Hessians are packed."""
     rows, columns = torch.triu_indices(d, d, device=device)
     return rows, columns
-
-
-def check_dtype(name: str, dtype: torch.dtype) -> None:
-    """Raises where tensors of that dtype carry too few digits, or none, for derivatives."""
-    if dtype not in (torch.float32, torch.float64):
-        raise TypeError(f"`{name}` must be float32 or float64. Got {dtype}. Convert with `.to(torch.float64)`.")
-
-
-def check_plane(origin: Tensor, directions: Tensor, d: int) -> None:
-    """Raises where `origin` and `directions` are not a point of R^d and rows of vectors there."""
-    if origin.shape != (d,):
-        raise ValueError(f"`origin` must have shape ({d},), a point of input space. Got {tuple(origin.shape)}.")
-    if directions.ndim != 2 or directions.shape[1] != d or len(directions) == 0:
-        raise ValueError(f"`directions` must have shape (m, {d}), a vector a row. Got {tuple(directions.shape)}.")

@@ -8,6 +8,7 @@ from torch import Tensor
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import in_chunks, named
+from nngeom_cli.geometry.points import Numbers
 from nngeom_cli.geometry.quantities import FIRST_ORDER
 from nngeom_cli.geometry.spectrum import singular_values
 
@@ -16,7 +17,7 @@ __all__ = ["layer_spectra", "measure_layers"]
 
 def measure_layers(
     feature_map: MLPFeatureMap,
-    x: Tensor,
+    x: Numbers,
     layers: Sequence[int],
     quantities: Sequence[str] = ("log_volume_element", "ricci_scalar", "ricci_scalar_error", "condition_number"),
     *,
@@ -54,7 +55,7 @@ def measure_layers(
 
 
 def layer_spectra(
-    feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], count: int, *, chunk_size: int | None = None
+    feature_map: MLPFeatureMap, x: Numbers, layers: Sequence[int], count: int, *, chunk_size: int | None = None
 ) -> dict[int, Tensor]:
     """Leading eigenvalues of the metric that each of several layers induces, as `metric_spectrum` for each of them.
 
@@ -93,13 +94,14 @@ def layer_spectra(
 
 def _over_layers(
     feature_map: MLPFeatureMap,
-    x: Tensor,
+    x: Numbers,
     layers: Sequence[int],
     quantities: dict[str, Callable[[Frame], Tensor]],
     chunk_size: int | None,
     *,
     second: bool,
 ) -> dict[int, dict[str, Tensor]]:
+    x = feature_map.as_points(x)
     depth = len(feature_map.weights)
     if len(layers) == 0 or not all(1 <= layer <= depth for layer in layers):
         raise ValueError(f"`layers` must be between 1 and {depth}, at least one. Got {list(layers)}.")

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
+from nngeom_cli.geometry.points import Numbers
 from nngeom_cli.geometry.quantities import FIRST_ORDER, QUANTITIES
 from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
@@ -16,12 +17,12 @@ __all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points"]
 
 _ELEMENTS_IN_CACHE = 30_000  # replicates x units x points handled at once, d = 2
 _FEWEST_POINTS = 64  # below it the calls of a chunk cost more than its numbers
-AnyFeatureMap = Callable[[Tensor], Tensor]  # one point to its features, or a FeatureMap
+AnyFeatureMap = Callable[..., Tensor]  # one point to its features, or a FeatureMap
 
 
 def measure(
     feature_map: AnyFeatureMap,
-    x: Tensor,
+    x: Numbers,
     quantities: Sequence[str] = ("log_volume_element", "ricci_scalar", "ricci_scalar_error", "condition_number"),
     *,
     chunk_size: int | None = None,
@@ -45,7 +46,7 @@ def measure(
 
     Raises:
         ValueError: an unknown quantity, or the last axis of `x` is not the feature map's input dimension.
-        TypeError: `x` has not the feature map's dtype.
+        TypeError: `x` has not the feature map's dtype, or is no float32 or float64, integers or list of numbers.
 
     Example:
         >>> paraboloid = lambda p: torch.stack([p[0], p[1], p @ p])
@@ -66,7 +67,7 @@ def named(quantities: Sequence[str]) -> dict[str, Callable[[Frame], Tensor]]:
 
 def over_points(
     feature_map: FeatureMap,
-    x: Tensor,
+    x: Numbers,
     quantities: dict[str, Callable[[Frame], Tensor]],
     chunk_size: int | None,
     *,
@@ -91,6 +92,7 @@ def over_points(
     def jets(points: Tensor, second: bool) -> list[tuple[int, Jet]]:
         return [(0, feature_map.jet(points, second=second))]
 
+    x = feature_map.as_points(x)
     sizes = {0: feature_map.dimensions(x)}
     return in_chunks(jets, sizes, feature_map.replicates, x, quantities, chunk_size, second=second)[0]
 
@@ -124,6 +126,8 @@ def in_chunks(
     parts: dict[int, dict[str, list[Tensor]]] = {key: {name: [] for name in quantities} for key in sizes}
     known = points.isfinite().all(dim=1)
     all_known = bool(known.all())
+    if not all_known:  # some callables raise there, and what is given there is masked
+        points = torch.where(known[:, None], points, points[known][0] if known.any() else 0.0)
     chunk_size = chunk_size or in_cache
     for chunk, known_here in zip(points.split(chunk_size), known.split(chunk_size), strict=True):
         for key, jet in jets(chunk, second):

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import AnyFeatureMap, over_points
+from nngeom_cli.geometry.points import Numbers
 from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
 __all__ = [
@@ -18,7 +19,7 @@ __all__ = [
 ]
 
 
-def metric_spectrum(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
+def metric_spectrum(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None) -> Tensor:
     """Leading eigenvalues of the induced metric.
 
     lambda_k = s_k^2, s_k the k-th singular value of J; g = J^T J, which squares the condition number, is not formed.
@@ -46,7 +47,7 @@ def metric_spectrum(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_
 
 
 def log_effective_volume_element(
-    feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None
+    feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None
 ) -> Tensor:
     """Natural logarithm of the effective volume element, the root of the product of the metric's largest eigenvalues.
 
@@ -76,7 +77,9 @@ def log_effective_volume_element(
     return _singular_values(feature_map, x, top_k, chunk_size).log().sum(dim=-1)
 
 
-def principal_directions(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
+def principal_directions(
+    feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None
+) -> Tensor:
     """Directions of input space that the feature map stretches most.
 
     The leading eigenvectors of g, orthonormal in input space: the right singular vectors of J.
@@ -111,7 +114,7 @@ def principal_directions(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, c
     return _over_points(feature_map, x, top_k, directions, chunk_size)
 
 
-def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk_size: int | None = None) -> Tensor:
+def log_spectral_gap(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None) -> Tensor:
     """Gap between the last eigenvalue that the effective volume element counts and the first that it does not.
 
     log lambda_k - log lambda_(k+1), k = `top_k`. Where it closes, eigenvalues cross and the directions that are counted
@@ -144,7 +147,7 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Tensor, top_k: int, *, chunk
     return logs[..., 0] - logs[..., 1]
 
 
-def _singular_values(feature_map: AnyFeatureMap, x: Tensor, top_k: int, chunk_size: int | None) -> Tensor:
+def _singular_values(feature_map: AnyFeatureMap, x: Numbers, top_k: int, chunk_size: int | None) -> Tensor:
     turned = as_feature_map(feature_map).along_rows()
     return _over_points(turned, x, top_k, lambda frame: singular_values(frame)[..., :top_k], chunk_size)
 
@@ -156,7 +159,7 @@ def singular_values(frame: Frame) -> Tensor:
 
 
 def _over_points(
-    feature_map: AnyFeatureMap, x: Tensor, top_k: int, compute: Callable[[Frame], Tensor], chunk_size: int | None
+    feature_map: AnyFeatureMap, x: Numbers, top_k: int, compute: Callable[[Frame], Tensor], chunk_size: int | None
 ) -> Tensor:
     mapped = as_feature_map(feature_map)
     bound = mapped.dimensions(x).rank_bound

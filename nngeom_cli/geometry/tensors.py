@@ -7,6 +7,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import AnyFeatureMap, measure, over_points
+from nngeom_cli.geometry.points import Numbers, as_numbers
 from nngeom_cli.geometry.quantities import frame_riemann
 from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
@@ -38,7 +39,7 @@ class PrincipalRicci(NamedTuple):
     directions: Tensor
 
 
-def second_fundamental_form(feature_map: AnyFeatureMap, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def second_fundamental_form(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> Tensor:
     """Second fundamental form of the image of input space in feature space.
 
     A_i,ab = (1 - Q Q^T)_ij d_a d_b Phi_j, Q an orthonormal basis of the tangent space: the Hessian's normal part.
@@ -64,7 +65,7 @@ def second_fundamental_form(feature_map: AnyFeatureMap, x: Tensor, *, chunk_size
     return measure(feature_map, x, ("second_fundamental_form",), chunk_size=chunk_size)["second_fundamental_form"]
 
 
-def riemann_tensor(feature_map: AnyFeatureMap, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def riemann_tensor(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> Tensor:
     """Riemann tensor (4, 0) of the induced metric.
 
     R_abcd = A_ac . A_bd - A_ad . A_bc, A the second fundamental form (Gauss equation); R_abab > 0 on a sphere.
@@ -91,7 +92,7 @@ def riemann_tensor(feature_map: AnyFeatureMap, x: Tensor, *, chunk_size: int | N
     return measure(feature_map, x, ("riemann_tensor",), chunk_size=chunk_size)["riemann_tensor"]
 
 
-def ricci_tensor(feature_map: AnyFeatureMap, x: Tensor, *, chunk_size: int | None = None) -> Tensor:
+def ricci_tensor(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> Tensor:
     """Ricci tensor of the induced metric.
 
     Ric_ab = R^c_acb = tr(A) . A_ab - sum_c A_ac . A_cb in an orthonormal frame; positive on a sphere.
@@ -118,7 +119,7 @@ def ricci_tensor(feature_map: AnyFeatureMap, x: Tensor, *, chunk_size: int | Non
 
 
 def principal_ricci_curvatures(
-    feature_map: AnyFeatureMap, x: Tensor, *, chunk_size: int | None = None
+    feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None
 ) -> PrincipalRicci:
     """Principal Ricci curvatures of the induced metric, and their directions in input space.
 
@@ -147,7 +148,7 @@ def principal_ricci_curvatures(
 
 
 def sectional_curvature(
-    feature_map: AnyFeatureMap, x: Tensor, plane: Tensor | None = None, *, chunk_size: int | None = None
+    feature_map: AnyFeatureMap, x: Numbers, plane: Numbers | None = None, *, chunk_size: int | None = None
 ) -> Tensor:
     """Sectional curvature of the induced metric: the Gauss curvature of the geodesic surface tangent to a plane.
 
@@ -171,13 +172,15 @@ def sectional_curvature(
         tensor(4., dtype=torch.float64)
     """
     mapped = as_feature_map(feature_map)
+    x = mapped.as_points(x)
     d = mapped.dimensions(x).inputs
     if plane is None and d == 2:
         plane = torch.eye(2, dtype=x.dtype, device=x.device)
-    if plane is None or plane.shape != (2, d) or torch.linalg.matrix_rank(plane) < 2:
-        got = "none" if plane is None else f"shape {tuple(plane.shape)}, or dependent vectors"
+    vectors = x.new_empty(0) if plane is None else as_numbers("plane", plane, like=x)
+    if vectors.shape != (2, d) or torch.linalg.matrix_rank(vectors) < 2:
+        got = "none" if plane is None else f"shape {tuple(vectors.shape)}, or dependent vectors"
         raise ValueError(f"`plane` must be two independent vectors of input space, shape (2, {d}). Got {got}.")
-    vectors = plane.to(x)
+    vectors = vectors.to(x)
 
     def compute(frame: Frame) -> Tensor:
         if frame.unbent:

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, check_dtype, check_plane, packed_pairs
+from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, packed_pairs
+from nngeom_cli.geometry.points import Numbers, as_plane
+from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Route, batched, sound_route
 
 __all__ = ["TorchFeatureMap", "as_feature_map"]
 
@@ -22,17 +24,24 @@ _SATURATES = (
     "The feature map uses {}, whose automatic derivatives lose their digits where it saturates. "
     "`MLPFeatureMap.from_module` keeps them for stacks of Linear layers and activations."
 )
+_COARSENS = (
+    "The feature map computes in {} on its way, and its geometry has no more digits than that leaves, whatever "
+    "`ricci_scalar_error` says. Compute in the dtype of the points, {}, as after `module.double()`."
+)
 
 
 class TorchFeatureMap(FeatureMap):
     """Feature map given as a torch callable, differentiated automatically.
 
-    J and H come from `torch.func.jacfwd`, twice, under `torch.func.vmap`. Automatic differentiation loses digits where
-    activations saturate (y (1 - y) of a sigmoid has none left at z = 38); a warning says so where the callable uses
-    such an activation. The geometry of a network is better taken from `MLPFeatureMap.from_module`.
+    J and H come from `torch.func`, under `torch.func.vmap`: forward over reverse mode; another order of the two where
+    this one lacks a rule, or where differences of the values contradict it at a few points near the first ones asked
+    for; forward mode alone where it gives the same for less. Automatic differentiation loses digits where activations
+    saturate (y (1 - y) of a sigmoid has none left at z = 38); a warning says so where the callable uses such an
+    activation. The geometry of a network is better taken from `MLPFeatureMap.from_module`.
 
     Args:
-        function: one point `(d,)` to its features `(n,)`, twice differentiable, with no 1/sqrt(n) added to it.
+        function: one point `(d,)` to its features `(n,)`, twice differentiable, with no 1/sqrt(n) added to it. It gets
+            a copy of the point, which it may change.
 
     Raises:
         TypeError: `function` cannot be called.
@@ -49,29 +58,40 @@ class TorchFeatureMap(FeatureMap):
                 f"`feature_map` must be a feature map or a callable of one point. Got {type(function).__name__}."
             )
         self.function = function
-        self._warned = False
-        _load_forward_differentiation()
+        self._dtype: torch.dtype | None = None  # of the points; None where it may be any
+        self._precision: torch.dtype | None = None  # the coarsest that it computes in
+        self._routes: dict[tuple[int, torch.dtype, bool], Route] = {}
+        self._warned: set[str] = set()
+        _load_differentiation()
 
-    def dimensions(self, x: Tensor) -> Dimensions:
-        """The map's sizes, from its value at the first point. Raises where `x` cannot be its input."""
+    def dimensions(self, x: Numbers) -> Dimensions:
+        """The map's sizes, from its value at the first finite point. Raises where `x` cannot be its input."""
+        x = self.as_points(x)
         if x.ndim == 0 or x.shape[-1] == 0:
             raise ValueError(f"`x` must have shape (*batch, d), d >= 1. Got {tuple(x.shape)}.")
-        check_dtype("x", x.dtype)
+        if self._dtype not in (None, x.dtype):
+            raise TypeError(f"`x` must have the dtype of the plane, {self._dtype}. Got {x.dtype}.")
         points = x.reshape(-1, x.shape[-1])
-        with _SaturatingCalls() as calls, torch.no_grad():
-            features = self.function(points[0] if len(points) else x.new_zeros(x.shape[-1]))
-        if calls.names and not self._warned:
-            self._warned = True
-            warnings.warn(_SATURATES.format(", ".join(sorted(calls.names))), stacklevel=_depth_of_the_caller())
-        if features.ndim != 1 or len(features) == 0:
-            raise ValueError(
-                "`feature_map` must take one point (d,) to features (n,). "
-                f"Got features of shape {tuple(features.shape)}."
+        finite = points[points.isfinite().all(dim=1)]
+        with _Calls() as calls, torch.no_grad():
+            features = self._at(finite[0] if len(finite) else x.new_zeros(x.shape[-1]))
+        if not isinstance(features, Tensor) or features.ndim != 1 or len(features) == 0:
+            shape = f"features of shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features)
+            raise ValueError(f"`feature_map` must take one point (d,) to features (n,). Got {shape}.")
+        if features.dtype != x.dtype:
+            raise TypeError(
+                f"`feature_map` must return features in the dtype of its points, {x.dtype}. Got {features.dtype}. "
+                "Convert a module with `.to(dtype)`, or the points."
             )
+        self._precision = calls.coarsest
+        if calls.saturating:
+            self._warn(_SATURATES.format(", ".join(sorted(calls.saturating))))
+        if calls.coarsest is not None:
+            self._warn(_COARSENS.format(calls.coarsest, x.dtype))
         d, n = x.shape[-1], len(features)
         return Dimensions(d, n, min(d, n), n)
 
-    def restricted_to(self, origin: Tensor, directions: Tensor) -> TorchFeatureMap:
+    def restricted_to(self, origin: Numbers, directions: Numbers) -> TorchFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
 
         u -> Phi(origin + sum_k u_k directions_k): with two directions it has curvature even where d > n.
@@ -85,37 +105,58 @@ class TorchFeatureMap(FeatureMap):
 
         Raises:
             ValueError: `origin` or `directions` has another shape.
+            TypeError: they have two dtypes.
 
         Example:
             >>> paraboloid = TorchFeatureMap(lambda p: torch.stack([p[0], p[1], p @ p]))
             >>> paraboloid.restricted_to(torch.zeros(2), torch.ones(1, 2))(torch.ones(1))
             tensor([1., 1., 2.])
         """
-        check_plane(origin, directions, len(origin))
-        return TorchFeatureMap(lambda u: self.function(origin + u @ directions))
+        point, vectors = as_plane(origin, directions)
+        plane = TorchFeatureMap(lambda u: self.function(point + u @ vectors))
+        plane._dtype = point.dtype
+        return plane
 
-    def __call__(self, x: Tensor) -> Tensor:
+    def __call__(self, x: Numbers) -> Tensor:
         """Features of the points `x` (*batch, d): (*batch, n)."""
+        x = self.as_points(x)
         _, n, *_ = self.dimensions(x)
         points = x.reshape(-1, x.shape[-1])
-        features = torch.func.vmap(self.function)(points) if len(points) else x.new_empty(0, n)
+        features = batched(self._at, points) if len(points) else x.new_empty(0, n)
         return features.reshape(*x.shape[:-1], n)
 
     def jet(self, points: Tensor, *, second: bool) -> Jet:
         """First and, if asked for, second derivatives at `points` (points, d)."""
         count, d = points.shape
         some = points if count else points.new_zeros(1, d)  # vmap takes no empty batch
-        first = torch.func.jacfwd(self.function)
-        hessian = None
-        jacobian = torch.func.vmap(first)(some)[:count].detach()  # (points, n, d)
-        if second:
+        n = self.dimensions(some).features
+        jacobian, hessian = self._route(some, second=second)(self._at, some, n, second=second)
+        unit = points.new_ones(1, d, 1)
+        packed = None
+        if hessian is not None:
             rows, columns = packed_pairs(d, points.device)
-            full = torch.func.vmap(torch.func.jacfwd(first))(some)[:count].detach()  # (points, n, d, d)
-            hessian = full[:, :, rows, columns].permute(1, 2, 0).unsqueeze(0).contiguous()
-        return Jet(jacobian.permute(1, 2, 0).unsqueeze(0).contiguous(), hessian, points.new_ones(1, d, 1))
+            packed = hessian[:count, :, rows, columns].permute(1, 2, 0).unsqueeze(0).contiguous()
+        return Jet(jacobian[:count].permute(1, 2, 0).unsqueeze(0).contiguous(), packed, unit)
+
+    def _at(self, point: Tensor) -> Tensor:
+        return self.function(point.clone())
+
+    def _route(self, points: Tensor, *, second: bool) -> Route:
+        """How to differentiate, found out at the first points."""
+        key = (points.shape[1], points.dtype, second)
+        if key not in self._routes:
+            if not points.isfinite().all(dim=1).any():
+                return FORWARD_OVER_REVERSE
+            self._routes[key] = sound_route(self._at, points, self._precision or points.dtype, second=second)
+        return self._routes[key]
+
+    def _warn(self, message: str) -> None:
+        if message not in self._warned:
+            self._warned.add(message)
+            warnings.warn(message, stacklevel=_depth_of_the_caller())
 
 
-def as_feature_map(feature_map: Callable[[Tensor], Tensor]) -> FeatureMap:
+def as_feature_map(feature_map: Callable[..., Tensor]) -> FeatureMap:
     """The feature map itself, or a `TorchFeatureMap` of a bare callable."""
     if isinstance(feature_map, FeatureMap):
         return feature_map
@@ -123,7 +164,7 @@ def as_feature_map(feature_map: Callable[[Tensor], Tensor]) -> FeatureMap:
 
 
 @cache
-def _load_forward_differentiation() -> None:
+def _load_differentiation() -> None:
     """Once, because ignoring torch's own warning makes Python forget which others it has shown."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
@@ -138,12 +179,13 @@ def _depth_of_the_caller() -> int:
     return depth
 
 
-class _SaturatingCalls(TorchFunctionMode):
-    """Notes which saturating functions of torch are called."""
+class _Calls(TorchFunctionMode):
+    """Notes which saturating functions of torch are called, and to which dtype digits are dropped."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.names: set[str] = set()
+        self.saturating: set[str] = set()
+        self.coarsest: torch.dtype | None = None
 
     def __torch_function__(
         self,
@@ -154,5 +196,14 @@ class _SaturatingCalls(TorchFunctionMode):
     ) -> Any:
         name = getattr(func, "__name__", "")
         if name in _SATURATING:
-            self.names.add(name)
-        return func(*args, **(kwargs or {}))
+            self.saturating.add(name)
+        result = func(*args, **(kwargs or {}))
+        if isinstance(result, Tensor) and result.is_floating_point():
+            digits = [_eps(each.dtype) for each in args if isinstance(each, Tensor) and each.is_floating_point()]
+            if digits and _eps(result.dtype) > max(min(digits), _eps(self.coarsest)):
+                self.coarsest = result.dtype
+        return result
+
+
+def _eps(dtype: torch.dtype | None) -> float:
+    return 0.0 if dtype is None else torch.finfo(dtype).eps

@@ -1,0 +1,146 @@
+"""Ways to differentiate a torch callable twice, and which of them gives the derivatives of its values.
+
+Some of torch's rules are wrong once they are differentiated again: forward mode twice through layer_norm, batch_norm,
+det, solve or a custom `autograd.Function`; forward over reverse through det and solve in a batch. Others lack a rule
+for one of the modes. Which is which changes with the version of torch, so the routes are tried at a few points.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import jacfwd, jacrev, vmap
+
+from nngeom_cli.geometry.differences import Differences, Verdict
+
+__all__ = ["FORWARD", "FORWARD_OVER_REVERSE", "REVERSE", "Route", "batched", "sound_route"]
+
+Function = Callable[[Tensor], Tensor]
+Derivatives = tuple[Tensor, Tensor | None]
+_ELEMENTS = 2**22  # of features that are differentiated at once in reverse
+_MANY = 4  # features for each input, above which forward mode alone costs less
+
+
+@dataclass(frozen=True)
+class Route:
+    """First and second derivatives by one composition of torch's two modes.
+
+    Args:
+        inner: jacfwd or jacrev, of the function.
+        outer: jacfwd or jacrev, of its Jacobian.
+    """
+
+    inner: Callable[..., Function]
+    outer: Callable[..., Callable[[Tensor], tuple[Tensor, Tensor]]]
+
+    def __call__(self, function: Function, points: Tensor, n: int, *, second: bool) -> Derivatives:
+        """J (points, n, d) and, if asked for, H (points, n, d, d) at `points` (points, d) of a map with n features."""
+        count, d = points.shape
+        first = self.inner(function)
+        if self.inner is jacrev:  # a pass for each feature, so many at once that they do not fill the memory
+            first = jacrev(function, chunk_size=min(n, 1 + _ELEMENTS // (count * n * (1 + d if second else 1))))
+        if not second:
+            return vmap(first)(points).detach(), None
+
+        def twice(point: Tensor) -> tuple[Tensor, Tensor]:
+            jacobian = first(point)
+            return jacobian, jacobian
+
+        hessian, jacobian = vmap(self.outer(twice, has_aux=True))(points)
+        return jacobian.detach(), hessian.detach()
+
+
+FORWARD = Route(jacfwd, jacfwd)
+FORWARD_OVER_REVERSE = Route(jacrev, jacfwd)
+REVERSE = Route(jacrev, jacrev)
+
+
+def batched(function: Function, points: Tensor) -> Tensor:
+    """The values of `function` at `points` (points, d): (points, n). Raises where it takes no batch."""
+    try:
+        return vmap(function)(points)
+    except Exception as error:
+        raise _refused(error, "run in batches, under `torch.func.vmap`") from error
+
+
+def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, second: bool) -> Route:
+    """The first of forward over reverse, reverse over reverse and forward over forward that gives right derivatives.
+
+    Right is what differences of the values do not contradict, at a few points near `points`. Forward over forward,
+    which costs less where there are many features, is taken where it agrees with the route found so.
+
+    Args:
+        function: one point `(d,)` to its features `(n,)`, which leaves the point as it is.
+        points: (points, d), at least one finite.
+        precision: the coarsest dtype that the function computes in.
+        second: whether second derivatives are needed.
+
+    Raises:
+        ValueError: no route runs under `torch.func.vmap`, or differences contradict all that do.
+    """
+    try:
+        differences = Differences(function, points, precision)
+    except Exception as error:
+        raise _refused(error, "run in batches, under `torch.func.vmap`") from error
+    points, n = differences.points, differences.values.shape[2]
+    found: dict[Route, Derivatives] = {}
+    verdicts: dict[Route, Verdict] = {}
+    failed: Exception | None = None
+    for route in (FORWARD_OVER_REVERSE, REVERSE, FORWARD):
+        try:
+            found[route] = route(function, points, n, second=second)
+            verdict = differences.judge(*found[route])
+            if precision != torch.float64 and verdict == Verdict.SOUND:  # differences in float32 do not see all
+                alone = route(function, points[1:2], n, second=second)
+                if not _close(found[route], alone, differences, slice(1, 2)):
+                    verdict = Verdict.NOT_ALONE
+        except Exception as error:
+            failed = failed or error
+            continue
+        verdicts[route] = verdict
+        if verdict == Verdict.SOUND:
+            break
+    if not verdicts:
+        assert failed is not None
+        raise _refused(failed, f"be differentiable{' twice' if second else ''} by `torch.func`") from failed
+    best = min(verdicts, key=lambda route: verdicts[route])
+    if verdicts[best] == Verdict.WRONG:
+        raise ValueError(
+            "`feature_map` must have automatic derivatives that are those of its values. Got others than differences "
+            "of the values give, as from `detach`, a custom autograd.Function or a function of torch with a wrong "
+            "rule. Write it with other functions."
+        )
+    if best is not FORWARD and n > _MANY * points.shape[1]:
+        try:
+            forward = found[FORWARD] if FORWARD in found else FORWARD(function, points, n, second=second)
+        except Exception:
+            return best
+        if _close(found[best], forward, differences, slice(None)):
+            return FORWARD
+    return best
+
+
+def _close(all_points: Derivatives, some: Derivatives, differences: Differences, chosen: slice) -> bool:
+    """Whether derivatives agree to half their digits, each feature's in units of its largest at the point."""
+    weights: Tensor = differences.direction[chosen].abs()[:, None]
+    for mine, theirs in zip(all_points, some, strict=True):
+        if mine is None or theirs is None:
+            continue
+        weights = weights if mine.ndim == 3 else weights.unsqueeze(-1) * weights.unsqueeze(-2)
+        scaled, other = mine[chosen] * weights, theirs * weights
+        largest = scaled.abs().flatten(2).amax(dim=2).reshape(scaled.shape[:2] + (1,) * (scaled.ndim - 2))
+        near = (scaled - other).abs() <= differences.eps**0.5 * largest
+        if not (near | ~scaled.isfinite() & ~other.isfinite()).all():
+            return False
+    return True
+
+
+def _refused(error: Exception, constraint: str) -> ValueError:
+    reason = (str(error).strip() or type(error).__name__).splitlines()[0].split(". ")[0].rstrip(".")
+    return ValueError(
+        f"`feature_map` must {constraint}. Got {reason}. "
+        "Write it with differentiable functions of torch, without branches on values and without random numbers."
+    )
