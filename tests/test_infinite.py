@@ -276,7 +276,7 @@ def test_log_volume_and_curvature_approach_infinite_width_with_a_bias_of_order_1
         (("tanh", math.inf, 0.5, 2), r"`weight_std` must be positive"),
         (("tanh", 1.0, -0.5, 2), r"`bias_std` must be at least 0"),
         (("tanh", 1.0, math.nan, 2), r"`bias_std` must be at least 0"),
-        (("tanh", 1.0, 0.5, 0), r"`dimension` must be at least 1"),
+        (("tanh", 1.0, 0.5, 0), r"`dimension` must be an integer of at least 1"),
     ],
 )
 def test_wrong_layers_are_refused_in_a_sentence(arguments, sentence):

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -142,6 +143,7 @@ _ACTIVATIONS = {
 }
 
 
+@cache
 def _monomial(degree: int) -> Activation:
     q = degree
     norm = math.sqrt(math.prod(range(1, 2 * q, 2)))  # sqrt((2q - 1)!!): E[phi(z)^2] = 1 for z ~ N(0, 1)

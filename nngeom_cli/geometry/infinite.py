@@ -1,27 +1,16 @@
 """The geometry of an infinitely wide layer with Gaussian weights, exactly."""
 
 import math
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
-from nngeom_cli.geometry.quadrature import gaussian_mean, gaussian_mean_of_pairs
+from nngeom_cli.geometry.moments import Moments, built_in, degree, slope_moments
+from nngeom_cli.geometry.points import Numbers, as_numbers
+from nngeom_cli.geometry.quadrature import gaussian_mean_of_pairs
 
 __all__ = ["InfiniteWidth"]
-
-
-class _Moments(NamedTuple):
-    """What the metric needs of z ~ N(0, s), as functions of s, written so that nothing cancels for small or large s.
-
-    log_slope = log E[phi'^2], radial = E[phi'^2 z^2] / (s E[phi'^2]), excess = radial - 1, and d radial / ds.
-    """
-
-    log_slope: Tensor
-    radial: Tensor
-    excess: Tensor
-    radial_derivative: Tensor
 
 
 class InfiniteWidth:
@@ -30,7 +19,8 @@ class InfiniteWidth:
     The metric is g = e^Omega (1 + 2 Omega' x x^T), Omega a function of |x|^2, e^Omega = weight_std^2 E[phi'(z)^2] with
     z ~ N(0, s), s = weight_std^2 |x|^2 + bias_std^2: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28), monomials
     (B.30) to (B.33), misprints put right, and sin; for other smooth activations the trapezoid rule, on finer grids
-    until two of them agree to 1e-12. relu has kernel, metric and volume element, but no curvature.
+    until two of them agree to 1e-12, of each point as if it were alone. relu has kernel, metric and volume element, but no
+    curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
@@ -49,20 +39,20 @@ class InfiniteWidth:
 
     def __init__(self, activation: str | Activation, weight_std: float, bias_std: float, dimension: int) -> None:
         self.activation = get_activation(activation) if isinstance(activation, str) else activation
-        if not self.activation.smooth and self.activation.name != "relu":
+        if not self.activation.smooth and built_in(self.activation) != "relu":
             raise ValueError(f"`activation` must be smooth, or relu. Got {self.activation.name!r}.")
         if not 0 < weight_std < math.inf:
             raise ValueError(f"`weight_std` must be positive and finite. Got {weight_std}.")
         if not 0 <= bias_std < math.inf:
             raise ValueError(f"`bias_std` must be at least 0 and finite. Got {bias_std}.")
-        if dimension < 1:
-            raise ValueError(f"`dimension` must be at least 1. Got {dimension}.")
+        if dimension < 1 or dimension != int(dimension):
+            raise ValueError(f"`dimension` must be an integer of at least 1. Got {dimension}.")
         self.weight_std, self.bias_std, self.dimension = weight_std, bias_std, dimension
 
-    def kernel(self, x: Tensor, y: Tensor) -> Tensor:
+    def kernel(self, x: Numbers, y: Numbers) -> Tensor:
         """Kernel k(x, y) = E[phi(w . x + b) phi(w . y + b)]: eq. (5).
 
-        Closed forms: erf (B.24), relu (Cho and Saul 2009), monomials (Isserlis), sin; otherwise quadrature.
+        Closed forms: erf (B.24), sin, relu (Cho and Saul 2009), monomials (Isserlis); otherwise quadrature.
 
         Args:
             x: points, `(*batch, d)`.
@@ -79,33 +69,32 @@ class InfiniteWidth:
             >>> InfiniteWidth("relu", weight_std=1.0, bias_std=0.0, dimension=2).kernel(x, -x)
             tensor(0.)
         """
-        self._check_points(x)
-        self._check_points(y)
-        x, y = torch.broadcast_tensors(x, y)
+        first, second = torch.broadcast_tensors(self._points("x", x), self._points("y", y))
 
         def covariance(a: Tensor, b: Tensor) -> Tensor:
-            return self.weight_std**2 * (a * b).sum(dim=-1).double() + self.bias_std**2
+            return self.weight_std**2 * (a.double() * b.double()).sum(dim=-1) + self.bias_std**2
 
-        variances, mixed = (covariance(x, x), covariance(y, y)), covariance(x, y)
-        name, degree = self.activation.name, _degree(self.activation)
+        variances, mixed = (covariance(first, first), covariance(second, second)), covariance(first, second)
+        name, q = built_in(self.activation), degree(self.activation)
         if name == "erf":
             values = 2 / math.pi * torch.asin(mixed / ((1 + variances[0]) * (1 + variances[1])).sqrt())
+        elif name == "sin":  # exp(-E[u^2 + v^2] / 2) sinh E[u v], of variances of u - v or u + v, where nothing cancels
+            sign = mixed.sign()
+            apart = (first.double() - sign[..., None] * second.double()).square().sum(dim=-1)
+            spread = self.weight_std**2 * apart + self.bias_std**2 * (1 - sign).square()
+            values = -sign * (-spread / 2).exp() * torch.expm1(-2 * mixed.abs()) / 2
         elif name == "relu":
             length = (variances[0] * variances[1]).sqrt()
             sine = ((length - mixed).clamp_min(0) * (length + mixed).clamp_min(0)).sqrt()
             values = (sine + (math.pi - torch.atan2(sine, mixed)) * mixed) / (2 * math.pi)
-        elif name == "sin":  # E[cos(u - v) - cos(u + v)] / 2
-            least = (
-                variances[0] + variances[1]
-            ) / 2 - mixed.abs()  # variance of the smaller of u - v and u + v, over 2
-            values = mixed.sign() * (-least).exp() * -torch.expm1(-2 * mixed.abs()) / 2
-        elif degree is not None:
-            values = _monomial_kernel(degree, variances, mixed)
+        elif q is not None:
+            values = _monomial_kernel(q, variances, mixed)
         else:
-            values = gaussian_mean_of_pairs(self.activation.value, *variances, mixed)
-        return values.to(x.dtype)
+            determinant = self._determinant(first.double(), second.double())
+            values = gaussian_mean_of_pairs(self.activation.value, *variances, mixed, determinant)
+        return values.to(torch.promote_types(first.dtype, second.dtype))
 
-    def omega(self, radius: Tensor, derivative: int = 0) -> Tensor:
+    def omega(self, radius: Numbers, derivative: int = 0) -> Tensor:
         """Omega = log(weight_std^2 E[phi'(z)^2]), eq. (8), or a derivative of it with respect to |x|^2.
 
         Args:
@@ -125,18 +114,19 @@ class InfiniteWidth:
         """
         if derivative not in (0, 1, 2):
             raise ValueError(f"`derivative` must be 0, 1 or 2. Got {derivative}.")
-        variance, moments = self._moments(radius)
+        r = as_numbers("radius", radius)
+        variance, moments = self._moments(r)
         if derivative > 0 and (variance == 0).any():
             raise ValueError("`radius` must not be 0 where `bias_std` is 0, for derivatives of Omega. Got 0.")
         variance_slope = self.weight_std**2  # ds / d|x|^2
         values = (
             2 * math.log(self.weight_std) + moments.log_slope,
-            variance_slope * moments.excess / (2 * variance),
-            variance_slope**2 * (moments.radial_derivative - moments.excess / variance) / (2 * variance),
+            variance_slope * moments.bend / 2,
+            variance_slope**2 * moments.bend_derivative / 2,
         )
-        return values[derivative].to(radius.dtype)
+        return values[derivative].to(r.dtype)
 
-    def metric(self, x: Tensor) -> Tensor:
+    def metric(self, x: Numbers) -> Tensor:
         """Metric g = e^Omega (1 + 2 Omega' x x^T): eqs. (6) and (7).
 
         Args:
@@ -153,16 +143,16 @@ class InfiniteWidth:
             tensor([[4., 0.],
                     [0., 4.]])
         """
-        self._check_points(x)
+        x = self._points("x", x)
         radius = torch.linalg.vector_norm(x.double(), dim=-1)
-        variance, moments = self._moments(radius)
+        _, moments = self._moments(radius)
         scale = self.weight_std**2 * moments.log_slope.exp()
-        bend = torch.where(radius > 0, self.weight_std**2 * moments.excess / variance, 0.0)  # 2 Omega'
+        bend = torch.where(radius > 0, self.weight_std**2 * moments.bend, 0.0)  # 2 Omega'
         outer = x.double().unsqueeze(-1) * x.double().unsqueeze(-2)
         identity = torch.eye(self.dimension, dtype=torch.float64, device=x.device)
         return (scale[..., None, None] * (identity + bend[..., None, None] * outer)).to(x.dtype)
 
-    def log_volume_element(self, radius: Tensor) -> Tensor:
+    def log_volume_element(self, radius: Numbers) -> Tensor:
         """log sqrt(det g) = d Omega / 2 + log(1 + 2 |x|^2 Omega') / 2: (B.13). (B.27) should have exponent (d + 2) / 4.
 
         Args:
@@ -178,11 +168,12 @@ class InfiniteWidth:
             >>> InfiniteWidth("erf", weight_std=1.0, bias_std=0.5, dimension=2).log_volume_element(torch.tensor(1.7))
             tensor(-2.2340)
         """
-        variance, moments = self._moments(radius)
+        r = as_numbers("radius", radius)
+        variance, moments = self._moments(r)
         omega = 2 * math.log(self.weight_std) + moments.log_slope
-        return (self.dimension * omega / 2 + self._stretch(variance, moments).log() / 2).to(radius.dtype)
+        return (self.dimension * omega / 2 + self._stretch(variance, moments).log() / 2).to(r.dtype)
 
-    def ricci_scalar(self, radius: Tensor) -> Tensor:
+    def ricci_scalar(self, radius: Numbers) -> Tensor:
         """Ricci scalar, a third of what eqs. (9), (B.28) and (B.32) print.
 
         R = -(d - 1) e^-Omega |x|^2 Omega' ((d - 2) rho Omega' + 2 rho') / rho^2 with rho = 1 + 2 |x|^2 Omega', which is
@@ -206,60 +197,42 @@ class InfiniteWidth:
                 f"`activation` must be smooth to have a curvature. Got {self.activation.name!r}, whose curvature is "
                 "concentrated in its kinks; kernel, metric and volume element hold."
             )
+        r = as_numbers("radius", radius)
         d, sigma2 = self.dimension, self.weight_std**2
-        variance, moments = self._moments(radius)
+        variance, moments = self._moments(r)
         share = self.bias_std**2 / variance
-        omega_slope = sigma2 * moments.excess / (2 * variance)
+        omega_slope = sigma2 * moments.bend / 2
         stretch = self._stretch(variance, moments)
-        stretch_slope = sigma2 * (share * moments.excess / variance + (1 - share) * moments.radial_derivative)
+        stretch_slope = sigma2 * (share * moments.bend + (1 - share) * moments.radial_derivative)
         bracket = omega_slope * ((d - 2) * stretch * omega_slope + 2 * stretch_slope) / stretch.square()
-        scalar = -(d - 1) * (-moments.log_slope).exp() / sigma2 * radius.double().square() * bracket
+        scalar = -(d - 1) * (-moments.log_slope).exp() / sigma2 * r.double().square() * bracket
         at_origin = torch.where(moments.log_slope == -torch.inf, torch.nan, 0.0)
-        return torch.where(radius == 0, at_origin, scalar).to(radius.dtype)
+        return torch.where(r == 0, at_origin, scalar).to(r.dtype)
 
-    def _stretch(self, variance: Tensor, moments: _Moments) -> Tensor:
+    def _determinant(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of the covariance of w . x + b and w . y + b, which vanishes where x = y, without cancellation."""
+        length = x.square().sum(dim=-1)
+        along = torch.where(length > 0, (x * y).sum(dim=-1) / length, 0.0)
+        across = (y - along[..., None] * x).square().sum(dim=-1)
+        apart = (x - y).square().sum(dim=-1)
+        return self.weight_std**4 * length * across + (self.weight_std * self.bias_std) ** 2 * apart
+
+    def _stretch(self, variance: Tensor, moments: Moments) -> Tensor:
         """rho = 1 + 2 |x|^2 Omega', the radial eigenvalue of g over the others, as a mean of positive terms."""
         share = torch.where(variance > 0, self.bias_std**2 / variance, 1.0)
         return share + (1 - share) * moments.radial
 
-    def _moments(self, radius: Tensor) -> tuple[Tensor, _Moments]:
-        s = self.weight_std**2 * radius.double().square() + self.bias_std**2
-        degree = _degree(self.activation)
-        if self.activation.name == "erf":
-            slope = 1 / (1 + 2 * s)
-            return s, _Moments(math.log(2 / math.pi) + slope.log() / 2, slope, -2 * s * slope, -2 * slope.square())
-        if degree is not None:
-            q, one = degree, torch.ones_like(s)
-            log_slope = math.log(q**2 / (2 * q - 1)) + (torch.log(s) * (q - 1) if q > 1 else 0 * s)
-            return s, _Moments(log_slope, (2 * q - 1) * one, (2 * q - 2) * one, 0 * one)
-        if self.activation.name == "relu":
-            one = torch.ones_like(s)
-            return s, _Moments(-math.log(2) * one, one, 0 * one, 0 * one)
-        if self.activation.name == "sin":  # E[cos(z)^2] = (1 + exp(-2 s)) / 2
-            p = torch.sigmoid(-2 * s)
-            log_slope = torch.log1p((-2 * s).exp()) - math.log(2)
-            return s, _Moments(log_slope, 1 - 4 * s * p, -4 * s * p, 8 * s * p * torch.sigmoid(2 * s) - 4 * p)
+    def _moments(self, radius: Tensor) -> tuple[Tensor, Moments]:
+        variance = self.weight_std**2 * radius.double().square() + self.bias_std**2
+        return variance, slope_moments(self.activation, variance)
 
-        def integrands(z: Tensor, unit: Tensor) -> Tensor:  # unit = z / sqrt(s)
-            first, second = self.activation.derivatives(z)
-            square, slope = first.square(), 2 * first * second * z
-            return torch.stack([square, square * unit.square(), slope, slope * unit.square()])
-
-        means, sizes = gaussian_mean(integrands, s)
-        mean, radial, excess, cubic = means.unbind()
-        radial, excess, cubic = radial / mean, excess / mean, cubic / mean
-        excess = torch.where(sizes[2] <= sizes[1], excess, radial - 1)  # an oscillating slope has the larger error
-        return s, _Moments(mean.log(), radial, excess, (cubic - excess * radial) / (2 * s))
-
-    def _check_points(self, x: Tensor) -> None:
-        if x.ndim == 0 or x.shape[-1] != self.dimension:
-            raise ValueError(f"`x` must have shape (*batch, {self.dimension}), `dimension` last. Got {tuple(x.shape)}.")
-
-
-def _degree(activation: Activation) -> int | None:
-    if activation.name == "identity":
-        return 1
-    return int(activation.name[8:]) if activation.name.startswith("monomial") else None
+    def _points(self, name: str, values: Numbers) -> Tensor:
+        points = as_numbers(name, values)
+        if points.ndim == 0 or points.shape[-1] != self.dimension:
+            raise ValueError(
+                f"`{name}` must have shape (*batch, {self.dimension}), `dimension` last. Got {tuple(points.shape)}."
+            )
+        return points
 
 
 def _monomial_kernel(q: int, variances: tuple[Tensor, Tensor], mixed: Tensor) -> Tensor:

@@ -32,7 +32,7 @@ def gaussian_mean(integrands: Callable[[Tensor, Tensor], Tensor], variance: Tens
         variance: s, any shape.
 
     Returns:
-        Both (m, *shape).
+        Both (m, *shape); NaN where s is NaN or infinite.
 
     Raises:
         ValueError: two grids still differ at 2^18 nodes, or the standard deviation asks for more.
@@ -53,7 +53,7 @@ def gaussian_mean(integrands: Callable[[Tensor, Tensor], Tensor], variance: Tens
 
 
 def gaussian_mean_of_pairs(
-    function: Callable[[Tensor], Tensor], first: Tensor, second: Tensor, mixed: Tensor
+    function: Callable[[Tensor], Tensor], first: Tensor, second: Tensor, mixed: Tensor, determinant: Tensor
 ) -> Tensor:
     """E[f(u) f(v)] for u, v Gaussian with variances `first` and `second` and covariance `mixed`.
 
@@ -62,21 +62,22 @@ def gaussian_mean_of_pairs(
         first: any shape.
         second: the same shape.
         mixed: the same shape.
+        determinant: first second - mixed^2, which cancels where u and v are nearly the same; the same shape.
 
     Returns:
-        The same shape.
+        The same shape; NaN where one of them is NaN or infinite.
 
     Raises:
         ValueError: two grids still differ at 2^11 nodes an axis.
 
     Example:
         >>> one = torch.tensor(1.0, dtype=torch.float64)
-        >>> gaussian_mean_of_pairs(lambda z: z, one, one, one / 4).round(decimals=12)
+        >>> gaussian_mean_of_pairs(lambda z: z, one, one, one / 4, one * 15 / 16).round(decimals=12)
         tensor(0.2500, dtype=torch.float64)
     """
-    large, small = torch.maximum(first, second), torch.minimum(first, second)
-    slope = torch.where(large > 0, mixed / large.sqrt(), 0.0)  # v = slope * a + rest * b for u = sqrt(large) * a
-    factors = torch.stack([large.sqrt(), slope, (small - slope.square()).clamp_min(0).sqrt()], dim=-1)
+    large = torch.maximum(first, second)
+    slope, rest = (torch.where(large == 0, 0.0, part / large.sqrt()) for part in (mixed, determinant.sqrt()))
+    factors = torch.stack([large.sqrt(), slope, rest], dim=-1)  # u = sqrt(large) a, v = slope a + rest b
 
     def rule(pair: Tensor, unit: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:
         scale, slope, rest = (factor.reshape(-1, 1, 1) for factor in pair.unbind(dim=-1))
@@ -91,7 +92,7 @@ def gaussian_mean_of_pairs(
 def _converged(rule: Rule, points: Tensor, fewest: Tensor, most: int, axes: int) -> tuple[Tensor, Tensor]:
     """Each point by the first pair of grids that agree on it, with `fewest` nodes or more: values, absolute values."""
     found: list[Tensor] = []
-    left = torch.arange(len(points), device=points.device)
+    left = points.isfinite().all(dim=1).nonzero().squeeze(1)
     count = _FEWEST_NODES
     while count <= most:
         begun = left[fewest.to(left.device)[left] <= count]
@@ -99,7 +100,7 @@ def _converged(rule: Rule, points: Tensor, fewest: Tensor, most: int, axes: int)
             values, sizes = rule(points[part], *_nodes(count, _RANGE, points))
             others, _ = rule(points[part], *_nodes(count, _RANGE * _WIDER, points))
             if not found:
-                found = [values.new_empty(len(values), len(points)) for _ in range(2)]
+                found = [values.new_full((len(values), len(points)), math.nan) for _ in range(2)]
             agree = ((values - others).abs() <= _TOLERANCE * sizes).all(dim=0)
             for whole, new in zip(found, (values, sizes), strict=True):
                 whole[:, part[agree]] = new[:, agree]
