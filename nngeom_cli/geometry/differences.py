@@ -24,7 +24,7 @@ class Verdict(IntEnum):
     """How automatic derivatives compare with differences, best first."""
 
     SOUND = 0
-    NOT_ALONE = 1  # a point's derivatives depend on what else is in the batch
+    DOUBTFUL = 1  # H is not symmetric, or depends on what else is in the batch
     NOT_FINITE = 2
     WRONG = 3
 

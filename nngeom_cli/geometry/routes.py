@@ -69,8 +69,9 @@ def batched(function: Function, points: Tensor) -> Tensor:
 def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, second: bool) -> Route:
     """The first of forward over reverse, reverse over reverse and forward over forward that gives right derivatives.
 
-    Right is what differences of the values do not contradict, at a few points near `points`. Forward over forward,
-    which costs less where there are many features, is taken where it agrees with the route found so.
+    Right is what differences of the values do not contradict at a few points near `points`, with a symmetric H that
+    does not depend on the order of the points, as that of det in a batch does. Forward over forward, which costs less
+    where there are many features, is taken where it agrees with the route found so.
 
     Args:
         function: one point `(d,)` to its features `(n,)`, which leaves the point as it is.
@@ -93,10 +94,8 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
         try:
             found[route] = route(function, points, n, second=second)
             verdict = differences.judge(*found[route])
-            if precision != torch.float64 and verdict == Verdict.SOUND:  # differences in float32 do not see all
-                alone = route(function, points[1:2], n, second=second)
-                if not _close(found[route], alone, differences, slice(1, 2)):
-                    verdict = Verdict.NOT_ALONE
+            if verdict == Verdict.SOUND and not _consistent(route, function, found[route], differences, second=second):
+                verdict = Verdict.DOUBTFUL
         except Exception as error:
             failed = failed or error
             continue
@@ -118,21 +117,33 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
             forward = found[FORWARD] if FORWARD in found else FORWARD(function, points, n, second=second)
         except Exception:
             return best
-        if _close(found[best], forward, differences, slice(None)):
+        if _close(found[best], forward, differences):
             return FORWARD
     return best
 
 
-def _close(all_points: Derivatives, some: Derivatives, differences: Differences, chosen: slice) -> bool:
+def _consistent(
+    route: Route, function: Function, found: Derivatives, differences: Differences, *, second: bool
+) -> bool:
+    """Whether H is symmetric, and a point's derivatives are the same in another order of the points."""
+    jacobian, hessian = found
+    if hessian is not None and not _close(found, (jacobian, hessian.mT), differences):
+        return False
+    first, bends = route(function, differences.points.flip(0), jacobian.shape[1], second=second)
+    return _close(found, (first.flip(0), None if bends is None else bends.flip(0)), differences)
+
+
+def _close(ours: Derivatives, theirs: Derivatives, differences: Differences) -> bool:
     """Whether derivatives agree to half their digits, each feature's in units of its largest at the point."""
-    weights: Tensor = differences.direction[chosen].abs()[:, None]
-    for mine, theirs in zip(all_points, some, strict=True):
-        if mine is None or theirs is None:
+    lengths = differences.direction.abs()[:, None]
+    for mine, other, weights in zip(
+        ours, theirs, (lengths, lengths.unsqueeze(-1) * lengths.unsqueeze(-2)), strict=True
+    ):
+        if mine is None or other is None:
             continue
-        weights = weights if mine.ndim == 3 else weights.unsqueeze(-1) * weights.unsqueeze(-2)
-        scaled, other = mine[chosen] * weights, theirs * weights
-        largest = scaled.abs().flatten(2).amax(dim=2).reshape(scaled.shape[:2] + (1,) * (scaled.ndim - 2))
-        near = (scaled - other).abs() <= differences.eps**0.5 * largest
+        scaled = mine * weights
+        largest = scaled.abs().flatten(2).amax(dim=2).reshape(mine.shape[:2] + (1,) * (mine.ndim - 2))
+        near = (scaled - other * weights).abs() <= differences.eps**0.5 * largest
         if not (near | ~scaled.isfinite() & ~other.isfinite()).all():
             return False
     return True

@@ -73,7 +73,7 @@ class TorchFeatureMap(FeatureMap):
             raise TypeError(f"`x` must have the dtype of the plane, {self._dtype}. Got {x.dtype}.")
         points = x.reshape(-1, x.shape[-1])
         finite = points[points.isfinite().all(dim=1)]
-        with _Calls() as calls, torch.no_grad():
+        with _Calls(x.dtype) as calls, torch.no_grad():
             features = self._at(finite[0] if len(finite) else x.new_zeros(x.shape[-1]))
         if not isinstance(features, Tensor) or features.ndim != 1 or len(features) == 0:
             shape = f"features of shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features)
@@ -180,10 +180,11 @@ def _depth_of_the_caller() -> int:
 
 
 class _Calls(TorchFunctionMode):
-    """Notes which saturating functions of torch are called, and to which dtype digits are dropped."""
+    """Notes which saturating functions of torch are called, and to which dtype, coarser than `dtype`, digits go."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()
+        self.dtype = dtype
         self.saturating: set[str] = set()
         self.coarsest: torch.dtype | None = None
 
@@ -199,11 +200,11 @@ class _Calls(TorchFunctionMode):
             self.saturating.add(name)
         result = func(*args, **(kwargs or {}))
         if isinstance(result, Tensor) and result.is_floating_point():
-            digits = [_eps(each.dtype) for each in args if isinstance(each, Tensor) and each.is_floating_point()]
-            if digits and _eps(result.dtype) > max(min(digits), _eps(self.coarsest)):
+            finest = min((_eps(each) for each in args if isinstance(each, Tensor)), default=1.0)
+            if _eps(result) > max(finest, torch.finfo(self.coarsest or self.dtype).eps):
                 self.coarsest = result.dtype
         return result
 
 
-def _eps(dtype: torch.dtype | None) -> float:
-    return 0.0 if dtype is None else torch.finfo(dtype).eps
+def _eps(values: Tensor) -> float:
+    return torch.finfo(values.dtype).eps if values.is_floating_point() else 1.0
