@@ -19,8 +19,8 @@ class InfiniteWidth:
     The metric is g = e^Omega (1 + 2 Omega' x x^T), Omega a function of |x|^2, e^Omega = weight_std^2 E[phi'(z)^2] with
     z ~ N(0, s), s = weight_std^2 |x|^2 + bias_std^2: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28), monomials
     (B.30) to (B.33), misprints put right, and sin; for other smooth activations the trapezoid rule, on finer grids
-    until two of them agree to 1e-12, of each point as if it were alone. relu has kernel, metric and volume element, but no
-    curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
+    until two of them agree to 1e-12, of each point as if it were alone. relu has kernel, metric and volume element, but
+    no curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
