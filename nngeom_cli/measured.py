@@ -50,6 +50,7 @@ ARRAYS = {  # their dimensions; those in brackets may be absent
         y y
     """,
 }
+LARGEST_LOG = 1e6  # of a volume: that of the largest number is 710 in each dimension
 NUMBERS = {"grid": {"box": 4}, "path": {"steps": 1, "top_k": 1}, "plane": {"top_k": 1}}  # attributes
 
 
@@ -81,6 +82,10 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
     for name, count in NUMBERS[kind].items():
         if not _is_numbers(attributes.get(name), count):
             yield f"{name} {attributes.get(name)!r}"
+    if kind == "path" and attributes["steps"] != geometry.sizes.get("step", 0) - 1:
+        yield f"{geometry.sizes.get('step', 0)} points for {attributes['steps']} steps"
+    if kind != "grid" and attributes["top_k"] < 1:
+        yield f"top_k {attributes['top_k']}"
     for line in ARRAYS[kind].strip().splitlines():
         name, *dims = line.strip(" []").split()
         if name not in geometry and "[" not in line:
@@ -92,6 +97,9 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
             yield f"{name} of {array.size} {array.dtype}"
     if ("input" in geometry) != ("label" in geometry):
         yield "inputs without labels, or labels without inputs"
+    for name in [name for name in geometry if str(name).startswith("log_")]:
+        if float(abs(geometry[name]).where(np.isfinite(geometry[name])).max()) > LARGEST_LOG:
+            yield f"a {name} of more than {LARGEST_LOG:g}"
     for name, lowest, highest in (("epoch", 0, np.inf), ("replicate", 0, np.inf), ("layer", 1, widths.size - 1)):
         values = geometry[name].values if name in geometry else np.array([])
         whole = values.ndim == 1 and values.size > 0 and values.dtype.kind in "iu"

@@ -211,17 +211,21 @@ class Run:
         """What was measured at several checkpoints, along `epoch`."""
         parts = [self._measured_after(epoch) for epoch in epochs]
         measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
-        joined = xr.concat(
-            [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
-        )
-        constant = parts[0].drop_vars([*measured, "epoch"])
-        geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+        try:
+            joined = xr.concat(
+                [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
+            )
+            constant = parts[0].drop_vars([*measured, "epoch"])
+            geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+        except (ValueError, KeyError) as error:
+            what = f"files of different arrays: {one_line(error)}"
+            raise damaged(self.directory / GEOMETRY, what, self.directory) from error
         return geometry
 
     def _measured_after(self, epoch: int) -> xr.Dataset:
         path = self._whole(geometry_name(epoch))
         dataset = read_dataset(path)
-        if self.manifest is not None and dataset.coords["epoch"].item() != epoch:
+        if self.manifest is not None and np.asarray(dataset.coords.get("epoch", -1)).tolist() != epoch:
             raise damaged(path, "it is of another epoch", self.directory)
         return dataset
 

@@ -95,6 +95,21 @@ def test_coordinates_are_those_of_a_run(name, values, tmp_path):
         check_measured(plane().assign_coords({name: values}), tmp_path)
 
 
+@pytest.mark.parametrize("changes", [{"steps": 0}, {"steps": 65}, {"top_k": 0}, {"top_k": -3}], ids=str)
+def test_the_numbers_of_a_path_fit_its_arrays(changes, tmp_path):
+    with pytest.raises(DamageError):
+        check_measured(MADE["path"].assign_attrs(changes), tmp_path)
+
+
+def test_a_logarithm_that_no_volume_has_is_refused(tmp_path):
+    geometry = plane()
+    geometry["log_volume_element"][0, 0, 0, 0, :2] = [np.nan, -np.inf]
+    check_measured(geometry, tmp_path)
+    geometry["log_volume_element"][0, 0, 0, 0, 0] = -1e308
+    with pytest.raises(DamageError):
+        check_measured(geometry, tmp_path)
+
+
 def test_a_missing_coordinate_is_told(tmp_path):
     with pytest.raises(DamageError, match="Got epoch"):
         check_measured(plane().drop_vars("epoch"), tmp_path)

@@ -110,6 +110,25 @@ def test_update_keeps_what_was_said_before(run):
     assert json.loads((run.directory / "run.json").read_text())["config"] == run.config
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda part: part.assign_coords(x=[-1.0, 0, 2]),
+        lambda part: part.isel(replicate=[0]),
+        lambda part: part.drop_vars("ricci_scalar"),
+        lambda part: part.rename(ricci_scalar="R"),
+    ],
+)
+def test_checkpoints_of_different_arrays_are_refused_in_a_sentence(tmp_path, change):
+    """Somebody has made them so, checksums and all."""
+    store = RunDirectory(tmp_path)
+    store.write_geometry(0, dataset(0))
+    store.write_geometry(10, change(dataset(10)))
+    store.update(status="interrupted")
+    with pytest.raises(DamageError, match="files of different arrays"):
+        assert load_run(tmp_path, verify=False).geometry
+
+
 def test_epochs_of_seven_digits_come_after_those_of_six(tmp_path):
     store = begun(tmp_path, [0, 999_999, 1_000_000])
     for epoch in (0, 999_999, 1_000_000):
