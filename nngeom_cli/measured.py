@@ -97,9 +97,10 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
             yield f"{name} of {array.size} {array.dtype}"
     if ("input" in geometry) != ("label" in geometry):
         yield "inputs without labels, or labels without inputs"
-    for name in [name for name in geometry if str(name).startswith("log_")]:
-        if float(abs(geometry[name]).where(np.isfinite(geometry[name])).max()) > LARGEST_LOG:
-            yield f"a {name} of more than {LARGEST_LOG:g}"
+    for variable in (variable for variable in geometry if str(variable).startswith("log_")):
+        logarithm = geometry[variable]
+        if float(abs(logarithm).where(np.isfinite(logarithm)).max()) > LARGEST_LOG:
+            yield f"a {variable} of more than {LARGEST_LOG:g}"
     for name, lowest, highest in (("epoch", 0, np.inf), ("replicate", 0, np.inf), ("layer", 1, widths.size - 1)):
         values = geometry[name].values if name in geometry else np.array([])
         whole = values.ndim == 1 and values.size > 0 and values.dtype.kind in "iu"

@@ -7,6 +7,7 @@ sweep.json      launcher, and each job's directory, overrides, command and whole
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -167,5 +168,11 @@ def _is_sound(job: Job, sweep: Path) -> bool:
 
 def is_inside(directory: str) -> bool:
     """Whether a job's directory, as a sweep names it, lies in the sweep's own."""
+    try:
+        os.fsencode(directory)
+    except UnicodeEncodeError:  # no file can have the name
+        return False
     path = PurePath(directory)
-    return not path.is_absolute() and ".." not in path.parts and path.parts != () and "$" not in directory
+    if "$" in directory or "\0" in directory:
+        return False
+    return not path.is_absolute() and ".." not in path.parts and path.parts != ()

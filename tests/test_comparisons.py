@@ -26,6 +26,24 @@ def rng():
     return np.random.default_rng(0)
 
 
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("nngeom run experiment=lazy seed=0", "lazy"),
+        ("nngeom run -m seed=0 experiment=width", "width"),
+        ("nngeom run 'unbalanced", None),
+        ("nngeom run experiment=lazy 'unbalanced", "lazy"),
+        ("nngeom run +experiment=a/../b", None),
+        ("nngeom run task.path='my experiment=lazy.csv'", None),
+        ("", None),
+    ],
+)
+def test_an_experiment_is_read_from_any_command(command, name, tmp_path):
+    run = made_run(tmp_path, plane())
+    run.info["command"] = command
+    assert experiment([run]) == name
+
+
 def test_the_interval_of_a_power_law_holds_the_rate_as_often_as_it_says():
     random, x = rng(), np.repeat([8.0, 16, 32, 64, 128], 10)
     laws = [power_law(x, 3 * x**-0.75 * np.exp(0.3 * random.normal(size=50)), random) for _ in range(60)]

@@ -1,5 +1,8 @@
 """Files of figures: which there are, what they carry, and what is chosen to be shown."""
 
+import os
+from pathlib import Path
+
 import matplotlib
 import numpy as np
 import pytest
@@ -14,6 +17,14 @@ from nngeom_cli.figures.plane import through_training
 from nngeom_cli.figures.selection import Outcome, outcomes, percent, representative, stages
 from nngeom_cli.figures.style import style
 from nngeom_cli.statistics import grid_statistics
+
+
+def test_a_folder_of_any_name_has_figures(tmp_path):
+    run = made_run(Path(os.fsdecode(bytes(tmp_path) + b"/a\xff\x1b[2J")), plane(replicates=1))
+    (file,) = draw_figures(run)
+    assert file.is_file()
+    with Image.open(file) as picture:
+        assert picture.text["Run"] == r"a\udcff\x1b[2J"
 
 
 def test_representative_is_the_first_that_solved_the_task(tmp_path):

@@ -218,7 +218,9 @@ def test_an_outcome_names_what_distinguishes_a_job(tmp_path):
     assert sweep_of(tmp_path, "0").outcome(alone).overrides == "seed=0 dtype=float64"
 
 
-@pytest.mark.parametrize("directory", ["../outside", "/tmp/elsewhere", "a/../../b", "${oc.env:HOME}", "", 3])
+@pytest.mark.parametrize(
+    "directory", ["../outside", "/tmp/elsewhere", "a/../../b", "${oc.env:HOME}", "", 3, "\ud800", "a\0b", "x" * 5000]
+)
 def test_a_sweep_whose_jobs_lie_elsewhere_is_refused(tmp_path, directory):
     sweep_of(tmp_path, "0")
     content = json.loads((tmp_path / "sweep.json").read_text())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -68,10 +68,8 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
 
 def experiment(runs: Sequence[Run]) -> str | None:
     """The experiment that all of the runs were started as, None if there is no such."""
-    names = {
-        next((word[11:] for word in shlex.split(run.info.get("command", "")) if word.startswith("experiment=")), None)
-        for run in runs
-    }
+    found = [re.search(r"(?<!\S)experiment=(\w+)(?!\S)", run.info.get("command", "")) for run in runs]
+    names = {word[1] if word else None for word in found}
     return names.pop() if len(names) == 1 else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from nngeom_cli.arrays import ENGINE
+from nngeom_cli.errors import printable
 from nngeom_cli.figures.selection import figures_config
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import DPI
@@ -45,6 +46,7 @@ def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Pat
 
     The same figure gives the same bytes again: no time is written.
     """
+    about = {key: printable(text) for key, text in about.items()}  # a folder may have a name that no text can hold
     title = f"{name} of {about['Run']}"
     subject = "; ".join(f"{key}: {value}" for key, value in about.items())
     metadata: dict[str, dict[str, str | None]] = {
