@@ -1,6 +1,10 @@
-"""One thread, so that runs can be compared bit for bit; hypothesis without a clock and luck; the command line."""
+"""One thread, so that runs can be compared bit for bit; hypothesis without a clock and luck; the command line.
+
+What a shell, a notebook's kernel, a hook of git or a cluster exports changes no test.
+"""
 
 import json
+import os
 import sys
 import types
 
@@ -10,6 +14,10 @@ import torch
 
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
+
+SURROUNDINGS = ("COLUMNS", "COMP_", "GIT_", "HYDRA_", "MATPLOTLIBRC", "MPLBACKEND", "NNGEOM_", "SLURM_", "TQDM_")
+for variable in [name for name in os.environ if name.startswith(SURROUNDINGS)]:
+    del os.environ[variable]
 
 torch.set_num_threads(1)
 hypothesis.settings.register_profile("nngeom", deadline=None, derandomize=True, print_blob=True)

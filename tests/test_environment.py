@@ -111,6 +111,25 @@ def test_settings_of_matplotlib_that_it_cannot_read_are_one_sentence_and_nothing
     assert [path.name for path in tmp_path.iterdir()] == ["settings"]
 
 
+@pytest.mark.slow
+def test_the_tests_pass_in_the_surroundings_of_a_notebook_a_hook_and_a_cluster():
+    tests = [
+        "tests/test_figures_style.py",
+        "tests/test_runner.py::test_the_commit_is_that_of_the_checkout_and_none_elsewhere",
+    ]
+    surroundings = {
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "GIT_DIR": "/nowhere",
+        "NNGEOM_CORES": "abc",
+        "COLUMNS": "20",
+    }
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *tests]
+    done = subprocess.run(
+        command, cwd=Path(__file__).parent.parent, env=os.environ | surroundings, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+
+
 # ---- streams
 
 

@@ -248,8 +248,6 @@ def test_the_commit_is_that_of_the_checkout_and_none_elsewhere(tmp_path, monkeyp
     def git(*words):
         return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
 
-    for name in [name for name in os.environ if name.startswith("GIT_")]:  # a hook of git sets them
-        monkeypatch.delenv(name)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setattr(provenance, "__file__", str(tmp_path / "nngeom_cli" / "provenance.py"))
     (tmp_path / "tracked").touch()
