@@ -20,7 +20,7 @@ for variable in [name for name in os.environ if name.startswith(SURROUNDINGS)]:
     del os.environ[variable]
 
 torch.set_num_threads(1)
-hypothesis.settings.register_profile("nngeom", deadline=None, derandomize=True, print_blob=True)
+hypothesis.settings.register_profile("nngeom", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("nngeom")
 
 
