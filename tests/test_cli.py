@@ -609,6 +609,7 @@ def test_a_directory_that_is_no_run_is_refused_before_anything_is_drawn(nngeom, 
 # ---- with the real runner
 
 
+@pytest.mark.slow
 def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsys):
     monkeypatch.chdir(tmp_path)
     small = ["optimizer.epochs=3", "replicates=2", "probe.resolution=5", "probe.checkpoints=[]", "device=cpu"]

@@ -104,6 +104,7 @@ def killed_everywhere(name, whole, folder, step, offset=0):
         shutil.rmtree(directory)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CONFIGS)
 def test_killed_at_a_few_moments_and_again_in_resuming(name, whole, tmp_path):
     killed_everywhere(name, whole, tmp_path, step=29, offset=list(CONFIGS).index(name))
@@ -115,6 +116,7 @@ def test_killed_at_every_moment_and_again_in_resuming(name, whole, tmp_path):
     killed_everywhere(name, whole, tmp_path, step=1)
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_at_any_moment_is_a_sentence_and_leaves_what_was_there(whole, tmp_path):
     run, touches = whole["xor"]
     for last in range(3, touches, 13):
@@ -262,6 +264,7 @@ def test_of_two_processes_on_one_directory_exactly_one_wins(tmp_path):
     assert load_run(directory).status == "complete"
 
 
+@pytest.mark.slow
 def test_twenty_runs_that_start_in_the_same_second_have_twenty_directories(tmp_path, runner):
     together = time.time() + 2
     children = []
