@@ -10,12 +10,14 @@ from nngeom_cli.geometry import InfiniteWidth, MLPFeatureMap, TorchFeatureMap, l
 
 NETWORK = MLPFeatureMap(*random_network([2, 5], seed=0), "tanh")
 LIMIT = InfiniteWidth("tanh", 1.0, 0.5, 2)
-TOP_K = {"metric_spectrum", "log_effective_volume_element", "principal_directions", "log_spectral_gap"}
-OTHERS = {"get_activation", "measure_layers", "layer_spectra"}
+TOP_K = ("metric_spectrum", "log_effective_volume_element", "principal_directions", "log_spectral_gap")
+OTHERS = ("get_activation", "measure_layers", "layer_spectra")
 OF_POINTS = {
     name: function
     for name in geometry.__all__
-    if callable(function := getattr(geometry, name)) and not isinstance(function, type) and name not in OTHERS | TOP_K
+    if callable(function := getattr(geometry, name))
+    and not isinstance(function, type)
+    and name not in (*OTHERS, *TOP_K)
 }
 TAKES = {
     **{f"{n}, network": lambda x, f=f: f(NETWORK, x) for n, f in OF_POINTS.items()},
