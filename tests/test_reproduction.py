@@ -16,6 +16,7 @@ from nngeom_cli import claims, reproduction
 from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
 from nngeom_cli.cli import main
 from nngeom_cli.config import config_hash, load_config
+from nngeom_cli.errors import ConfigError
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launching import composed
 from nngeom_cli.reproduction import PLANS, QUICK_THEORY, draw, draw_theory, figures_before, find_runs
@@ -341,3 +342,42 @@ def test_reproduce_quick_does_what_is_missing_and_on_a_second_call_nothing(tmp_p
     second = capsys.readouterr().out
     assert "nngeom run" not in second
     assert "drawing" not in second
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        "null",
+        '{"figures": 3}',
+        '{"figures": {"figure2": 3}}',
+        '{"figures": {"figure2": {"files": [3]}}}',
+        '{"figures": {"figure2": {"files": "abc"}}}',
+        '{"figures": {"figure2": {"files": ["../../outside.png"]}}}',
+        '{"figures": {"figure2": {"files": ["/etc/hosts"]}}}',
+        "[" * 1000,
+    ],
+)
+def test_a_table_that_somebody_else_wrote_names_no_figure_elsewhere(tmp_path, text):
+    (tmp_path / "REPRODUCTION.json").write_text(text)
+    assert figures_before(tmp_path) == {}
+
+
+@pytest.mark.parametrize(
+    "text", ["[]", '{"status": "complete", "source": [1]}', '{"status": "complete", "config_hash": []}']
+)
+def test_a_run_that_somebody_else_wrote_is_passed_over(tmp_path, text, capsys):
+    (tmp_path / "runs" / "xor" / "a").mkdir(parents=True)
+    (tmp_path / "runs" / "xor" / "a" / "run.json").write_text(text)
+    assert find_runs(configs(), tmp_path) == {}
+    assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_figures_do_not_go_through_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "figures").symlink_to("elsewhere")
+    for quick in (True, False):
+        directory = tmp_path / "figures" / "quick" if quick else tmp_path / "figures"
+        with pytest.raises(ConfigError, match="must be a file or folder itself"):
+            reproduction.reproduce({}, None, directory, quick=quick, outputs=tmp_path)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
