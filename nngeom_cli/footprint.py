@@ -5,12 +5,11 @@ from __future__ import annotations
 from itertools import pairwise
 
 from nngeom_cli.config import Config
-from nngeom_cli.errors import require
-from nngeom_cli.memory import in_words, machine_memory
+from nngeom_cli.memory import require_room
 from nngeom_cli.probe_schemas import GridConfig, PathConfig
 from nngeom_cli.schemas import SgdConfig
 
-__all__ = ["main_arrays", "require_memory"]
+__all__ = ["FEWEST_POINTS", "main_arrays", "require_memory"]
 
 FEWEST_POINTS = 64  # that are differentiated at once
 MEASURED = {"grid": (4, 2), "plane": (5, 3)}  # numbers at a point of each replicate: in each layer, and once
@@ -69,16 +68,9 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
 
 def require_memory(config: Config) -> None:
     """Raise `ConfigError` where a run surely needs more than this machine has."""
-    arrays, there = main_arrays(config), machine_memory()
-    needed = sum(size for size, _ in arrays.values())
-    key = max(arrays, key=lambda name: arrays[name][0])
-    section, _, name = key.partition(".")
-    size, what = arrays[key]
-    require(
-        needed <= there,
-        key,
-        f"such that the run fits into the memory of this machine, {in_words(there)}",
-        getattr(getattr(config, section), name),
-        f"It needs at least {in_words(needed)}, {in_words(size)} of them for {what}. "
-        f"Lower it, or replicates={config.replicates}.",
-    )
+    arrays = main_arrays(config)
+    values = {}
+    for key in arrays:
+        section, _, name = key.partition(".")
+        values[key] = getattr(getattr(config, section), name)
+    require_room(arrays, values, f"replicates={config.replicates}")

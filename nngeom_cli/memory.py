@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import resource
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-__all__ = ["available_memory", "in_words", "machine_memory"]
+from nngeom_cli.errors import require
+
+__all__ = ["available_memory", "in_words", "machine_memory", "require_room"]
 
 GROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers and of SLURM's jobs
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -27,6 +31,26 @@ def machine_memory() -> int:
     if sys.platform == "darwin":  # macOS makes swap space as it needs it
         swap = max(total, swap)
     return min([total + swap, *_limits()])
+
+
+def require_room(arrays: Mapping[str, tuple[int, str]], values: Mapping[str, Any], copies: str) -> None:
+    """Raise `ConfigError` where arrays surely do not fit into the memory together; it names the key of the largest.
+
+    Args:
+        arrays: bytes of each and what it is, by the key that makes it large.
+        values: of these keys.
+        copies: the key that multiplies all of them, as typed, `replicates=8`.
+    """
+    needed, there = sum(size for size, _ in arrays.values()), machine_memory()
+    key = max(arrays, key=lambda name: arrays[name][0])
+    size, what = arrays[key]
+    require(
+        needed <= there,
+        key,
+        f"such that all fits into the memory of this machine, {in_words(there)}",
+        values[key],
+        f"It takes at least {in_words(needed)}, {in_words(size)} of them for {what}. Lower it, or {copies}.",
+    )
 
 
 def _limits() -> list[int]:

@@ -13,6 +13,7 @@ from nngeom_cli.config import Config, config_hash, load_config, overridden
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import ConfigError, printable, require, shown
 from nngeom_cli.files import unshared
+from nngeom_cli.footprint import require_memory
 from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, restore
@@ -56,6 +57,7 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
     with sole_writer(directory), job_log(directory), one_thread():
         run = described(directory, verify=True)
         config = changed_config(run, overrides)
+        require_memory(config)
         old = run.config["optimizer"]["epochs"]
         before = run.info.get("extended_from", [])
         rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]

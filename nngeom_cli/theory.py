@@ -12,8 +12,10 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
-from nngeom_cli.errors import did_you_mean, require
+from nngeom_cli.errors import did_you_mean, require, require_seed
+from nngeom_cli.footprint import FEWEST_POINTS
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, InfiniteWidth, MLPFeatureMap, get_activation, measure
+from nngeom_cli.memory import require_room
 from nngeom_cli.progress import Progress
 from nngeom_cli.schemas import ACTIVATIONS
 
@@ -70,11 +72,26 @@ def load_theory(composed: DictConfig) -> TheoryConfig:
     require(wide, "widths", f"a list of widths of at least d = {given['d']}", widths, "[] leaves finite layers out.")
     folder = given["directory"]
     require(isinstance(folder, str), "directory", "a folder", folder, "The default is directory=outputs/theory.")
-    return TheoryConfig(**given)
+    require_seed("seed", given["seed"])
+    config = TheoryConfig(**given)
+    require_room(main_arrays(config), given, f"networks={config.networks}")
+    return config
 
 
 def _whole(value: Any, least: int) -> bool:
     return type(value) is int and value >= least
+
+
+def main_arrays(config: TheoryConfig) -> dict[str, tuple[int, str]]:
+    """Bytes of the arrays that are in memory together, each with what it is: by the key that makes it large."""
+    d, points, layers = config.d, config.points, len(config.activation)
+    widest = max(config.widths, default=0)
+    jets = widest * min(points, FEWEST_POINTS) * (1 + d + d * (d + 1) // 2)
+    return {
+        "points": (8 * points * (3 * layers * (1 + len(config.widths) * config.networks) + d), "the curves"),
+        "widths": (8 * config.networks * (widest * (d + 1) + jets), "the widest layers and their derivatives"),
+        "d": (8 * config.networks * points * d * d if config.widths else 0, "their metrics"),
+    }
 
 
 def theory_curves(config: TheoryConfig) -> xr.Dataset:

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import pytest
 
-from nngeom_cli import footprint
+from nngeom_cli import footprint, memory
 from nngeom_cli.cli import main
 from nngeom_cli.config import load_config
 from nngeom_cli.errors import ConfigError
@@ -14,7 +14,7 @@ from nngeom_cli.memory import machine_memory
 from nngeom_cli.runner import prepare, resolve_device
 
 TOO_LARGE = [
-    (["probe.resolution=20000"], "`probe.resolution` must be such that the run fits", "Got 20000. It needs at least "),
+    (["probe.resolution=20000"], "`probe.resolution` must be such that all fits", "Got 20000. It takes at least "),
     (["replicates=100000000"], "`probe.resolution`", "Lower it, or replicates=100000000."),
     (["architecture.hidden=[8,1000000000]"], "`architecture.hidden`", "for the networks and their derivatives"),
     (["architecture.hidden=[1000000,1000000]"], "`architecture.hidden`", "Got [1000000,1000000]. "),
@@ -23,7 +23,7 @@ TOO_LARGE = [
     (
         ["task=digits", "probe=plane", f"probe.resolution={10**18}"],
         "`probe.resolution`",
-        "It needs at least millions of EB",
+        "It takes at least millions of EB",
     ),
     (["task=moons", f"task.points={10**400}"], "`task.points`", "Got 1000"),
     (
@@ -77,8 +77,39 @@ def test_a_run_is_held_against_the_memory_that_there_is(monkeypatch):
     require_memory(config)
     needed = sum(size for size, _ in main_arrays(config).values())
     assert 0 < needed < machine_memory()
-    monkeypatch.setattr(footprint, "machine_memory", lambda: needed)
+    monkeypatch.setattr(memory, "machine_memory", lambda: needed)
     require_memory(config)
-    monkeypatch.setattr(footprint, "machine_memory", lambda: needed - 1)
+    monkeypatch.setattr(memory, "machine_memory", lambda: needed - 1)
     with pytest.raises(ConfigError, match="memory of this machine"):
         require_memory(config)
+
+
+THEORY = [
+    ("networks=1000000000", "widths"),
+    ("widths=[100000000000]", "widths"),
+    ("points=1000000000000", "points"),
+    ("d=100000000", "widths"),
+    ("seed=99999999999999999999", "seed"),
+    ("seed=4294967296", "seed"),
+    ("widths=[9223372036854775807]", "widths"),
+]
+
+
+@pytest.mark.parametrize(("word", "key"), THEORY)
+def test_a_theory_that_cannot_fit_is_one_sentence_and_nothing_on_disk(word, key, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    wide = ["widths=[100000000]"] if word.startswith("d=") else []
+    assert main(["theory", word, *wide]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nngeom: `{key}` must be ")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_of_a_larger_machine_is_not_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "optimizer.epochs=1", "figures.draw=false"]
+    assert main(["run", *small, "hydra.run.dir=run", "device=cpu"]) == 0
+    monkeypatch.setattr(memory, "machine_memory", lambda: 1000)
+    capsys.readouterr()
+    assert main(["resume", "run"]) == 2
+    assert "memory of this machine, 1 kB" in capsys.readouterr().err

@@ -68,7 +68,7 @@ def test_the_curvature_of_wide_layers_is_ours_and_not_three_times_that(curves):
     ids=lambda value: value[0] if isinstance(value, list) else "",
 )
 def test_what_is_wrong_is_said_in_one_sentence_that_begins_with_the_key(overrides, key):
-    with pytest.raises(ConfigError, match=rf"^`{key}` must be [^\n]* Got [^\n]*\.$"):
+    with pytest.raises(ConfigError, match=rf"^`{key}` must be [^\n]* Got [^\n]*[.?]$"):
         load_theory(composed(overrides, "theory"))
 
 
