@@ -7,7 +7,7 @@ import re
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import sentence_of
+from nngeom_cli.errors import DamageError, sentence_of
 from nngeom_cli.programs import output_of
 from nngeom_cli.progress import Progress
 from nngeom_cli.stopping import ended_by_signals
@@ -110,15 +110,20 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
 def _watched(sweep: Sweep, jobs: Sequence[Job]) -> Iterator[None]:
     """Tells how many of the jobs are over while a launcher runs them, which does not tell."""
 
+    def end(job: Job) -> str | None:
+        with suppress(DamageError):  # of which the end of the sweep tells
+            return run.info.get("finished") if (run := sweep.run(job)) else None
+        return None
+
     def ends() -> list[str | None]:
-        return [run.info.get("finished") if (run := sweep.run(job)) else None for job in jobs]
+        return [end(job) for job in jobs]
 
     def watch() -> None:
         before = ends()  # of runs that are resumed
         with Progress("job", len(jobs), lines=True) as progress:
             while not over.wait(LOOK_SECONDS):
                 pairs = zip(ends(), before, strict=True)
-                progress.update(sum(end is not None and end != earlier for end, earlier in pairs))
+                progress.update(sum(now is not None and now != earlier for now, earlier in pairs))
 
     over, watcher = threading.Event(), threading.Thread(target=watch, daemon=True)
     watcher.start()
