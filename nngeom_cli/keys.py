@@ -60,7 +60,10 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
     siblings = [known for known, _ in _known_keys() if known.startswith(f"{section}.")]
     names = dict.fromkeys(known.partition(".")[2] for known in siblings)
     otherwise = f"`{section}` has {', '.join(names)}." if names else "`nngeom run --help` lists all keys."
-    way_out = f"Did you mean `{typed(near, shown(value), key)}`?" if near not in (None, key) else otherwise
+    way_out = otherwise
+    if near not in (None, key):
+        meant = near if isinstance(value, Mapping) else typed(near, shown(value), key)  # a section is not typed whole
+        way_out = f"Did you mean `{meant}`?"
     return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
 
 

@@ -153,7 +153,7 @@ WRONG_XOR = [
     ({"optimizer__lr": True}, "`optimizer.lr` must be a number. Got true."),
     ({"optimizer__lr": "???"}, "`optimizer.lr` must be given."),
     ({"optimizer__lr": ...}, "`optimizer.lr` must be given."),
-    ({"optimizer__lrr": 1}, "`optimizer.lrr` must be a key of the config. Got 1. Did you mean `optimizer.lr`?"),
+    ({"optimizer__lrr": 1}, "`optimizer.lrr` must be a key of the config. Got 1. Did you mean `optimizer.lr=1`?"),
     ({"optimizer__betas": [0.9, 0.99]}, "`optimizer.betas` must be left out with optimizer.name=sgd."),
     ({"optimizer__momentum": 1}, "`optimizer.momentum` must be in [0, 1). Got 1.0."),
     ({"optimizer__weight_decay": -1e-4}, "`optimizer.weight_decay` must be zero or a positive number. Got -0.0001."),
