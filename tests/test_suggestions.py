@@ -125,7 +125,7 @@ def whole(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize("name", ["lr=0.02", "figures.band=0.3", "a b,[c]", "it's ${seed}", "é~#", "seed=1,2"])
+@pytest.mark.parametrize("name", ["lr=0.02", "figures.band=0.3", "a b,[c]", "it's $HOME", "é~#", "seed=1,2"])
 def test_a_run_in_a_folder_of_any_name_can_be_used_again(whole, name, monkeypatch, tmp_path, capsys):
     from nngeom_cli.cli import main
     from nngeom_cli.store import load_run
