@@ -28,7 +28,7 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         >>> from nngeom_cli.config import load_config
         >>> arrays = main_arrays(load_config(composed(["task=sinusoid", "task.points=1000", "probe.resolution=40"])))
         >>> arrays["task.points"], arrays["probe.resolution"]
-        ((1048000, 'the data and the units at them'), (2457600, 'what is measured'))
+        ((1048000, 'the data and the units at them'), (1228800, 'what is measured'))
     """
     number = 8 if config.dtype == "float64" else 4
     task, probe, copies = config.task, config.probe, config.replicates
