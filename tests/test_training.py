@@ -161,8 +161,10 @@ def test_initial_parameters_are_those_of_torch_linear():
             torch.manual_seed(seed)
             for weights in network.weights:
                 layer = nn.Linear(weights.shape[2] - 1, weights.shape[1], dtype=torch.float64)
-                torch.testing.assert_close(weights[replicate, :, :-1], layer.weight.data, rtol=1e-15, atol=0)
-                torch.testing.assert_close(weights[replicate, :, -1], layer.bias.data, rtol=1e-15, atol=0)
+                # a number near 0 is the difference of two of the size of the bound, which is rounded by itself
+                close = {"rtol": 1e-15, "atol": 1e-15}
+                torch.testing.assert_close(weights[replicate, :, :-1], layer.weight.data, **close)
+                torch.testing.assert_close(weights[replicate, :, -1], layer.bias.data, **close)
 
 
 def test_nothing_depends_on_the_global_generator():
