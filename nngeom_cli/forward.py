@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry import Activation
 
-__all__ = ["LEAST_ROWS", "Backward", "Forward", "ForwardPass", "elementwise"]
+__all__ = ["LEAST_ROWS", "ForwardPass", "elementwise"]
 
 LEAST_ROWS = 2  # of a product: for one row BLAS has code of its own, which it takes for one matrix and not for many
 aten = torch.ops.aten
