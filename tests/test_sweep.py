@@ -33,6 +33,7 @@ PLUGINS = {
     "ray": "hydra_plugins.hydra_ray_launcher",
 }
 TINY = ["replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "device=cpu", "figures.draw=false"]
+LONG = [*TINY, "optimizer.epochs=20000", "checkpoint_seconds=0.1"]  # to be stopped in the middle, then finished
 ENVIRONMENT = os.environ | {"NNGEOM_CORES": "2", "RAY_AUTH_MODE": "disabled"}
 
 
@@ -119,12 +120,19 @@ def test_sound_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_p
     assert log.read_text().count("Traceback (most recent call last)") >= 2
 
 
-def running(sweep):
-    """Runs that are training and have saved something."""
-    found = []
-    for info in sweep.glob("*/run.json"):
-        if json.loads(info.read_text())["status"] == "running" and list(info.parent.glob("checkpoints/*.npz")):
-            found.append(info.parent)
+def held(sweep, process, count=1):
+    """So many runs that have saved an epoch which they trained, each stopped (SIGSTOP) as soon as that is seen."""
+    found = {}
+
+    def enough():
+        for path in sweep.glob("*/run.json"):
+            info, saved = json.loads(path.read_text()), path.parent.glob("checkpoints/*.npz")
+            if info["status"] == "running" and any("epoch-000000" not in file.name for file in saved):
+                found[path.parent] = info["process"]["pid"]
+                os.kill(info["process"]["pid"], signal.SIGSTOP)
+        return len(found) >= count
+
+    wait_until(enough, process)
     return found
 
 
@@ -140,13 +148,14 @@ def wait_until(condition, process):
 @pytest.mark.parametrize("launcher", launchers())
 def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, tmp_path):
     sweep = tmp_path / "sweep"
-    long = ["optimizer.epochs=20000", "seed=0,1,2", f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"]
-    process = start("run", "-m", *TINY, *long, folder=tmp_path)
+    words = ["seed=0,1,2", f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"]
+    process = start("run", "-m", *LONG, *words, folder=tmp_path)
     at_once = 1 if launcher == "basic" else 2
-    wait_until(lambda: len(running(sweep)) >= at_once, process)
-    stopped = running(sweep)
+    stopped = held(sweep, process, at_once)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
+    for pid in stopped.values():
+        os.kill(pid, signal.SIGCONT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.splitlines()[-1].endswith(f" nngeom resume {sweep}")
@@ -169,10 +178,11 @@ def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, 
 def test_a_killed_job_costs_no_other(tmp_path):
     """As the kernel does it to one that takes too much memory. joblib and Ray give up on all jobs then."""
     sweep = tmp_path / "sweep"
-    words = ["optimizer.epochs=6000", "seed=0,1", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
-    process = start("run", "-m", *TINY, *words, folder=tmp_path)
-    wait_until(lambda: sweep / "0-xor-seed0" in running(sweep), process)
-    os.kill(load_run(sweep / "0-xor-seed0").info["process"]["pid"], signal.SIGKILL)
+    words = ["seed=0,1", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
+    process = start("run", "-m", *LONG, *words, folder=tmp_path)
+    jobs = held(sweep, process, 2)
+    os.kill(jobs[sweep / "0-xor-seed0"], signal.SIGKILL)
+    os.kill(jobs[sweep / "1-xor-seed1"], signal.SIGCONT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert [line.split()[2] for line in out.splitlines()[-3:-1]] == ["interrupted", "complete"]
@@ -184,10 +194,11 @@ def test_a_killed_job_costs_no_other(tmp_path):
 def test_a_job_that_its_cluster_preempts_is_saved_requeued_and_finished(tmp_path):
     """SIGUSR2 is how SLURM tells a job of its time limit; submitit's local executor requeues as a cluster does."""
     sweep = tmp_path / "sweep"
-    words = ["optimizer.epochs=20000", "seed=0", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
-    process = start("run", "-m", *TINY, *words, folder=tmp_path)
-    wait_until(lambda: running(sweep), process)
-    os.kill(load_run(sweep / "0-xor-seed0").info["process"]["pid"], signal.SIGUSR2)
+    words = ["seed=0", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
+    process = start("run", "-m", *LONG, *words, folder=tmp_path)
+    (pid,) = held(sweep, process).values()
+    os.kill(pid, signal.SIGUSR2)
+    os.kill(pid, signal.SIGCONT)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     run = load_run(sweep / "0-xor-seed0")
