@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import difflib
 import errno
+import shlex
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 from nngeom_cli.synonyms import value_named
 
 __all__ = [
-    "DISK_TROUBLE",
     "LARGEST_SEED",
     "ConfigError",
     "DamageError",
     "FolderError",
     "did_you_mean",
+    "disk_trouble",
     "nearest",
     "one_line",
     "one_of",
@@ -27,13 +29,21 @@ __all__ = [
     "sentence_of",
     "shown",
     "system_words",
+    "unwritable",
 ]
 
-DISK_TROUBLE = {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.EFBIG}
+AGAIN = "run the command again"
 LONGEST = 100  # characters of a value in a message
 REPAIRS = {
-    errno.ENOSPC: "Make room.",
-    errno.EDQUOT: "Make room.",
+    errno.ENOSPC: "Make room",
+    errno.EDQUOT: "Make room",
+    errno.EFBIG: "Allow larger files (ulimit -f)",
+    errno.EIO: "Check the disk",
+    errno.EROFS: "Make its disk writable",
+    errno.EACCES: "Change its rights",
+    errno.EPERM: "Change its rights",
+}  # of a disk; what follows is "then" what to do
+ELSEWHERE = {
     errno.EROFS: "Copy it to one that is not.",
     errno.EACCES: "Change its rights, or copy it.",
     errno.EPERM: "Change its rights, or copy it.",
@@ -104,8 +114,12 @@ def sentence_of(error: BaseException, way_out: str) -> str:
     return f"{type(error).__name__}: {' '.join(str(error).split())}. {way_out}"
 
 
-def system_words(error: OSError) -> str:
+def system_words(error: OSError, then: str = AGAIN) -> str:
     """What the system refused, in one line; an error without a number was written to be read as it is.
+
+    Args:
+        error: what the system said.
+        then: what to do once a disk that was full is not.
 
     Example:
         >>> system_words(OSError(errno.EROFS, "Read-only file system", "figures"))
@@ -114,11 +128,44 @@ def system_words(error: OSError) -> str:
     if error.errno is None:
         return " ".join(str(error).split()) or type(error).__name__
     said = " ".join(str(error.strerror).split())
-    way_out = REPAIRS.get(error.errno, "Check the path.")
+    again = f"{REPAIRS[error.errno]}, then {then}." if error.errno in REPAIRS else None
     path = error.filename2 or error.filename
     if path is None:
-        return f"What the command writes must find a place. Got: {said}. {REPAIRS.get(error.errno, 'Try again.')}"
+        return f"What the command writes must find a place. Got: {said}. {again or 'Try again.'}"
+    way_out = ELSEWHERE.get(error.errno) or again or "Check the path."
     return f"`{path}` must be a file or folder that can be used. Got: {said}. {way_out}"
+
+
+def disk_trouble(error: BaseException) -> OSError | None:
+    """The error of a disk that is full, broken or not ours to write, if that is what is behind an error."""
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OSError) and seen.errno in REPAIRS:
+            return seen
+        seen = seen.__cause__
+    return None
+
+
+def unwritable(directory: Path, error: OSError, then: str = "") -> FolderError:
+    """The error for the folder of a run or sweep that cannot be written, for the caller to raise.
+
+    Args:
+        directory: the folder.
+        error: what the system said.
+        then: what to do after the repair; if left out, to resume what is there, or to run the command again.
+
+    Example:
+        >>> print(unwritable(Path("new"), OSError(errno.EROFS, "Read-only file system")))
+        `new` must be a folder that can be written. Got: Read-only file system. Make its disk writable, then run the \
+command again.
+    """
+    if not then:
+        resumable = any((directory / name).exists() for name in ("run.json", "sweep.json"))
+        then = f"`nngeom resume {shlex.quote(str(directory))}` goes on" if resumable else AGAIN
+    repair = REPAIRS.get(error.errno or 0, "Mend that")
+    return FolderError(
+        f"`{directory}` must be a folder that can be written. Got: {error.strerror}. {repair}, then {then}."
+    )
 
 
 def shown(value: Any) -> str:

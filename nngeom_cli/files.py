@@ -8,6 +8,8 @@ import json
 import os
 import shutil
 import tempfile
+import time
+import zlib
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -26,6 +28,7 @@ __all__ = [
 ]
 
 LEFTOVER = ".half-"
+DAY = 24 * 60 * 60  # seconds; nobody writes one file for that long
 LARGEST_JSON, DEEPEST_JSON = 2**26, 20  # a sweep of 20,000 jobs has 40 MB
 
 
@@ -34,24 +37,46 @@ def written_whole(path: Path) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there takes its place at the end, or vanishes on an error.
 
     After a power cut `path` is the old file or the new one, too: the data reach the disk before the name does.
+    An OSError of what is done meanwhile names `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        handle, name = tempfile.mkstemp(prefix=f"{LEFTOVER}{path.stem}-", suffix=path.suffix, dir=path.parent)
+        handle, temporary = _locked_file(path)
     except OSError as error:
         error.filename = str(path.parent)  # what cannot be written, not a name that nobody has heard of
         raise
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
         _synchronise(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
         _synchronise(path.parent)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # lest it hide the first one
+            temporary.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno is not None:
+            error.filename, error.filename2 = str(path), None
         raise
+    finally:
+        os.close(handle)
+
+
+def _locked_file(path: Path) -> tuple[int, Path]:
+    """An empty file beside `path`, locked for as long as its handle is open: so others see that it has a writer."""
+    import fcntl
+
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f"{_leftover()}{path.stem}-", suffix=path.suffix, dir=path.parent)
+        with contextlib.suppress(OSError):  # some drives have no locks
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:  # else somebody has taken it for a leftover, just before the lock
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _leftover() -> str:
+    """What the names of files begin with that are half written by a process of this machine."""
+    return f"{LEFTOVER}{zlib.crc32(os.uname().nodename.encode()):08x}-"
 
 
 def _synchronise(path: Path) -> None:
@@ -132,7 +157,29 @@ def unshared(path: Path) -> None:
             shutil.copyfile(path, copy)
 
 
-def remove_leftovers(directory: Path) -> None:
-    """Removes what a process left half written when it was killed, in `directory` and below."""
-    for path in directory.rglob(f"{LEFTOVER}*"):
+def remove_leftovers(*folders: Path, alone: bool = False) -> None:
+    """Removes what a process left half written in these folders when it was killed.
+
+    What a process is writing stays: it holds a lock. Another machine's lock may not be seen here, so its files stay for
+    a day, unless this process is known to write there `alone`; so do all where the drive has no locks.
+    """
+    for path in chain.from_iterable(folder.glob(f"{LEFTOVER}*") for folder in folders):
+        with contextlib.suppress(OSError):  # somebody was quicker, or it cannot be removed, and then it may stay
+            old = path.lstat().st_mtime < time.time() - DAY
+            if old or alone or path.name.startswith(_leftover()):
+                _remove_unlocked(path, old)
+
+
+def _remove_unlocked(path: Path, old: bool) -> None:
+    import fcntl
+
+    handle = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno == errno.EWOULDBLOCK or not old:
+                return
         path.unlink()
+    finally:
+        os.close(handle)

@@ -15,7 +15,7 @@ from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import DamageError, sentence_of
+from nngeom_cli.errors import DamageError, disk_trouble, sentence_of, unwritable
 from nngeom_cli.programs import output_of
 from nngeom_cli.progress import Progress
 from nngeom_cli.stopping import ended_by_signals
@@ -68,7 +68,9 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
         try:
             start()
         except Exception as error:  # joblib and Ray give up on all jobs when one of their processes is killed
-            gave_up = sentence_of(error, "`nngeom resume` goes on.")
+            trouble = disk_trouble(error)
+            full = unwritable(sweep.directory, trouble) if trouble else error
+            gave_up = sentence_of(full, "`nngeom resume` goes on.")
             errors |= {job.directory: gave_up for job in jobs if sweep.status(job) != COMPLETE}
     return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
 

@@ -7,6 +7,7 @@ starts a single job, and the one that starts a sweep.
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -26,7 +27,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nngeom_cli.checks import checked, checked_jobs, claimed_directory, told_of_sweep
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
+from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, unwritable
 from nngeom_cli.files import refuse_interpolation, refuse_links
 from nngeom_cli.frozen import FROZEN, frozen_config
 from nngeom_cli.groups import conf_directory
@@ -35,8 +36,9 @@ from nngeom_cli.job import job, resumed_job
 from nngeom_cli.launchers import launched, replaced
 from nngeom_cli.quoting import quoted
 from nngeom_cli.refusals import explained
+from nngeom_cli.store import INFO
 from nngeom_cli.surroundings import logging_left_alone
-from nngeom_cli.sweep import COMPLETE, Outcome, Sweep, load_sweep
+from nngeom_cli.sweep import COMPLETE, SWEEP, Outcome, Sweep, load_sweep
 
 __all__ = ["composed", "launch", "resume_sweep"]
 
@@ -168,11 +170,10 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     except (ConfigError, FolderError):
         raise
     except Exception as error:
-        if claimed and isinstance(error, OSError) and error.errno in DISK_TROUBLE:  # Hydra writes there before the job
-            what = os.strerror(error.errno)
-            raise FolderError(
-                f"`{claimed[0]}` must be a folder that can be written. Got: {what}. Make room."
-            ) from error
+        if claimed and (trouble := disk_trouble(error)):  # Hydra writes there before the job
+            if not any((claimed[0] / name).exists() for name in (INFO, SWEEP)):
+                shutil.rmtree(claimed[0], ignore_errors=True)  # lest it be in the way of the same command
+            raise unwritable(claimed[0], trouble) from error
         of_the_system = isinstance(error, OSError) and not isinstance(error, HydraException)
         if debugging or claimed or of_the_system:
             raise

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from nngeom_cli.errors import ConfigError, FolderError
+from nngeom_cli.errors import ConfigError, FolderError, unwritable
 from nngeom_cli.files import refuse_links
 from nngeom_cli.programs import output_of
 
@@ -67,9 +67,7 @@ def sole_writer(directory: Path) -> Iterator[None]:
         try:
             file = stack.enter_context((directory / LOCK).open("a+"))
         except OSError as error:
-            raise FolderError(
-                f"`{directory}` must be a folder that can be written. Got: {error.strerror}. Copy it to one that can."
-            ) from error
+            raise unwritable(directory, error) from error
         try:
             fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, training processes do not inherit it
         except OSError as error:

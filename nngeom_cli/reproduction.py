@@ -23,7 +23,7 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.theory import save_theory
-from nngeom_cli.files import read_json, refuse_link, written_whole
+from nngeom_cli.files import read_json, refuse_link, remove_leftovers, written_whole
 from nngeom_cli.progress import Progress, within
 from nngeom_cli.source import run_source, source_hash
 from nngeom_cli.store import Run, described, load_run
@@ -250,6 +250,7 @@ def write_tables(
         | {"directory": str(run.directory)}
         for name, run in runs.items()
     }
+    remove_leftovers(directory)
     whole = {"quick": quick, "claims": listed, "runs": about, "figures": drawn}
     with written_whole(directory / f"{TABLE}.json") as path:
         path.write_text(json.dumps(whole, indent=2) + "\n")

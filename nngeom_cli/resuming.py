@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 from nngeom_cli.config import Config, config_hash, load_config, overridden
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import ConfigError, printable, require, shown
+from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, printable, require, shown, unwritable
 from nngeom_cli.files import unshared
 from nngeom_cli.footprint import require_memory
 from nngeom_cli.process import sole_writer, stop_on_signal
@@ -46,6 +47,17 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         RunError: a replicate diverged.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
+    try:
+        _resume(directory, overrides)
+    except FolderError as error:
+        trouble = disk_trouble(error)
+        if not overrides or trouble is None:
+            raise
+        command = shlex.join(["nngeom", "resume", str(directory), *overrides])  # else it would not be longer
+        raise unwritable(directory, trouble, f"`{command}` goes on") from error
+
+
+def _resume(directory: Path, overrides: Sequence[str]) -> None:
     run = opened(directory)  # before a lock is laid into a folder that is no run
     if is_unstarted(run):
         config = changed_config(run, overrides)

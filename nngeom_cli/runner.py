@@ -5,8 +5,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-import os
-import shlex
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ import torch
 
 from nngeom_cli.config import Config, checkpoint_epochs, staged
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError
+from nngeom_cli.errors import ConfigError, disk_trouble, unwritable
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.files import remove_leftovers
 from nngeom_cli.footprint import require_memory
@@ -28,7 +26,7 @@ from nngeom_cli.progress import Progress
 from nngeom_cli.provenance import Meter, provenance, timestamp
 from nngeom_cli.reporting import divergence_words, metrics, report, scores_words, tell_remarks
 from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.store import INFO, described, load_run
+from nngeom_cli.store import CHECKPOINTS, FIGURES, GEOMETRY, INFO, described, load_run
 from nngeom_cli.surroundings import one_thread
 from nngeom_cli.tasks import Task, make_task
 from nngeom_cli.training import Checkpoint, batch_generators, history_epochs, initial_generators, train_on_cores
@@ -128,7 +126,9 @@ def recorded(store: RunDirectory) -> Iterator[None]:
     """run.json tells that a run is at work, then how it ended and what it cost."""
     meter = Meter(store.info)
     try:
-        remove_leftovers(store.directory)
+        own = (store.directory, store.directory / GEOMETRY, store.directory / CHECKPOINTS)
+        remove_leftovers(*own, alone=True)
+        remove_leftovers(store.directory / FIGURES)
         store.update(status="running", process=this_process(), error=None, finished=None)
         yield
         status = "diverged" if "diverged" in store.info else "complete"
@@ -138,11 +138,8 @@ def recorded(store: RunDirectory) -> Iterator[None]:
         with contextlib.suppress(OSError):  # then the process is gone, which reads as interrupted
             what = f"{type(error).__name__}: {error}".rstrip(": ")
             store.update(status=status, error=what, finished=timestamp(), **meter.reading())
-        if isinstance(error, OSError) and error.errno in DISK_TROUBLE:
-            raise FolderError(
-                f"`{store.directory}` must be a folder that can be written. Got: {os.strerror(error.errno)}. "
-                f"Make room, then `nngeom resume {shlex.quote(str(store.directory))}` goes on."
-            ) from error
+        if trouble := disk_trouble(error):
+            raise unwritable(store.directory, trouble) from error
         raise
 
 

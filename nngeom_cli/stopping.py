@@ -36,12 +36,16 @@ def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]
     marker.unlink(missing_ok=True)
     stopping = False
 
+    def mark() -> None:
+        with contextlib.suppress(OSError):  # on a full disk the jobs are ended all the same
+            marker.touch()
+
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal stopping
         if stopping:
             raise KeyboardInterrupt
         stopping = True
-        marker.touch()
+        mark()
         cancel()
         end_jobs(sweep, time.monotonic() + (HEAD_START if number == signal.SIGINT else 0))
         raise KeyboardInterrupt
@@ -50,7 +54,7 @@ def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]
     try:
         yield
     except BaseException:
-        marker.touch()
+        mark()
         end_descendants()
         raise
     finally:

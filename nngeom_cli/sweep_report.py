@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nngeom_cli.errors import DamageError, say
+from nngeom_cli.errors import DamageError, say, system_words
 
 if TYPE_CHECKING:
     from nngeom_cli.sweep import Outcome
@@ -36,12 +37,16 @@ def report_sweep(sweep: Path, outcomes: Sequence[Outcome]) -> int:
         for number, outcome in enumerate(outcomes)
     ]
     print(aligned([("job", "overrides", "status", "accuracy", "directory"), *rows]))
+    undrawn = 0
     try:
         draw_comparison_of(sweep)
     except DamageError as error:
         say(str(error))
+    except OSError as error:
+        say(system_words(error, f"`nngeom figures {shlex.quote(str(sweep))}` draws it"))
+        undrawn = 1
     print(sweep, flush=True)
-    return len(failures)
+    return len(failures) + undrawn
 
 
 def draw_comparison_of(directory: Path) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import shlex
 import uuid
 from collections.abc import Iterator
@@ -17,7 +16,7 @@ from yaml import YAMLError
 
 from nngeom_cli.config import Config, config_hash, load_config
 from nngeom_cli.datafile import located
-from nngeom_cli.errors import DISK_TROUBLE, ConfigError, FolderError, one_line
+from nngeom_cli.errors import ConfigError, disk_trouble, one_line, unwritable
 from nngeom_cli.process import this_process
 from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.store import Run, described, refuse_lost
@@ -46,12 +45,11 @@ def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
     try:
         store.update(status="running", process=this_process())
     except OSError as error:
-        if error.errno not in DISK_TROUBLE:
-            raise
-        raise FolderError(
-            f"`{directory}` must be a folder that can be written. Got: {os.strerror(error.errno)}. "
-            f"Make room, then `nngeom resume {shlex.quote(str(directory))}` begins."
-        ) from error
+        if trouble := disk_trouble(error):
+            resumable = (directory / HYDRA / "overrides.yaml").is_file()  # the last that Hydra writes
+            then = f"`nngeom resume {shlex.quote(str(directory))}` begins" if resumable else ""
+            raise unwritable(directory, trouble, then) from error
+        raise
     try:
         yield
     except BaseException as error:

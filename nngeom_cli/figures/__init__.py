@@ -17,7 +17,7 @@ from nngeom_cli.figures.peaks import peak_distances
 from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
-from nngeom_cli.files import refuse_link
+from nngeom_cli.files import refuse_link, remove_leftovers
 from nngeom_cli.measured import check_measured
 from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
@@ -61,6 +61,7 @@ def draw_figures(
     if directory is None:
         directory = run.directory / FIGURES
         refuse_link(directory)
+    remove_leftovers(directory)
     about = provenance(run)
     sheets = list(SHEETS[kind](run).items())
 

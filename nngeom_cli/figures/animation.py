@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import io
+import logging
+import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from subprocess import CalledProcessError
 
 import numpy as np
 import xarray as xr
@@ -15,7 +20,7 @@ from matplotlib.lines import Line2D
 from PIL import Image
 
 from nngeom_cli.boundary import boundary_of
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, FolderError, printable, shown
 from nngeom_cli.figures import panel
 from nngeom_cli.figures.heatmaps import Block, blocks_of, draw_bar, tick
 from nngeom_cli.figures.selection import describe, figures_config, networks_shown, outcomes, representative
@@ -32,7 +37,7 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
-from nngeom_cli.files import refuse_link, written_whole
+from nngeom_cli.files import refuse_link, remove_leftovers, written_whole
 from nngeom_cli.measured import check_measured
 from nngeom_cli.programs import clean_environment, program
 from nngeom_cli.progress import Progress
@@ -86,8 +91,11 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
     palette = pictures[-1].quantize(256, dither=Image.Dither.NONE)  # one for all frames, so that nothing flickers
     frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
     stay = [round(1000 * SECONDS)] * (count - 1) + [round(1000 * LAST)]
+    content = io.BytesIO()
+    frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=stay, loop=0, optimize=False)
+    remove_leftovers(target.parent)
     with written_whole(target) as path:
-        frames[0].save(path, save_all=True, append_images=frames[1:], duration=stay, loop=0, optimize=False)
+        path.write_bytes(content.getbuffer())
     ffmpeg = program("ffmpeg")
     if ffmpeg is None:
         return [target]
@@ -151,15 +159,41 @@ class Film:
             yield Image.open(picture)
 
     def write_mp4(self, path: Path, ffmpeg: str) -> None:
-        """The same frames, through the program `ffmpeg`."""
+        """The same frames, through the program `ffmpeg`.
+
+        Raises:
+            OSError: it failed.
+        """
         writer = FFMpegWriter(fps=round(1 / SECONDS))
-        with style(ffmpeg), clean_environment(), writer.saving(self.sheet.figure, str(path), DPI):
-            places = [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(LAST / SECONDS)]
-            with Progress("frame", len(places)) as progress:
+        places = [*range(len(self.epochs)), *[len(self.epochs) - 1] * round(LAST / SECONDS)]
+        log = logging.getLogger("matplotlib.animation")
+        level = log.level
+        log.setLevel(logging.ERROR)  # it would print all that ffmpeg says when it fails
+        try:
+            with (
+                style(ffmpeg),
+                clean_environment(),
+                writer.saving(self.sheet.figure, str(path), DPI),
+                Progress("frame", len(places)) as progress,
+            ):
                 for count, place in enumerate(places):
                     self.show(place)
                     writer.grab_frame()
                     progress.update(count + 1)
+        except (CalledProcessError, BrokenPipeError) as error:
+            raise failure_of(error) from error
+        finally:
+            log.setLevel(level)
+
+
+def failure_of(error: CalledProcessError | BrokenPipeError) -> OSError:
+    """Why ffmpeg failed, as an error of the system if it says that."""
+    said, code = ("", 0) if isinstance(error, OSError) else (str(error.stderr), error.returncode)
+    for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if os.strerror(number) in said or (number == errno.EFBIG and code == -signal.SIGXFSZ):
+            return OSError(number, os.strerror(number))
+    got = shown(printable((said.strip().splitlines() or [f"exit status {code}"])[-1])).rstrip(".")
+    return FolderError(f"`ffmpeg` must be a program that makes a film. Got: {got}. animation.gif is there without it.")
 
 
 def draw_losses(axes: Axes, run: Run, shown: xr.Dataset, seed: int) -> Line2D:

@@ -24,7 +24,7 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
-from nngeom_cli.files import written_whole
+from nngeom_cli.files import remove_leftovers, written_whole
 from nngeom_cli.store import Run
 
 __all__ = ["draw_comparison", "experiment"]
@@ -57,11 +57,12 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
         "Version": f"nngeom {info.get('versions', {}).get('nngeom', 'of unknown version')}",
         "Convention": convention_words("geometric"),
     }
+    remove_leftovers(directory)
     with style():
         drawn = [save(SHEETS[name](table, statistics), directory, name, about)]
     for stem, rows in ((name, statistics), (f"{name}-networks", table)):
         with written_whole(directory / f"{stem}.csv") as path:
-            rows.to_csv(path, index=False)
+            path.write_text(rows.to_csv(index=False), encoding="utf-8")
         drawn.append(directory / f"{stem}.csv")
     return drawn
 

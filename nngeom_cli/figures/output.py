@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
-from nngeom_cli.arrays import ENGINE
+from nngeom_cli.arrays import netcdf_bytes
 from nngeom_cli.errors import printable
 from nngeom_cli.figures.selection import figures_config
 from nngeom_cli.figures.sheet import Sheet
@@ -54,10 +55,12 @@ def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Pat
         "pdf": {"Title": title, "Subject": subject, "Creator": about["Version"], "CreationDate": None},
     }
     for kind, entries in metadata.items():
+        content = io.BytesIO()  # what writes pictures says less of a full disk than Python does
+        sheet.figure.savefig(content, format=kind, dpi=DPI, metadata=entries)
         with written_whole(directory / f"{name}.{kind}") as path:
-            sheet.figure.savefig(path, format=kind, dpi=DPI, metadata=entries)
+            path.write_bytes(content.getbuffer())
     if not sheet.data:
         return directory / f"{name}.png"
     with written_whole(directory / f"{name}.nc") as path:
-        sheet.data.assign_attrs({"title": title, **about}).to_netcdf(path, engine=ENGINE)
+        path.write_bytes(netcdf_bytes(sheet.data.assign_attrs({"title": title, **about})))
     return directory / f"{name}.png"

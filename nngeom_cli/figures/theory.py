@@ -9,10 +9,11 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from nngeom_cli.arrays import netcdf_bytes
 from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import CLASS_COLOURS, FONT_SIZE, LINE, TEXT_WIDTH, style, wrapped
-from nngeom_cli.files import written_whole
+from nngeom_cli.files import remove_leftovers, written_whole
 
 __all__ = ["draw_theory", "save_theory"]
 
@@ -67,8 +68,9 @@ def save_theory(curves: xr.Dataset, directory: Path, note: str | None = None) ->
         "Version": f"nngeom {version('nngeom')}",
         "Convention": convention_words("geometric"),
     }
+    remove_leftovers(directory)
     with written_whole(directory / "theory.nc") as path:
-        curves.to_netcdf(path, engine="h5netcdf")
+        path.write_bytes(netcdf_bytes(curves))
     with style():
         return save(draw_theory(curves, note), directory, "theory", about)
 
