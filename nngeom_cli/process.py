@@ -83,8 +83,7 @@ def sole_writer(directory: Path) -> Iterator[None]:
         with contextlib.suppress(OSError):  # on a full disk the lock is as good without a name on it
             if os.fstat(file.fileno()).st_nlink == 1:  # nor is a file changed that has another name, in a backup say
                 file.truncate(0)
-                file.write(f"process {os.getpid()} on {socket.gethostname()}")
-                file.flush()
+                os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield
 
 
