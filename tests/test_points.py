@@ -109,6 +109,53 @@ def test_numbers_without_a_dtype_take_that_of_the_network():
         single.restricted_to(points(2), points(2, 2))
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.int64])
+def test_nothing_is_known_where_a_value_is_masked(dtype):
+    x = np.ma.masked_array(np.ones((2, 2), dtype), [[False, False], [True, False]])
+    assert geometry.ricci_scalar(NETWORK, x).isnan().tolist() == [False, True]
+    assert LIMIT.kernel(x, x).isnan().tolist() == [False, True]
+    with pytest.raises(ValueError, match=r"`plane` must be two independent vectors"):
+        geometry.sectional_curvature(NETWORK, [0.5, 1.0], x)
+
+
+@pytest.mark.parametrize("name", [name for name in TAKES if name not in ("weights", "origin of a callable")])
+def test_no_public_function_depends_on_the_default_device(name):
+    x = torch.tensor(NUMBERS, dtype=DOUBLE)
+    expected = TAKES[name](x)
+    with torch.device("meta"):  # like a GPU, it refuses to work with tensors of the CPU
+        compare(TAKES[name](x), expected)
+
+
+def single_precision():
+    """What one does in a training loop, each with the numbers that it gives."""
+    weights, biases = random_network([2, 6], seed=0)
+    network = MLPFeatureMap([w.float() for w in weights], [b.float() for b in biases], "tanh")
+    x, matrix = points(3, 2).float(), weights[0].float()
+    module = torch.nn.Sequential(torch.nn.Linear(2, 6), torch.nn.Tanh())
+    return {
+        **{name: lambda f=f: f(network, x) for name, f in OF_POINTS.items()},
+        **{name: lambda name=name: getattr(geometry, name)(network, x, 1) for name in TOP_K},
+        "layers": lambda: measure_layers(network, x, [1], ["ricci_scalar"])[1]["ricci_scalar"],
+        "spectra": lambda: layer_spectra(network, x, [1], 2)[1],
+        "features": lambda: network(x),
+        "plane": lambda: network.restricted_to(x[0], x)(x.new_ones(3)),
+        "module": lambda: MLPFeatureMap.from_module(module, layer=1)(x),
+        "callable": lambda: geometry.ricci_scalar(lambda p: torch.sin(matrix @ p), x),
+        "spectrum of a callable": lambda: geometry.metric_spectrum(lambda p: torch.sin(matrix @ p), x, 2),
+        "features of a callable": lambda: TorchFeatureMap(lambda p: torch.sin(matrix @ p))(x),
+    }
+
+
+@pytest.mark.parametrize("name", single_precision())
+def test_mixed_precision_of_a_training_loop_takes_no_digits(name):
+    call = single_precision()[name]
+    expected = call()
+    with torch.autocast("cpu", torch.bfloat16):
+        found = call()
+        assert torch.is_autocast_enabled("cpu")
+    torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
+
+
 @pytest.mark.parametrize("name", TAKES)
 def test_no_public_function_changes_what_it_is_given(name):
     x = torch.tensor(NUMBERS, dtype=DOUBLE)

@@ -49,9 +49,9 @@ class Differences:
         points = points[points.isfinite().all(dim=1)]
         size = points.abs().amax(dim=0)
         size = torch.where(size > 0, size, size.amax() if size.any() else 1.0)
-        chosen = torch.linspace(0, len(points) - 1, _POINTS).long()
+        chosen = torch.linspace(0, len(points) - 1, _POINTS, device="cpu").long()
         generator = torch.Generator().manual_seed(0)
-        moved, length, sign = torch.rand(3, _POINTS, points.shape[1], generator=generator).to(points)
+        moved, length, sign = torch.rand(3, _POINTS, points.shape[1], generator=generator, device="cpu").to(points)
         self.points = points[chosen.to(points.device)] + _DISPLACED * size * (2 * moved - 1)
         self.direction = size * (1 + length) / 2 * (sign - 0.5).sign()
         self.eps = torch.finfo(precision).eps

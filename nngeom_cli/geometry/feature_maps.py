@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
+from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
 from nngeom_cli.geometry.modules import ANY_CALLABLE, read_module
 from nngeom_cli.geometry.points import Numbers, as_numbers, as_plane, check_dtype
@@ -80,6 +81,7 @@ class MLPFeatureMap(FeatureMap):
         return _squares(self._first_jacobian)
 
     @classmethod
+    @without_autocast
     def from_module(cls, module: torch.nn.Sequential, layer: int) -> MLPFeatureMap:
         """Feature map of a layer of a user's own model, a stack of `Linear` layers and activations.
 
@@ -138,6 +140,7 @@ class MLPFeatureMap(FeatureMap):
         widths = self.widths if layer is None else self.widths[: layer + 1]
         return Dimensions(widths[0], widths[-1], min(widths), max(widths[1:]))
 
+    @without_autocast
     def restricted_to(self, origin: Numbers, directions: Numbers) -> MLPFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
 
@@ -194,6 +197,7 @@ class MLPFeatureMap(FeatureMap):
         turned._slope = torch.linalg.qr(weight.mT, mode="r").R.mT
         return turned
 
+    @without_autocast
     def __call__(self, x: Numbers) -> Tensor:
         """Features Phi(x).
 

@@ -210,7 +210,7 @@ class Frame:
             return self.gain.new_zeros(1, 1, dtype=torch.bool).expand_as(self.gain[:, 0])
         if not self.full_rank:
             return torch.ones_like(self.columns[:, 0, 0], dtype=torch.bool)
-        usable = torch.tensor(True) if self.moderate else self._usable
+        usable = self.gain.new_tensor(True, dtype=torch.bool) if self.moderate else self._usable
         return ~(usable & (self.eps * self.gain * self.mix < _LEAST_ACCURACY).all(dim=1))
 
     def where_full_rank(self, values: Tensor, otherwise: float) -> Tensor:

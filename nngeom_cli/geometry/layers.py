@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.measure import in_chunks, named
@@ -92,6 +93,7 @@ def layer_spectra(
     return spectra
 
 
+@without_autocast
 def _over_layers(
     feature_map: MLPFeatureMap,
     x: Numbers,

@@ -7,6 +7,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.frame import Frame
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
 from nngeom_cli.geometry.points import Numbers
@@ -31,7 +32,8 @@ def measure(
 
     Nothing is regularised. Where the Jacobian is rank deficient, log_volume_element is -inf, condition_number inf, and
     curvatures are NaN; where x or the Jacobian is NaN or infinite, all is NaN. A curvature beyond the range of the
-    dtype is infinite or NaN.
+    dtype is infinite or NaN. All is computed in the dtype of x, a surrounding `torch.autocast` is off. What comes back
+    is detached: it has no gradient, and within `torch.func.grad` a derivative of it is 0.
 
     Args:
         feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
@@ -65,6 +67,7 @@ def named(quantities: Sequence[str]) -> dict[str, Callable[[Frame], Tensor]]:
     return {name: QUANTITIES[name] for name in quantities}
 
 
+@without_autocast
 def over_points(
     feature_map: FeatureMap,
     x: Numbers,

@@ -19,7 +19,7 @@ def as_numbers(name: str, values: Numbers, *, like: Tensor | None = None) -> Ten
     """A tensor of what was given, float32 or float64.
 
     Tensors and arrays of float32 or float64 keep their dtype. Integers, and lists and numbers of Python, which have
-    none, become that of `like`, or float64.
+    none, become that of `like`, or float64. Masked values become NaN.
 
     Args:
         name: of the argument, for the error message.
@@ -43,6 +43,8 @@ def as_numbers(name: str, values: Numbers, *, like: Tensor | None = None) -> Ten
             check_dtype(name, values.dtype)
             return values
         return values.to(dtype)
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iubf":  # what is masked is not known
+        values = (values if values.dtype.kind == "f" else values.astype(np.float64)).filled(np.nan)
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError):  # lists of several lengths, or of tensors that need gradients

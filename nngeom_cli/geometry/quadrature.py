@@ -85,7 +85,7 @@ def gaussian_mean_of_pairs(
         right = function(slope * unit.unsqueeze(-1) + rest * unit) * weights
         return (left * right).sum(dim=(-2, -1))[None], (left * right).abs().sum(dim=(-2, -1))[None]
 
-    means, _ = _converged(rule, factors.reshape(-1, 3), torch.zeros(mixed.numel()), _MOST_NODES_OF_PAIRS, axes=2)
+    means, _ = _converged(rule, factors.reshape(-1, 3), factors.new_zeros(mixed.numel()), _MOST_NODES_OF_PAIRS, axes=2)
     return means.reshape(mixed.shape)
 
 

@@ -177,7 +177,7 @@ def sectional_curvature(
     if plane is None and d == 2:
         plane = torch.eye(2, dtype=x.dtype, device=x.device)
     vectors = x.new_empty(0) if plane is None else as_numbers("plane", plane, like=x)
-    if vectors.shape != (2, d) or torch.linalg.matrix_rank(vectors) < 2:
+    if vectors.shape != (2, d) or not vectors.isfinite().all() or torch.linalg.matrix_rank(vectors) < 2:
         got = "none" if plane is None else f"shape {tuple(vectors.shape)}, or dependent vectors"
         raise ValueError(f"`plane` must be two independent vectors of input space, shape (2, {d}). Got {got}.")
     vectors = vectors.to(x)

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, packed_pairs
 from nngeom_cli.geometry.points import Numbers, as_plane
 from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Route, batched, sound_route
@@ -64,6 +65,7 @@ class TorchFeatureMap(FeatureMap):
         self._warned: set[str] = set()
         _load_differentiation()
 
+    @without_autocast
     def dimensions(self, x: Numbers) -> Dimensions:
         """The map's sizes, from its value at the first finite point. Raises where `x` cannot be its input."""
         x = self.as_points(x)
@@ -117,6 +119,7 @@ class TorchFeatureMap(FeatureMap):
         plane._dtype = point.dtype
         return plane
 
+    @without_autocast
     def __call__(self, x: Numbers) -> Tensor:
         """Features of the points `x` (*batch, d): (*batch, n)."""
         x = self.as_points(x)
