@@ -69,6 +69,26 @@ OTHERS = {
 }
 
 
+class Halved(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+LAST = {
+    "forward of its own": lambda module: Halved(*module),
+    "forward of its own, with a dropout at the end": lambda module: Halved(*module, nn.Dropout()),
+    "hook": lambda module: module.register_forward_hook(lambda _module, _arguments, output: output / 2) and module,
+}
+
+
+@pytest.mark.parametrize("name", LAST)
+def test_what_a_module_does_after_its_last_layer_belongs_to_the_features(name):
+    module = LAST[name](stack())
+    assert MLPFeatureMap.from_module(module, layer=1).widths == [2, 6]
+    with pytest.raises(TypeError, match="Got other features after layer 3"):
+        MLPFeatureMap.from_module(module, layer=3)
+
+
 @pytest.mark.parametrize("name", OTHERS)
 def test_a_module_that_computes_something_else_is_refused(name):
     with pytest.raises(

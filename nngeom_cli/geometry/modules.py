@@ -36,7 +36,7 @@ class Reading(NamedTuple):
         activations: names, one a layer.
         points: what the module was called with, `(points, d)`.
         features: what it computed after the layer asked for, `(points, n)`; None where it does not call that part as
-            often as it lists it, or has no such layer.
+            often as it lists it, or has no such layer. Of the last layer, the module's output.
     """
 
     weights: list[Tensor]
@@ -124,7 +124,8 @@ def _points(first: torch.nn.Linear) -> Tensor:
     """Points at each of which one unit of the first layer has an argument of a few units, wherever others saturate."""
     rows = first.weight
     units = torch.arange(_POINTS, device=rows.device) % len(rows)
-    arguments = 2 * torch.randn(_POINTS, generator=torch.Generator().manual_seed(0), dtype=torch.float64).to(rows)
+    generator = torch.Generator().manual_seed(0)
+    arguments = 2 * torch.randn(_POINTS, generator=generator, dtype=torch.float64, device="cpu").to(rows)
     if first.bias is not None:
         arguments = arguments - first.bias[units]
     squares = rows.square().sum(dim=1, keepdim=True).clamp_min(torch.finfo(rows.dtype).tiny)
@@ -137,14 +138,17 @@ def _features(module: torch.nn.Sequential, place: int, points: Tensor) -> Tensor
     found: list[Tensor] = []
     handle = parts[place].register_forward_hook(lambda _module, _arguments, output: found.append(output.clone()))
     try:
-        module(points.clone())
+        output = module(points.clone())
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise TypeError(f"`module` must take points (*batch, {points.shape[1]}). Got {reason}.") from error
     finally:
         handle.remove()
     calls = [index for index, part in enumerate(parts) if part is parts[place]]
-    return found[calls.index(place)] if len(found) == len(calls) else None
+    if len(found) != len(calls):
+        return None
+    last = all(isinstance(part, (torch.nn.Identity, torch.nn.Dropout)) for part in parts[place + 1 :])
+    return output if last else found[calls.index(place)]
 
 
 def _activation_of(module: torch.nn.Module) -> str | None:
