@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["MISSING", "MISSING_AMONG_NUMBERS", "POINT", "Table", "TableFile", "could_be_thousands", "is_plain",
-           "looks_like_number", "number_of"]  # fmt: skip
+__all__ = ["FAULTS", "MISSING", "MISSING_AMONG_NUMBERS", "POINT", "Table", "TableFile", "could_be_thousands",
+           "is_plain", "looks_like_number", "number_of"]  # fmt: skip
 
 EXPONENT = r"(?:[eE][+-]?\d+)?"
 POINT = re.compile(rf"[+-]?(?:\d+\.?\d*|\.\d+){EXPONENT}", re.ASCII)
 COMMA = re.compile(rf"[+-]?\d+(?:,\d+)?{EXPONENT}", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3})+)", re.ASCII)
 GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\s]\d{3})+(?:[.,]\d+)?", re.ASCII)  # with marks between the thousands
-MISSING = {"", "na", "n/a", "#n/a", "#na", "<na>", "nan", "+nan", "-nan", "none", "null", "?"}
-MISSING_AMONG_NUMBERS = {"-", "--", ".", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
+FAULTS = {"#n/a", "#div/0!", "#ref!", "#value!", "#num!", "#name?", "#null!"}  # of a spreadsheet's formulas
+MISSING = {"", "na", "n/a", "n.a.", "#na", "<na>", "nan", "+nan", "-nan", "nat", "none", "null", "(null)", r"\n", "?",
+           ".", "1.#qnan", "1.#ind", "-1.#ind"} | FAULTS  # fmt: skip
+MISSING_AMONG_NUMBERS = {"-", "--", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 
-from nngeom_cli.cells import MISSING, looks_like_number
+from nngeom_cli.cells import FAULTS, MISSING, looks_like_number
 
 __all__ = ["Record", "RecordError", "Records", "fault", "has_names", "is_numeric", "parted"]
 
@@ -74,7 +74,7 @@ class Records:
             self.line += 1
             if len(line) > LONGEST_LINE:
                 raise RecordError(f"line {self.line} has more than {LONGEST_LINE} characters")
-            if not quoted and line.lstrip().startswith(MARKS):
+            if not quoted and line.lstrip().startswith(MARKS) and not self._has_fault(line):
                 cells = next(self._parted([line.lstrip().lstrip("".join(MARKS))]), [])
                 if self.look_at is not None:
                     self.look_at(cells, self.line)
@@ -83,6 +83,10 @@ class Records:
             elif self.line > 1 or not EXCEL.fullmatch(line):
                 quoted ^= line.count('"') % 2 == 1
                 yield line
+
+    def _has_fault(self, line: str) -> bool:
+        """Whether the first cell is what a spreadsheet writes for a formula without a value, #N/A."""
+        return self.separator != " " and line.partition(self.separator)[0].strip().lower() in FAULTS
 
     def _parted(self, lines: Iterable[str]) -> Iterator[Record]:
         if self.separator == " ":

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from nngeom_cli.cells import COMMA, Table, could_be_thousands, looks_like_number, number_of
 from nngeom_cli.errors import ConfigError, require, shown
+from nngeom_cli.quoting import pasted
 from nngeom_cli.records import Record, RecordError, Records, fault, has_names, is_numeric, parted
 from nngeom_cli.unpacking import text_of
 
@@ -84,12 +85,26 @@ class TextFile:
             table = self._table(columns, label, ".")
         except DecimalCommaError:
             table = self._table(columns, label, ",")
+        self._refuse_lonely(table)
         if self.guessed and self.header and label in map(str.strip, table.texts):
             raise ConfigError(
                 f"`task.header` must be true or false where the first line of {self.path.name} can be names or an "
                 f"example. Got null for a line with {shown(label)}, which is a label too. true takes it for names."
             )
         return table
+
+    def _refuse_lonely(self, table: Table) -> None:
+        """A first line of numbers, taken for an example, must not be the only one of its class: `2010,2011,2012`."""
+        import numpy as np
+
+        counts = np.bincount(table.codes)
+        lonely = counts[table.codes[0]] == 1 and (counts == 1).sum() == 1 and self.names[0] == "0" and not self.header
+        if self.guessed and lonely and looks_like_number(table.texts[0].strip()):
+            raise ConfigError(
+                f"`task.header` must be true or false where the first line of {self.path.name} can be names or an "
+                f"example. Got null for a line whose {shown(table.texts[0])} is no label below. true takes it for "
+                "names."
+            )
 
     def _table(self, columns: Sequence[str], label: str, decimal: str) -> Table:
         import numpy as np
@@ -150,6 +165,8 @@ class TextFile:
         if decimal == "." and "," in texts[row] and COMMA.fullmatch(texts[row]):
             raise DecimalCommaError
         way_out = "Remove the row, or name other columns."
+        if self.names.index(name) not in self.numeric:
+            way_out = f"Name other columns, or, if it holds the classes: {pasted('task.label', name)}"
         if looks_like_number(texts[row]) and ("," in texts[row] or decimal == ","):
             way_out = "Write all numbers with one decimal mark, and none between thousands."
         raise ConfigError(

@@ -58,6 +58,7 @@ def test_labels_become_classes(tmp_path, labels, names, codes, kind):
 
 
 MISSING = ["", "  ", "NA", "na", "N/A", "#N/A", "<NA>", "nan", "NaN", "-nan", "None", "none", "null", "NULL", "?"]
+MISSING += ["n.a.", "NaT", "(null)", r"\N", ".", "1.#QNAN", "-1.#IND", "#DIV/0!", "#REF!", "#VALUE!", "#NAME?", "#NUM!"]
 
 
 @KINDS
@@ -73,7 +74,7 @@ def test_a_missing_label_is_no_class(tmp_path, mark, others, kind):
 
 
 @KINDS
-@pytest.mark.parametrize("mark", ["-", "--", ".", "inf", "-Infinity", "1e400"])
+@pytest.mark.parametrize("mark", ["-", "--", "inf", "-Infinity", "1e400"])
 def test_among_numbers_more_is_missing(tmp_path, mark, kind):
     said = refusal(written(tmp_path, ["0", "1", mark], kind), kind=kind)
     assert said.startswith(f"`task.label` must be a column with a class in each row. Got {mark} in column l, ")

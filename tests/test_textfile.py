@@ -157,6 +157,21 @@ def test_a_first_line_that_can_be_both_is_not_guessed(tmp_path, text):
     assert len(read_table(task)[0]) == rest.count("\n")
 
 
+@pytest.mark.parametrize("first", ["2010,2011,2012", "1.5,2.5,3.5", "7,8,9"])
+def test_a_first_line_of_numbers_whose_label_is_found_nowhere_else_is_not_guessed(tmp_path, first):
+    rows = "".join(f"{n}.5,{n},{n % 2}\n" for n in range(20))
+    said = refused(tmp_path, f"{first}\n{rows}")
+    assert said.startswith("`task.header` must be true or false where the first line of points.csv can be names or an")
+    assert len(table(tmp_path, f"{first}\n{rows}", header=True).inputs) == 20
+    assert len(table(tmp_path, f"{first}\n{rows}", header=False).inputs) == 21
+    assert len(table(tmp_path, f"# x,y,l\n{first}\n{rows}").inputs) == 21  # the names are there
+
+
+def test_of_two_rare_labels_none_is_a_name(tmp_path):
+    rows = "".join(f"{n}.5,{n},{n % 2}\n" for n in range(20))
+    assert len(table(tmp_path, f"7,8,9\n{rows}8,9,10\n").inputs) == 22
+
+
 def test_a_class_far_below_shows_that_the_first_line_is_no_header(tmp_path):
     lines = [f"{n}.5,{n},{'ab'[n % 2]}\n" for n in range(1000)]
     text = "".join(["0,1,emu\n", *lines, "3,4,emu\n"])
@@ -228,6 +243,8 @@ CELLS = {
     '"1,234.5",2,a': "Got 1,234.5 in column x, line 2.",
     '"1,234,567",2,a': "Got 1,234,567 in column x, line 2.",
     "TRUE,2,a": "Got TRUE in column x, line 2.",
+    "#DIV/0!,2,a": "Got #DIV/0! in column x, line 2.",
+    " #n/a ,2,a": "Got #n/a in column x, line 2.",
     "1,2,a\nx,y,l": "Got x in column x, line 3.",
     "1,2,a\n# a comment\n\nq,2,b": "Got q in column x, line 5.",
 }
@@ -270,6 +287,12 @@ def test_a_decimal_comma_far_below_is_read_as_the_others(tmp_path):
     task = table(tmp_path, "".join(["x;y;l\n", *rows, "1,5;2;a\n"]))
     assert task.inputs[-1].tolist() == [1.5, 2]
     assert task.inputs[4999].tolist() == [4999, 4999]
+
+
+def test_a_column_of_words_may_be_the_classes(tmp_path):
+    text = "l,x,y\n" + "".join(f"{'ab'[n % 2]},{n}.5,{n}\n" for n in range(8))
+    assert refused(tmp_path, text).endswith(" Name other columns, or, if it holds the classes: task.label=l")
+    assert table(tmp_path, text, label="l").inputs.shape == (8, 2)
 
 
 NAMES = "`task.path` must be a table with different names of columns. Got"
