@@ -44,7 +44,7 @@ def as_numbers(name: str, values: Numbers, *, like: Tensor | None = None) -> Ten
             return values
         return values.to(dtype)
     if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iubf":  # what is masked is not known
-        values = (values if values.dtype.kind == "f" else values.astype(np.float64)).filled(np.nan)
+        values = np.ma.filled(values if values.dtype.kind == "f" else values.astype(np.float64), np.nan)
     try:
         array = np.asarray(values)
     except (TypeError, ValueError, RuntimeError):  # lists of several lengths, or of tensors that need gradients
