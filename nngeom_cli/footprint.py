@@ -9,7 +9,7 @@ from nngeom_cli.memory import require_room
 from nngeom_cli.probe_schemas import GridConfig, PathConfig
 from nngeom_cli.schemas import SgdConfig
 
-__all__ = ["FEWEST_POINTS", "main_arrays", "require_memory"]
+__all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory"]
 
 FEWEST_POINTS = 64  # that are differentiated at once
 MEASURED = {"grid": (4, 2), "plane": (5, 3)}  # numbers at a point of each replicate: in each layer, and once
@@ -64,6 +64,11 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         arrays["task.points"] = (8 * 3 * drawn, "the data")  # two coordinates and a class
         arrays["optimizer.batch_size"] = (units, "the units at a batch")
     return {key: array for key, array in arrays.items() if array[0]}
+
+
+def least_memory(config: Config) -> int:
+    """Bytes that a run must have in memory at the same time, at the very least."""
+    return sum(size for size, _ in main_arrays(config).values())
 
 
 def require_memory(config: Config) -> None:

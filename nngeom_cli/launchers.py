@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -14,15 +16,20 @@ from typing import Any
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
 
+from nngeom_cli.config import load_config
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import DamageError, disk_trouble, sentence_of, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, sentence_of, unwritable
+from nngeom_cli.footprint import least_memory
+from nngeom_cli.memory import lost_words
+from nngeom_cli.process import this_process
 from nngeom_cli.programs import output_of
 from nngeom_cli.progress import Progress
 from nngeom_cli.stopping import ended_by_signals
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 
-__all__ = ["launched", "replaced"]
+__all__ = ["SWEEP_PROCESS", "launched", "replaced"]
 
+SWEEP_PROCESS = "NNGEOM_SWEEP_PROCESS"  # in the environment of a job: the process that it ends with
 LOOK_SECONDS = 2.0  # between two looks at which jobs are over
 
 
@@ -72,7 +79,28 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
             full = unwritable(sweep.directory, trouble) if trouble else error
             gave_up = sentence_of(full, "`nngeom resume` goes on.")
             errors |= {job.directory: gave_up for job in jobs if sweep.status(job) != COMPLETE}
+    errors |= {job.directory: words for job in jobs if (words := _lost(sweep, job, errors.get(job.directory, "")))}
     return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
+
+
+def _lost(sweep: Sweep, job: Job, heard: str) -> str | None:
+    """What became of a job whose process ended without a word; None of any other job.
+
+    Args:
+        sweep: that it belongs to.
+        job: it ran.
+        heard: what its launcher heard of it. joblib tells how processes ended.
+    """
+    try:
+        run = sweep.run(job)
+        if run is None or (run.info["status"], run.status) != ("running", "interrupted"):
+            return None
+        needed = least_memory(load_config(job.config))
+    except ConfigError:
+        return None
+    found = re.search(r"SIG[A-Z]+\((-[0-9]+)\)", heard)
+    way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` goes on."
+    return lost_words(int(found[1]) if found else None, needed, way_out)
 
 
 @contextmanager
@@ -100,6 +128,11 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
             init.num_cpus = cores
     before = dict(os.environ)
     os.environ["NNGEOM_CORES"] = share
+    if kind in (
+        "JoblibLauncher",
+        "LocalLauncher",
+    ):  # the others may run jobs on machines of which this one knows nothing
+        os.environ[SWEEP_PROCESS] = json.dumps(this_process())
     os.environ["PYTHONSAFEPATH"] = "1"  # a job imports nothing from the folder that it starts in (Python 3.11 on)
     try:
         yield

@@ -1,16 +1,19 @@
-"""How much memory there is, so that what cannot fit is refused before it is loaded or begun."""
+"""How much memory there is: what cannot fit is refused before it is begun, and a process that was killed explained."""
 
 from __future__ import annotations
 
+import contextlib
 import resource
+import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from nngeom_cli.cores import LostProcessError
 from nngeom_cli.errors import require
 
-__all__ = ["available_memory", "in_words", "machine_memory", "require_room"]
+__all__ = ["available_memory", "in_words", "losses_explained", "lost_words", "machine_memory", "require_room"]
 
 GROUPS = Path("/sys/fs/cgroup")  # where Linux keeps the limits of containers and of SLURM's jobs
 MEMBERSHIP = Path("/proc/self/cgroup")
@@ -51,6 +54,41 @@ def require_room(arrays: Mapping[str, tuple[int, str]], values: Mapping[str, Any
         values[key],
         f"It takes at least {in_words(needed)}, {in_words(size)} of them for {what}. Lower it, or {copies}.",
     )
+
+
+def lost_words(exitcode: int | None, needed: int, way_out: str) -> str:
+    """Why a process at work ended without a word, and what to do.
+
+    Args:
+        exitcode: minus the signal that ended it; None if nobody knows.
+        needed: bytes of the arrays that it worked with.
+        way_out: what to do then, a sentence.
+
+    Example:
+        >>> print(lost_words(-11, 800, "`nngeom resume RUN` goes on."))
+        A process at work was ended by SIGSEGV (Segmentation fault). `nngeom resume RUN` goes on.
+    """
+    if exitcode is not None and exitcode >= 0:
+        return f"A process at work ended without a word, with exit code {exitcode}. {way_out}"
+    number = signal.Signals(-exitcode) if exitcode else None
+    if number not in (None, signal.SIGKILL):
+        return f"A process at work was ended by {number.name} ({signal.strsignal(number)}). {way_out}"
+    what = "was killed (SIGKILL), most likely" if number else "ended without a word, most likely killed"
+    return (
+        f"A process at work {what} by the system for want of memory: its arrays alone take "
+        f"{in_words(needed)}, of {in_words(machine_memory())} in this machine {in_words(available_memory())} are free "
+        f"now. Run fewer jobs at once or set NNGEOM_CORES=1: {way_out} Or run again with a smaller `probe.resolution` "
+        "or fewer `replicates`."
+    )
+
+
+@contextlib.contextmanager
+def losses_explained(needed: int, way_out: str) -> Iterator[None]:
+    """Raises LostProcessError with the sentence of `lost_words`."""
+    try:
+        yield
+    except LostProcessError as error:
+        raise LostProcessError(lost_words(error.exitcode, needed, way_out), error.exitcode) from error
 
 
 def _limits() -> list[int]:

@@ -1,4 +1,4 @@
-"""Processes: the one that writes a run, whether it is still there, and signals that ask it to end."""
+"""Processes: the one that writes a run, whether it is still there, what ends with it, and signals that end it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import errno
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -18,11 +19,22 @@ from nngeom_cli.errors import ConfigError, FolderError, unwritable
 from nngeom_cli.files import refuse_links
 from nngeom_cli.programs import output_of
 
-__all__ = ["Stop", "is_gone", "sole_writer", "stop_on_signal", "this_process"]
+__all__ = [
+    "Stop",
+    "end_with",
+    "end_with_parent",
+    "is_gone",
+    "is_stopped",
+    "sole_writer",
+    "stop_on_signal",
+    "this_process",
+]
 
 LOCK = ".lock"
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 0.5
+LOOK_SECONDS = 0.5  # between two looks at whether a process is gone
+PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 
 def this_process() -> dict[str, Any]:
@@ -43,11 +55,46 @@ def _start(pid: int) -> str | None:
     if not Path("/proc/self/stat").exists():
         return output_of("ps", "-o", "lstart=", "-p", str(pid)) or None
     try:
-        fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()  # a name is any bytes
+        fields = _fields(pid)
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
     except OSError:
         return None
     return None if fields[0] in "ZX" else f"{fields[19]} ticks after boot {boot}"
+
+
+def _fields(pid: int) -> list[str]:
+    """What Linux tells of a process after its name, its state first."""
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()  # a name is any bytes
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process of this machine was stopped, by SIGSTOP or a debugger; known on Linux only."""
+    try:
+        return _fields(pid)[0] in "Tt"
+    except OSError:
+        return False
+
+
+def end_with_parent(parent: int) -> None:
+    """On Linux this process is killed when `parent` ends, however that ends, and even if it is stopped by then."""
+    import ctypes
+
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
+    if os.getppid() != parent:  # it has ended already
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with(process: Mapping[str, Any]) -> None:
+    """This process is killed soon after another one of this machine, which `this_process` described, is gone."""
+
+    def watch() -> None:
+        while not is_gone(process):
+            time.sleep(LOOK_SECONDS)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    threading.Thread(target=watch, daemon=True).start()
+    if sys.platform == "linux" and process["pid"] == os.getppid():
+        end_with_parent(process["pid"])
 
 
 @contextlib.contextmanager

@@ -18,7 +18,8 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import ConfigError, disk_trouble, unwritable
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.files import remove_leftovers
-from nngeom_cli.footprint import require_memory
+from nngeom_cli.footprint import least_memory, require_memory
+from nngeom_cli.memory import losses_explained
 from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.probes import Probe, make_probe
 from nngeom_cli.process import Stop, sole_writer, stop_on_signal, this_process
@@ -181,8 +182,10 @@ def carry_through(
     A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
     """
     config, seeds = laboratory.config, laboratory.seeds
+    resume = f"`nngeom resume {shlex.quote(str(store.directory))}` goes on."
     with stop_on_signal() as stop:
-        last = train_and_probe(laboratory, store, start, stop)
+        with losses_explained(least_memory(config), resume):
+            last = train_and_probe(laboratory, store, start, stop)
         stop.at_once()
         final = metrics(last, seeds, laboratory.task)
         finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]
@@ -208,7 +211,16 @@ def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Checkpoi
     with (
         Progress("epoch", optimizer.epochs, last.epoch if last else 0) as progress,
         contextlib.closing(
-            train_on_cores(network, laboratory.task, optimizer, generators, record, start, cores=available_cores())
+            train_on_cores(
+                network,
+                laboratory.task,
+                optimizer,
+                generators,
+                record,
+                start,
+                cores=available_cores(),
+                asked=lambda: stop.requested,
+            )
         ) as checkpoints,
     ):
         for last in checkpoints:

@@ -68,7 +68,10 @@ def is_stopped(directory: Path) -> bool:
 
 
 def end_jobs(sweep: Sweep, ask: float) -> None:
-    """Sends each job that runs SIGTERM, once, from the monotonic time `ask` on, and waits until none runs."""
+    """Sends each job that runs SIGTERM, once, from the monotonic time `ask` on, and waits until none runs.
+
+    Those that were stopped (SIGSTOP) are made to go on, to save what they have.
+    """
     asked: set[Path] = set()
     here = this_process()
     while time.monotonic() < ask + PATIENCE:
@@ -82,14 +85,25 @@ def end_jobs(sweep: Sweep, ask: float) -> None:
                 asked.add(run.directory)
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(process["pid"], signal.SIGTERM)
+        for descendant in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                descendant.resume()
         time.sleep(0.1)
 
 
 def end_descendants() -> None:
     """Ends the processes that descend from this one: asks them, and a second later makes them."""
     for end in (psutil.Process.terminate, psutil.Process.kill):
-        processes = psutil.Process().children(recursive=True)
+        processes = [child for child in psutil.Process().children(recursive=True) if not is_tracker(child)]
         for process in processes:
             with contextlib.suppress(psutil.NoSuchProcess):
                 end(process)
         psutil.wait_procs(processes, timeout=1)
+
+
+def is_tracker(process: psutil.Process) -> bool:
+    """Whether it removes the semaphores that joblib leaves in /dev/shm. It ends by itself, after all others."""
+    try:
+        return any("resource_tracker import main" in word for word in process.cmdline())
+    except psutil.Error:
+        return False

@@ -10,6 +10,7 @@ import errno
 import gc
 import io
 import os
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
@@ -26,6 +27,8 @@ FEWER_COLLECTIONS = 50_000  # imports and figures make objects by the hundred th
 def own_process() -> None:
     """Prepares a process that is the command's alone."""
     gc.set_threshold(FEWER_COLLECTIONS)
+    if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, as of SIGINT
     os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's kernel exports a backend of its own
     for name in [name for name in os.environ if name.startswith("TQDM_")]:
         del os.environ[name]  # a wrong one would end a run

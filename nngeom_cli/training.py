@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -12,7 +12,7 @@ from torch import Tensor
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
 from nngeom_cli.captured import Captured
-from nngeom_cli.cores import in_processes, split
+from nngeom_cli.cores import in_processes, never, split
 from nngeom_cli.networks import POINTS_AT_ONCE, Network
 from nngeom_cli.optimizers import Optimizer
 from nngeom_cli.schemas import OptimizerConfig
@@ -186,12 +186,14 @@ def train_on_cores(
     start: Checkpoint | None = None,
     *,
     cores: int = 1,
+    asked: Callable[[], bool] = never,
 ) -> Generator[Checkpoint, None, None]:
     """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
 
     Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
     elsewhere the blocks are trained in turns.
     `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
+    `asked` tells whether an end was asked for: see `in_processes`.
     """
     workers = rounds = 1
     if network.parameters.device.type == "cpu":
@@ -204,7 +206,7 @@ def train_on_cores(
         train(network.block(b), task, optimizer, generators[b], record, start and start.block(b)) for b in blocks
     ]
     shares = [zip(*trainings[share], strict=True) for share in split(len(blocks), workers)]
-    with in_processes(shares) as sources:
+    with in_processes(shares, asked) as sources:
         for parts in zip(*sources, strict=True):
             checkpoint = Checkpoint.join([block for part in parts for block in part])
             network.load(checkpoint.weights)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import chain
@@ -19,6 +20,7 @@ from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
 from nngeom_cli.files import refuse_link, remove_leftovers
 from nngeom_cli.measured import check_measured
+from nngeom_cli.memory import losses_explained
 from nngeom_cli.progress import Progress
 from nngeom_cli.store import FIGURES, Run
 
@@ -51,6 +53,7 @@ def draw_figures(
         ConfigError: the run's probe is none that has a figure, its geometry is not what a run measures, or its
             `figures` is a link to elsewhere.
         FileNotFoundError: the run has no probed checkpoint yet.
+        LostProcessError: a process that drew was killed.
     """
     kind = str(run.geometry.attrs.get("kind"))
     if kind not in SHEETS:
@@ -72,7 +75,12 @@ def draw_figures(
 
     files: list[Path] = []
     shares = split(len(sheets), min(cores, len(sheets)))
-    with Progress("figure", len(sheets)) as progress, in_processes([drawn(share) for share in shares]) as done:
+    again = f"`nngeom figures {shlex.quote(str(run.directory))}` draws them again."
+    with (
+        Progress("figure", len(sheets)) as progress,
+        losses_explained(run.geometry.nbytes, again),
+        in_processes([drawn(share) for share in shares]) as done,
+    ):
         for path in chain.from_iterable(done):
             files.append(path)
             progress.update(len(files))
