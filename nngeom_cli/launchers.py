@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from signal import Signals, strsignal
 from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -78,7 +79,9 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
             trouble = disk_trouble(error)
             full = unwritable(sweep.directory, trouble) if trouble else error
             gave_up = sentence_of(full, "`nngeom resume` goes on.")
-            errors |= {job.directory: gave_up for job in jobs if sweep.status(job) != COMPLETE}
+            left = [job for job in jobs if sweep.status(job) != COMPLETE]
+            at_work = [job for job in left if not trouble and sweep.status(job) in ("running", "interrupted")]
+            errors |= {job.directory: gave_up for job in at_work or left}
     errors |= {job.directory: words for job in jobs if (words := _lost(sweep, job, errors.get(job.directory, "")))}
     return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
 
@@ -89,7 +92,7 @@ def _lost(sweep: Sweep, job: Job, heard: str) -> str | None:
     Args:
         sweep: that it belongs to.
         job: it ran.
-        heard: what its launcher heard of it. joblib tells how processes ended.
+        heard: what its launcher heard of it: joblib tells how processes ended, submitit what they printed.
     """
     try:
         run = sweep.run(job)
@@ -98,9 +101,14 @@ def _lost(sweep: Sweep, job: Job, heard: str) -> str | None:
         needed = least_memory(load_config(job.config))
     except ConfigError:
         return None
-    found = re.search(r"SIG[A-Z]+\((-[0-9]+)\)", heard)
+    ends = [-number for number in Signals if any(sign in heard for sign in _signs(number))]
     way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` goes on."
-    return lost_words(int(found[1]) if found else None, needed, way_out)
+    return lost_words(ends[0] if ends else None, needed, way_out)
+
+
+def _signs(number: Signals) -> tuple[str, str]:
+    """What joblib, and Python's faulthandler, say of a process that a signal ended."""
+    return f"{number.name}(-{number.value})", f"Fatal Python error: {strsignal(number)}"
 
 
 @contextmanager
@@ -133,6 +141,7 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
         "LocalLauncher",
     ):  # the others may run jobs on machines of which this one knows nothing
         os.environ[SWEEP_PROCESS] = json.dumps(this_process())
+        os.environ["PYTHONFAULTHANDLER"] = "1"  # it tells of a job that ends by a segmentation fault
     os.environ["PYTHONSAFEPATH"] = "1"  # a job imports nothing from the folder that it starts in (Python 3.11 on)
     try:
         yield

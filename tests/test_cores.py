@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from itertools import chain
 from pathlib import Path
@@ -13,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nngeom_cli import training
-from nngeom_cli.cores import available_cores, in_processes, split
+from nngeom_cli import cores, training
+from nngeom_cli.cores import LostProcessError, available_cores, in_processes, split
 from nngeom_cli.networks import initial_network
 from nngeom_cli.schemas import AdamConfig
 from nngeom_cli.task_schemas import SinusoidConfig
@@ -120,12 +121,61 @@ def test_an_error_in_a_process_is_raised_here(monkeypatch):
 
 
 @needs_fork
-def test_a_killed_process_is_noticed():
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGUSR1])
+def test_a_killed_process_is_noticed_with_the_signal_that_killed_it(number):
     training = train_on_cores(network(4), TASK, OPTIMIZER, batch_generators(0, 4), history_epochs(10**6), cores=2)
     next(training)
-    os.kill(multiprocessing.active_children()[0].pid, signal.SIGKILL)
-    with pytest.raises(ChildProcessError, match="ended without a word"):
+    os.kill(multiprocessing.active_children()[0].pid, number)
+    with pytest.raises(LostProcessError, match="ended without a word") as caught:
         list(training)
+    assert caught.value.exitcode == -number
+    assert multiprocessing.active_children() == []
+
+
+def letters():
+    """One after the other, each after a process that stops itself: as SIGSTOP from outside does."""
+    for letter in "abc":
+        os.kill(os.getpid(), signal.SIGSTOP)
+        yield letter
+
+
+@needs_fork
+def test_a_stopped_process_is_waited_for(monkeypatch):
+    monkeypatch.setattr(cores, "LOOK_SECONDS", 0.02)
+    over, began = threading.Event(), time.monotonic()
+    with in_processes([letters(), iter("xyz")]) as (stopped, _):
+        children = multiprocessing.active_children()
+
+        def let_go():
+            while not over.wait(0.3):
+                for child in children:
+                    os.kill(child.pid, signal.SIGCONT)
+
+        waker = threading.Thread(target=let_go)
+        waker.start()
+        assert list(stopped) == ["a", "b", "c"]
+        over.set()
+        waker.join()
+    assert time.monotonic() - began > 3 * 0.3
+
+
+@needs_fork
+def test_a_stopped_process_goes_on_when_the_end_is_near(monkeypatch):
+    monkeypatch.setattr(cores, "LOOK_SECONDS", 0.05)
+    with in_processes([letters(), iter("xyz")], asked=lambda: True) as (stopped, _):
+        assert list(stopped) == ["a", "b", "c"]
+
+
+@needs_fork
+def test_a_process_that_stays_stopped_is_given_up_when_the_end_is_near(monkeypatch):
+    def forever():
+        while True:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        yield
+
+    monkeypatch.setattr(cores, "LOOK_SECONDS", 0.05)
+    with pytest.raises(KeyboardInterrupt), in_processes([forever(), iter("xyz")], asked=lambda: True) as (stopped, _):
+        next(stopped)
     assert multiprocessing.active_children() == []
 
 
@@ -139,7 +189,7 @@ def test_processes_end_when_nobody_listens_any_more():
 
 
 @needs_fork
-def test_processes_end_with_a_parent_that_is_killed():
+def test_processes_end_with_a_parent_that_is_killed_even_if_they_are_stopped():
     code = """
 import multiprocessing, sys
 sys.path.insert(0, sys.argv[1])
@@ -153,6 +203,7 @@ list(training)
         [sys.executable, "-c", code, str(Path(__file__).parent)], stdout=subprocess.PIPE, text=True
     )
     children = [int(word) for word in parent.stdout.readline().split()]
+    os.kill(children[0], signal.SIGSTOP)
     parent.kill()
     parent.wait()
     parent.stdout.close()

@@ -5,10 +5,12 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +20,13 @@ import pytest
 
 from nngeom_cli.checksums import sealed
 from nngeom_cli.cli import main
+from nngeom_cli.config import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.files import refuse_links, unshared
 from nngeom_cli.launchers import launched
-from nngeom_cli.process import sole_writer
+from nngeom_cli.launching import composed
+from nngeom_cli.process import sole_writer, this_process
+from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.stopping import STOPPED
 from nngeom_cli.store import load_run
 from nngeom_cli.sweep import Job, Sweep, load_sweep
@@ -144,6 +149,29 @@ def wait_until(condition, process):
         time.sleep(0.05)
 
 
+def left_of(family):
+    """Processes that are there still after some seconds; joblib's that tidies up ends as the very last one."""
+    deadline = time.monotonic() + 10
+    while family and time.monotonic() < deadline:
+        time.sleep(0.05)
+        family = [each for each in family if is_there(each)]
+    return family
+
+
+def is_there(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def semaphores(*processes):
+    """What processes have left in shared memory, which holds their ids in the names."""
+    shared = Path("/dev/shm")
+    left = [path.name for path in shared.iterdir()] if shared.is_dir() else []
+    return [name for name in left if {str(process.pid) for process in processes} & {*re.findall("[0-9]+", name)}]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("launcher", launchers())
 def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, tmp_path):
@@ -154,12 +182,13 @@ def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, 
     stopped = held(sweep, process, at_once)
     family = psutil.Process(process.pid).children(recursive=True)
     process.send_signal(signal.SIGTERM)
-    for pid in stopped.values():
-        os.kill(pid, signal.SIGCONT)
+    if launcher == "basic":
+        process.send_signal(signal.SIGCONT)  # the only one that is not the sweep's to wake
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130
     assert err.splitlines()[-1].endswith(f" nngeom resume {sweep}")
-    assert [left for left in family if left.is_running() and left.status() != psutil.STATUS_ZOMBIE] == []
+    assert left_of(family) == []
+    assert semaphores(process, *family) == []
     assert {load_run(directory).status for directory in stopped} == {"interrupted"}
     assert {load_sweep(sweep).status(job) for job in load_sweep(sweep).jobs} <= {"interrupted", "not started"}
     reached = {directory: load_run(directory).history.epoch.max() for directory in stopped}
@@ -171,6 +200,26 @@ def test_sigterm_saves_all_jobs_leaves_no_process_and_resume_finishes(launcher, 
     for directory in stopped:
         assert load_run(directory).info["resumed"][0]["epoch"] >= reached[directory]
     assert not (sweep / STOPPED).exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("launcher", [each for each in launchers() if each.values[0] in ("joblib", "submitit_local")])
+def test_no_process_outlives_a_sweep_that_is_killed(launcher, tmp_path):
+    """One job is at work, one is over, so that joblib has an idle worker. joblib's end though they are stopped."""
+    sweep = tmp_path / "sweep"
+    words = ["optimizer.epochs=1,1000000", f"hydra.sweep.dir={sweep}", f"hydra/launcher={launcher}"]
+    process = start("run", "-m", *LONG[:-2], "checkpoint_seconds=0.1", *words, folder=tmp_path)
+    wait_until((sweep / "sweep.json").exists, process)
+    wait_until(lambda: load_sweep(sweep).status(load_sweep(sweep).jobs[0]) == "complete", process)
+    (job,) = held(sweep, process).values()
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    if launcher == "submitit_local" or sys.platform != "linux":
+        os.kill(job, signal.SIGCONT)
+    assert left_of(family) == []
+    assert semaphores(process, *family) == []
+    assert load_sweep(sweep).status(load_sweep(sweep).jobs[1]) == "interrupted"
+    process.communicate()
 
 
 @pytest.mark.slow
@@ -186,7 +235,7 @@ def test_a_killed_job_costs_no_other(tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert [line.split()[2] for line in out.splitlines()[-3:-1]] == ["interrupted", "complete"]
-    assert "nngeom: Job 0 (seed=0): " in err
+    assert "nngeom: Job 0 (seed=0): A process at work ended without a word, most likely killed by the system" in err
 
 
 @pytest.mark.slow
@@ -207,6 +256,39 @@ def test_a_job_that_its_cluster_preempts_is_saved_requeued_and_finished(tmp_path
 
 
 # ---- without a launcher
+
+
+KILLED = "A process at work was killed (SIGKILL), most likely by the system for want of memory: its arrays alone take "
+SEGV = "A process at work was ended by SIGSEGV (Segmentation fault). `nngeom resume "
+
+
+@pytest.mark.parametrize(
+    ("heard", "said"),
+    [
+        ("TerminatedWorkerError: The exit codes of the workers are {SIGKILL(-9)}", KILLED),
+        ("TerminatedWorkerError: The exit codes of the workers are {EXIT(0), SIGSEGV(-11)}", SEGV),
+        ("UncompletedJobError: no output. Fatal Python error: Segmentation fault Thread 0x7f", SEGV),
+        ("UncompletedJobError: no output", "A process at work ended without a word, most likely killed by the system"),
+    ],
+)
+def test_jobs_at_work_when_a_process_was_lost_say_why_and_others_did_not_start(tmp_path, heard, said):
+    config = asdict(load_config(composed(["task=xor", "probe.resolution=300"])))
+    sweep = Sweep(tmp_path, "joblib", [Job(name, [f"seed={name}"], "", config) for name in "012"])
+    gone = this_process() | {"pid": 2**22 + 1}
+    for name, status in (("0", "running"), ("1", "failed")):
+        (tmp_path / name).mkdir()
+        RunDirectory(tmp_path / name).update(status=status, process=gone, error="RunError: its own")
+
+    def lose():
+        raise RuntimeError(heard)
+
+    sweeper = SimpleNamespace(launcher=SimpleNamespace(launch=None), max_batch_size=None)
+    lost, failed, left = launched(sweeper, sweep, sweep.jobs, lose)
+    assert (lost.status, failed.status, left.status) == ("interrupted", "failed", "not started")
+    assert lost.error.startswith(said)
+    assert f"`nngeom resume {tmp_path}` goes on." in lost.error
+    assert ("take 69.3 MB, of " in lost.error) == ("for want of memory" in lost.error)
+    assert (failed.error, left.error) == ("It is failed: RunError: its own.", "It is not started.")
 
 
 def sweep_of(tmp_path, *directories):
