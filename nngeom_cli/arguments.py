@@ -36,7 +36,10 @@ def _no_run(path: Path) -> str:
         return f"{path}, which is not there. See outputs/runs."
     if not path.is_dir():
         return f"{path}, a file. `nngeom run` prints the directory of its run."
-    runs = [file.parent for depth in range(1, DEPTH + 1) for file in path.glob("*/" * depth + "run.json")]
+    try:
+        runs = [file.parent for depth in range(1, DEPTH + 1) for file in path.glob("*/" * depth + "run.json")]
+    except OSError:  # it holds what nobody can look into: /proc
+        runs = []
     if not runs:
         return f"{path} without run.json. `nngeom run` prints its own."
     newest = sorted(runs, key=lambda run: (run / "run.json").stat().st_mtime)[-NEWEST:]
@@ -94,7 +97,7 @@ def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def known_flags(words: Sequence[str]) -> list[str]:
-    """The words, if `nngeom run` has all their flags.
+    """The words, those that are no flags together, if `nngeom run` has all their flags.
 
     Raises:
         ConfigError: one is unknown, or is not for users.
@@ -102,10 +105,17 @@ def known_flags(words: Sequence[str]) -> list[str]:
     import contextlib
     import io
 
-    from hydra._internal.utils import get_args
+    from hydra._internal.utils import get_args, get_args_parser
 
     with contextlib.redirect_stderr(io.StringIO()) as complaint:
         try:
+            known, others = get_args_parser().parse_known_args(list(words))
+            if known.overrides and not any(
+                other.startswith("-") for other in others
+            ):  # argparse wants them in one place
+                words = [word for word in words if word not in others]
+                place = words.index(known.overrides[-1]) + 1
+                words[place:place] = others
             parsed = get_args(words)
         except SystemExit as end:
             if not end.code:
@@ -118,6 +128,8 @@ def known_flags(words: Sequence[str]) -> list[str]:
         meant = key_of_flag(words)
         way_out = f"Did you mean `{meant}`?" if meant else "Name the config."
         raise ConfigError(f"`--experimental-rerun` must be left out. Got a pickle, which can run code. {way_out}")
+    if parsed.multirun and (shown := "--cfg" if parsed.cfg else "--info" if parsed.info else ""):
+        raise ConfigError(f"`{shown}` must be left out with -m. Got both. It shows the config of one run.")
     for flag, value in (("--config-path", parsed.config_path), ("--config-name", parsed.config_name)):
         if value is not None:
             raise ConfigError(

@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nngeom_cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
-from nngeom_cli.errors import ConfigError, did_you_mean, one_of, say, system_words
+from nngeom_cli.errors import ConfigError, did_you_mean, nearest, one_of, say, system_words
 from nngeom_cli.surroundings import lenient_streams, own_process
 from nngeom_cli.synonyms import command_named
 
 __all__ = ["main"]
 
+FLAGS = ("--help", "--version")
 HELPS_ITSELF = ("run", "theory")  # with the keys of their configs
 
 HELP = """nngeom COMMAND ...
@@ -121,13 +122,13 @@ def _command_meant(words: list[str]) -> str:
         named = shlex.join(["nngeom", "run", *rest])
     elif named and rest and named.endswith(" RUN"):
         named = f"{named[:-4]} {shlex.join(rest)}"
-    elif not named and got.startswith("-"):
+    elif not named and got.startswith("-") and not nearest(got, FLAGS):
         named = f"nngeom run {key_of_flag(words) or shlex.join(words)}"
     elif "=" in got:
         named = shlex.join(["nngeom", "run", *words])
     elif (Path(got) / "run.json").is_file():
         named = shlex.join(["nngeom", "figures", got])
-    way_out = did_you_mean(got, COMMANDS) or "`nngeom --help` tells what each does."
+    way_out = did_you_mean(got, [*COMMANDS, *FLAGS]) or "`nngeom --help` tells what each does."
     return f"Did you mean `{named}`?" if named else way_out
 
 

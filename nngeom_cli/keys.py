@@ -12,7 +12,7 @@ from nngeom_cli.schemas import OPTIMIZERS, ArchitectureConfig, FiguresConfig, Nu
 from nngeom_cli.synonyms import key_named, typed
 from nngeom_cli.task_schemas import TASKS
 
-__all__ = ["SECTIONS", "key_meant", "unknown_key"]
+__all__ = ["SECTIONS", "key_meant", "takes_integers", "unknown_key"]
 
 # Section -> the key that chooses its schema (none: there is only one), and the schemas.
 SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
@@ -32,6 +32,19 @@ def _known_keys() -> Iterator[tuple[str, str]]:
             yield from ((f"{section}.{field.name}", name) for field in fields(schema))
     yield from ((field.name, "") for field in fields(NumbersConfig))
     yield "experiment", ""
+
+
+def takes_integers(key: str) -> bool:
+    """Whether a key's value is one integer.
+
+    Example:
+        >>> takes_integers("optimizer.epochs"), takes_integers("optimizer.lr"), takes_integers("architecture.hidden")
+        (True, False, False)
+    """
+    section, _, name = key.rpartition(".")
+    schemas = SECTIONS[section][1].values() if section in SECTIONS else [NumbersConfig]
+    types = [str(field.type) for schema in schemas for field in fields(schema) if field.name == name]
+    return any(annotation.startswith("int") for annotation in types)
 
 
 def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:

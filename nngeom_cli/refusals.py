@@ -6,20 +6,21 @@ import re
 import shlex
 from collections.abc import Sequence
 from itertools import takewhile
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from hydra.errors import MissingConfigException, OverrideParseException, SearchPathException
 
 from nngeom_cli.errors import ConfigError, did_you_mean, nearest, one_of
 from nngeom_cli.groups import GROUPS, group_of, theory_keys
-from nngeom_cli.keys import key_meant, unknown_key
+from nngeom_cli.keys import key_meant, takes_integers, unknown_key
 from nngeom_cli.quoting import pasted, quoted
-from nngeom_cli.synonyms import LISTS, plain, typed
+from nngeom_cli.synonyms import LISTS, SEEDS, plain, typed
 
 __all__ = ["explained"]
 
 EXTRAS = {"joblib": "joblib", "submitit": "slurm", "ray": "ray"}  # launcher -> the extra that brings it
 TEXTS = ("task.path", "task.label", "directory", "hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
+OF_THEORY = {"dimension": "d", "dim": "d", "inputs": "d", "sigma": "weight_std", "zeta": "bias_std"}
 SWEPT = "Ambiguous value for argument|Sweep parameters|Sweeping over Hydra's configuration is not supported :"
 NAME = r"[+~]{0,2}[A-Za-z_][\w./@:$-]*"  # of a key
 KINDS = {".csv": "csv", ".tsv": "csv", ".txt": "csv", ".npz": "npz", ".npy": "npz"}  # how a data file is named
@@ -49,11 +50,13 @@ def explained(error: Exception, words: Sequence[str] = (), config_name: str = ""
         return _unreadable(str(error.override), words)
     if match := re.match(r"Could not override '(.+?)'\.[^+]*\+(?P<typed>[^\n]*)", text, re.DOTALL):
         value = match["typed"].partition("=")[2]
+        if match[1] in SEEDS:  # of a sweep Hydra tells the first
+            value = next((word.partition("=")[2] for word in words if word.startswith(f"{match[1]}=")), value)
         return unknown_key(match[1], value) if config_name != "theory" else _unknown_to_theory(match[1], value)
     if match := re.match(r"Could not append to config\. An item is already at '(.+?)'\.\n.*?: '(.*?)'", text):
         return ConfigError(f"`{match[1]}` must be set without +. Got +{match[2]}. Write {match[2]}.")
     if match := re.match(rf"(?:{SWEPT}) '(.+?)=(.*?)'", text):
-        return _several(match[1], match[2])
+        return _several(match[1], match[2], config_name)
     if (match := re.match(r"Error merging override ([\w.]+)=(.*)", text)) and match[1] in TEXTS:
         return ConfigError(f"`{match[1]}` must be text. Got {match[2]}. {_as_text(f'{match[1]}={match[2]}')}")
     if text.startswith("Config group override must be"):
@@ -126,6 +129,8 @@ def _no_assignment(word: str, words: Sequence[str]) -> ConfigError:
         way_out = f"Did you mean `task={kind} {pasted('task.path', word)}`?"
     elif meant:
         way_out = f"Write {meant if '=' in meant else f'{meant}=VALUE'}, without blanks."
+    elif (Path(word) / "run.json").is_file():
+        way_out = f"Did you mean `nngeom run --from {shlex.quote(word)}`?"
     else:
         way_out = "For example seed=1 or task=xor."
     return ConfigError(f"`{word}` must be KEY=VALUE. Got no `=`. {way_out}")
@@ -133,19 +138,27 @@ def _no_assignment(word: str, words: Sequence[str]) -> ConfigError:
 
 def _unknown_to_theory(key: str, value: str) -> ConfigError:
     """The error for a key that `nngeom theory` does not have."""
-    near = nearest(key, theory_keys())
+    near = OF_THEORY.get(key) or nearest(key, theory_keys())
     way_out = f"Did you mean `{typed(near, value)}`?" if near else "`nngeom theory --help` shows all."
     return ConfigError(f"`{key}` must be a key of theory. Got {value}. {way_out}")
 
 
-def _several(key: str, value: str) -> ConfigError:
+def _several(key: str, value: str, config_name: str) -> ConfigError:
     """The error for values of a sweep in a command that is none."""
-    if key_meant(key) not in (key, None):
+    theory = config_name == "theory"
+    if not theory and key_meant(key) not in (key, None):
         return unknown_key(key, value)
     if key in TEXTS:
         way_out = _as_text(f"{key}={value}")
+    elif theory:
+        listed = shlex.quote(f"{key}=[{value}]")
+        way_out = f"A list has brackets: {listed}" if key in ("activation", "widths") else "Draw one after another."
     elif key in LISTS:
         way_out = f"A list has brackets: {typed(key, value)}"
+    elif takes_integers(key):
+        way_out = "Run all of them with -m."
+        if re.fullmatch(r"[1-9][0-9]{0,2}(,[0-9]{3})+", value):  # marks between thousands
+            way_out = f"Run all of them with -m; or type {key}={value.replace(',', '')}."
     elif re.fullmatch(r"-?[0-9]+,[0-9]+", value):
         way_out = f"Run all of them with -m; or, with a decimal point, type {key}={value.replace(',', '.')}."
     else:

@@ -32,6 +32,8 @@ def own_process() -> None:
     os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's kernel exports a backend of its own
     for name in [name for name in os.environ if name.startswith("TQDM_")]:
         del os.environ[name]  # a wrong one would end a run
+    if not os.environ.get("SOURCE_DATE_EPOCH", "0").isdecimal():
+        del os.environ["SOURCE_DATE_EPOCH"]  # numpy and matplotlib would end with it
     for number in range(3):
         try:
             os.fstat(number)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from nngeom_cli.quoting import pasted
 
-__all__ = ["command_named", "key_named", "plain", "typed", "value_named"]
+__all__ = ["LISTS", "SEEDS", "command_named", "key_named", "plain", "typed", "value_named"]
 
 COMMANDS = {
     "help": "nngeom --help",

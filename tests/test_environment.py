@@ -89,6 +89,7 @@ def test_a_wrong_number_of_cores_does_not_hide_the_help(monkeypatch, capsys):
             "TQDM_NCOLS": "abc",
             "COLUMNS": "abc",
             "TERM": "nonsense",
+            "SOURCE_DATE_EPOCH": "yesterday",
             "NNGEOM_CORES": "",
             "LC_ALL": "C",
             "MPLBACKEND": "",

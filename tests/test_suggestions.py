@@ -147,6 +147,7 @@ LEADS_ON = [  # what is typed, what is suggested
     ("help", "--help"),
     ("help run", "run --help"),
     ("version", "--version"),
+    ("--versoin", "--version"),
     ("list", "summarize outputs"),
     ("train task=xor", "run task=xor"),
     ("fit", "run"),
@@ -174,6 +175,9 @@ LEADS_ON = [  # what is typed, what is suggested
     ("run hidden=16,8", "architecture.hidden=[16,8]"),
     ("run depth=3", "architecture.hidden=[8,8,8]"),
     ("run seeds=0,1,2", "-m seed=0,1,2"),
+    ("run -m seeds=0,1,2", "-m seed=0,1,2"),
+    ("run task=xor -m seeds=0,1,2", "-m seed=0,1,2"),
+    ("run RUN", "run --from RUN"),
     ("run seeds=5", "seed=0 replicates=5"),
     ("run n_seeds=5", "seed=0 replicates=5"),
     ("run batch_size=10", "optimizer.batch_size=10"),
@@ -204,6 +208,10 @@ LEADS_ON = [  # what is typed, what is suggested
     ("run 'task.columns=[länge,breite]'", '\'task.columns=["länge","breite"]\''),
     ("theory activation=relu", "softplus"),
     ("theory width=[16]", "widths=[16]"),
+    ("theory activation=erf,sin", "activation=[erf,sin]"),
+    ("theory widths=8,16", "widths=[8,16]"),
+    ("theory dimension=3", "d=3"),
+    ("theory sigma=2", "weight_std=2"),
     ("figures RUN band=0.3", "figures.band=0.3"),
     ("figures RUN convention=paper", "figures.curvature_convention=paper"),
 ]
@@ -226,6 +234,11 @@ def test_a_wrong_word_leads_on(nngeom, runner, line, expected):
         ("run seed = 3", ["seed=VALUE"]),
         ("run 'optimizer.lr=1 seed=3'", ["a word of its own"]),
         ("run optimizer.lr=0,1", ["-m", "optimizer.lr=0.1"]),
+        ("run optimizer.epochs=1,000", ["-m", " optimizer.epochs=1000."]),
+        ("run -m --cfg job", ["`--cfg` must be left out with -m"]),
+        ("run seed=1,2 -m --info config", ["`--info` must be left out with -m"]),
+        ("run task=xor -m seed=1,b", ["Job 1 (task=xor seed=b): `seed` must be an integer"]),
+        ("run seed=x --config-dir . task=moons replicates=b -m", ["`seed` must be an integer"]),
         ("run --foo 3", ["--foo", "nngeom run --help"]),
         ("figures RUN lr=3", ["nngeom run --from RUN lr=3"]),
         ("figures nowhere", ["nowhere", "outputs/runs"]),
@@ -242,6 +255,17 @@ def test_a_wrong_word_is_explained(nngeom, runner, line, clues):
     assert (code, out, runner.runs, len(err)) == (2, [], [], 1)
     for clue in clues:
         assert clue in err[0]
+
+
+def test_a_folder_that_cannot_be_searched_holds_no_runs(nngeom, runner, monkeypatch):
+    def unreadable(path, pattern):
+        raise OSError(22, "Invalid argument", str(path / pattern))  # as of /proc
+
+    Path("folder").mkdir()
+    monkeypatch.setattr(Path, "glob", unreadable)
+    code, _, err = nngeom("figures", "folder")
+    assert (code, len(err)) == (2, 1)
+    assert "Got folder without run.json." in err[0]
 
 
 @pytest.mark.parametrize("command", ["figures", "animate", "resume", "run --from"])
