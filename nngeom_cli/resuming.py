@@ -136,7 +136,8 @@ def job_log(directory: Path) -> Iterator[None]:
     finally:
         package.removeHandler(handler)
         package.setLevel(level)
-        handler.close()
+        with contextlib.suppress(OSError):  # as above
+            handler.close()
         logging.raiseExceptions = raising
 
 

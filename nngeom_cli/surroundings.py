@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout
+from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import Any
 
 from nngeom_cli.errors import printable
@@ -108,6 +108,9 @@ def logging_left_alone() -> Iterator[None]:
         yield
     finally:
         logging.shutdown(known["_handlerList"])
+        for handler in filter(None, (reference() for reference in known["_handlerList"])):
+            with suppress(OSError):  # on a full disk, where shutdown leaves it open
+                handler.close()
         for name, value in before.items():
             setattr(logging, name, value)
         for logger, level, handlers in states:

@@ -19,7 +19,6 @@ from test_runner import config
 from nngeom_cli import runner
 from nngeom_cli.cli import main
 from nngeom_cli.config import load_config
-from nngeom_cli.errors import FolderError
 from nngeom_cli.resuming import resume
 from nngeom_cli.store import load_run
 
@@ -114,25 +113,6 @@ def test_killed_at_a_few_moments_and_again_in_resuming(name, whole, tmp_path):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_killed_at_every_moment_and_again_in_resuming(name, whole, tmp_path):
     killed_everywhere(name, whole, tmp_path, step=1)
-
-
-@pytest.mark.slow
-def test_a_disk_that_fills_up_at_any_moment_is_a_sentence_and_leaves_what_was_there(whole, tmp_path):
-    run, touches = whole["xor"]
-    for last in range(3, touches, 13):
-        directory = tmp_path / f"run-{last}"
-        directory.mkdir()
-        with pytest.MonkeyPatch.context() as patch:
-            Disk(patch, last, fill)
-            with pytest.raises(FolderError) as caught:
-                run_or_resume("xor", directory)
-        assert str(caught.value) == (
-            f"`{directory}` must be a folder that can be written. Got: No space left on device. "
-            f"Make room, then `nngeom resume {directory}` goes on."
-        )
-        assert json.loads((directory / "run.json").read_text())["status"] == "running"  # its process is this one
-        resume(directory)
-        assert_same(load_run(directory), run, epochs=[0, 3, 4])
 
 
 # ---- with the real command, in processes of its own

@@ -1,0 +1,157 @@
+"""A disk that is full, or breaks, at each moment of each command: one sentence, and what it advises works."""
+
+import errno
+import os
+import re
+import shlex
+import shutil
+from dataclasses import replace
+from itertools import cycle
+
+import pytest
+from full_disk import FullDisk
+from test_resuming import assert_same
+
+from nngeom_cli import figures
+from nngeom_cli.cli import main
+from nngeom_cli.figures import theory as theory_figure
+from nngeom_cli.figures.sheet import Sheet
+from nngeom_cli.store import load_run
+
+NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
+WORDS = ["optimizer.epochs=3", "probe.checkpoints=[0]", "probe.resolution=3", "replicates=2"]
+ENDLESS = 10**9
+JERKY = "nngeom: 2 checkpoints make a jerky film; 'probe.checkpoints=log 60' makes a smooth one.\n"
+
+
+@pytest.fixture(autouse=True)
+def _in_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("NNGEOM_CORES", "1")
+    monkeypatch.setenv("PATH", "")  # no ffmpeg
+    monkeypatch.setitem(figures.SHEETS, "grid", one_sheet)
+    monkeypatch.setattr(theory_figure, "draw_theory", lambda *_: Sheet.blank(1, 1))
+
+
+def one_sheet(run):
+    return {"plane": lambda **_: replace(Sheet.blank(1, 1), data=run.geometry)}
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A run, a longer one, a sweep, and a run that was to be longer when it was killed."""
+    folder = tmp_path_factory.mktemp("whole")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("NNGEOM_CORES", "1")
+        words = [*WORDS, "figures.draw=false"]
+        assert main(["run", *words, "hydra.run.dir=run"]) == 0
+        assert main(["run", "-m", *words, "seed=0,5", "hydra.sweep.dir=sweep"]) == 0
+        shutil.copytree("run", "longer")
+        assert main(["resume", "longer", "optimizer.epochs=5"]) == 0
+    return folder
+
+
+COMMANDS = {  # what is there before, the command
+    "run": ("", ["run", *WORDS, "hydra.run.dir=new"]),
+    "sweep": ("", ["run", "-m", *WORDS, "figures.draw=false", "seed=0,5", "hydra.sweep.dir=new"]),
+    "extension": ("run", ["resume", "run", "optimizer.epochs=5"]),
+    "figures of a run": ("run", ["figures", "run"]),
+    "figures of a sweep": ("sweep", ["figures", "sweep"]),
+    "animate": ("run", ["animate", "run"]),
+    "theory": ("", ["theory", "widths=[]", "points=2", "directory=new"]),
+    "summarize": ("run", ["summarize", "run"]),
+}
+
+
+def contents(folder):
+    """Of each file, but for run.json and the log, which tell of the sittings."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    kept = (path for path in files if path.name not in ("run.json", "job.log", ".lock"))
+    return {str(path.relative_to(folder)): path.read_bytes() for path in kept}
+
+
+def commands_in(said):
+    """The commands that a message advises."""
+    return dict.fromkeys(re.findall(r"`(nngeom (?:resume|figures) [^`]*)`", said))
+
+
+def full_at(name, last, number, whole, folder, capsys):
+    """Runs a command on a disk that fails from its `last` touch on; whether it did. What is said then is followed."""
+    there, words = COMMANDS[name]
+    folder.mkdir()
+    os.chdir(folder)
+    if there:
+        shutil.copytree(whole / there, there)
+    before = contents(folder)
+    with pytest.MonkeyPatch.context() as patch:
+        disk = FullDisk(patch, folder, last, number)
+        code = main(words)
+    said = capsys.readouterr().err.replace(JERKY, "")
+    assert not list(folder.rglob(".half-*"))
+    assert before.items() <= contents(folder).items() or name == "extension"
+    if code == 0:  # a log that is cut short, at the most
+        assert said == ""
+    else:
+        assert code == 1
+        assert "Traceback" not in said
+        assert "Error" not in said
+        for line in said.splitlines():
+            way_out = r"(.*, then .*|Copy it to one that is not|Set hydra.*=FOLDER)\."
+            assert re.fullmatch(rf"nngeom: .*must be .* Got.*: {os.strerror(number)}\. {way_out}", line), said
+        for command in commands_in(said) or [shlex.join(["nngeom", *words])]:
+            assert main(shlex.split(command)[1:]) == 0, (said, command, capsys.readouterr().err)
+    if name == "run":
+        assert_same(load_run("new"), load_run(whole / "run"), epochs=[0, 3])
+        assert "figures/plane.nc" in contents(folder / "new")
+    elif name == "sweep":
+        for job in ("0-xor-seed0", "1-xor-seed5"):
+            assert_same(load_run(f"new/{job}"), load_run(whole / "sweep" / job), epochs=[0, 3])
+    elif name == "extension":
+        assert_same(load_run("run"), load_run(whole / "longer"), epochs=[0, 3, 5])
+    elif code:  # what the command makes is the same as if nothing had happened
+        after = contents(folder)
+        assert main(words) == 0
+        assert contents(folder) == after
+        assert after.keys() > before.keys()
+    os.chdir(folder.parent)
+    return disk.count >= last
+
+
+def full_at_each(name, whole, tmp_path, capsys, step):
+    for last, number in zip(range(1, ENDLESS, step), cycle(NUMBERS)):
+        failed = full_at(name, last, number, whole, tmp_path / str(last), capsys)
+        shutil.rmtree(tmp_path / str(last))
+        if not failed:
+            break
+    assert last > 1 + step or name == "summarize"
+
+
+@pytest.mark.parametrize(
+    ("name", "last", "number"),
+    [
+        ("run", 5, errno.ENOSPC),  # while Hydra writes
+        ("run", 12, errno.EDQUOT),  # before run.json is there
+        ("run", 45, errno.EFBIG),
+        ("sweep", 4, errno.ENOSPC),  # before sweep.json is there
+        ("extension", 2, errno.EIO),  # before run.json tells of it
+        ("figures of a run", 9, errno.EROFS),
+        ("figures of a sweep", 30, errno.ENOSPC),
+        ("animate", 3, errno.EDQUOT),
+        ("theory", 4, errno.EFBIG),
+    ],
+)
+def test_a_disk_that_fails_is_a_sentence_whose_advice_works(name, last, number, whole, tmp_path, capsys):
+    assert full_at(name, last, number, whole, tmp_path / "here", capsys)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "step"), [("run", 37), ("sweep", 89), ("extension", 29)])
+def test_a_disk_that_fails_at_some_moments_is_a_sentence_whose_advice_works(name, step, whole, tmp_path, capsys):
+    full_at_each(name, whole, tmp_path, capsys, step)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_disk_that_fails_at_each_moment_is_a_sentence_whose_advice_works(name, whole, tmp_path, capsys):
+    full_at_each(name, whole, tmp_path, capsys, 1)
