@@ -1,5 +1,7 @@
 """What every public function takes as numbers: tensors, arrays, lists and integers, as one rule."""
 
+import functools
+
 import numpy as np
 import pytest
 import torch
@@ -86,7 +88,12 @@ def compare(found, expected):
 @pytest.mark.parametrize("name", TAKES)
 def test_every_public_function_takes_numbers_in_every_form(name, form):
     given, numbers = FORMS[form]
-    compare(TAKES[name](given), TAKES[name](torch.tensor(numbers, dtype=DOUBLE)))
+    compare(TAKES[name](given), of_tensor(name, numbers is WHOLE))
+
+
+@functools.cache
+def of_tensor(name, whole):
+    return TAKES[name](torch.tensor(WHOLE if whole else NUMBERS, dtype=DOUBLE))
 
 
 @pytest.mark.parametrize("kind", REFUSED)
