@@ -189,8 +189,14 @@ def test_a_damaged_file_gives_right_numbers_or_a_refusal(name, runs, copy, right
                 check_summary(copy, right)
 
 
-@pytest.mark.parametrize("name", SOME)
-@pytest.mark.parametrize("how", ["missing", "of another run", "truncated"])
+@pytest.mark.parametrize(
+    ("name", "how"),
+    [
+        *((name, "missing") for name in SOME),
+        *((name, "of another run") for name in ("run.json", "SHA256SUMS", FILES[6])),
+        *((name, "truncated") for name in ("history.csv", FILES[4])),
+    ],
+)
 def test_resume_repairs_a_damaged_file_or_leaves_the_run_as_it_is(name, how, runs, copy):
     damages(name, runs[1], 0, random.Random(name))[how](copy / name)
     check_resume(copy, runs[0])

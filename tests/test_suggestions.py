@@ -60,8 +60,11 @@ def test_hydra_reads_quoted_text_as_it_is(text):
         assert str(read(word)) == text or re.fullmatch(r"[\w.+:/-]+", text, re.ASCII)
 
 
-@pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("key", ["hydra.run.dir", "hydra.sweep.dir"])
+PATHS = [("hydra.run.dir", name) for name in NAMES]
+PATHS += [("hydra.sweep.dir", name) for name in ("lr=0.02", " a ", "日本", "[x]", "it's", "a\\b")]
+
+
+@pytest.mark.parametrize(("key", "name"), PATHS)
 def test_a_path_works_as_it_is_or_as_is_suggested(nngeom, runner, name, key):
     words = ["run", *(["-m", "seed=0,1"] if key == "hydra.sweep.dir" else [])]
     code, out, err = nngeom(*words, f"{key}=out/{name}")
@@ -125,7 +128,7 @@ def whole(tmp_path_factory):
     return directory
 
 
-@pytest.mark.parametrize("name", ["lr=0.02", "figures.band=0.3", "a b,[c]", "it's $HOME", "é~#", "seed=1,2"])
+@pytest.mark.parametrize("name", ["figures.band=0.3", "it's $HOME, [é~#]", "seed=1,2"])
 def test_a_run_in_a_folder_of_any_name_can_be_used_again(whole, name, monkeypatch, tmp_path, capsys):
     from nngeom_cli.cli import main
     from nngeom_cli.store import load_run
