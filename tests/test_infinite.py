@@ -161,6 +161,29 @@ def test_metrics_of_oscillating_activations_are_right_at_any_size_of_the_weights
         assert ((actual - expected).abs().max() / expected.abs().max()).item() < 1e-10
 
 
+@pytest.mark.parametrize("place", [0.37, -0.05, 3.1415])
+@pytest.mark.parametrize("steepness", [30, 300, 1000, 1e5])
+def test_a_step_between_the_nodes_is_found_or_refused(steepness, place):
+    """phi(z) = erf(a (z - c)): E[phi'^2] = 4 a^2 / pi e^(-2 a^2 c^2 / (1 + 4 a^2 s)) / sqrt(1 + 4 a^2 s)."""
+
+    def derivatives(z):
+        slope = 2 * steepness / math.pi**0.5 * torch.exp(-((steepness * (z - place)) ** 2))
+        return slope, -2 * steepness**2 * (z - place) * slope
+
+    step = Activation(
+        "step", lambda z: torch.erf(steepness * (z - place)), lambda z: derivatives(z)[0], derivatives, odd=False
+    )
+    layer = InfiniteWidth(step, weight_std=1.0, bias_std=0.0, dimension=2)
+    if steepness > 1e4:
+        with pytest.raises(ValueError, match="262144 quadrature nodes agree"):
+            layer.omega(1.0)
+        return
+    spread = 1 + 4 * steepness**2
+    exponent = -2 * steepness**2 * place**2 / spread
+    expected = math.log(4 * steepness**2 / math.pi) - math.log(spread) / 2 + exponent
+    assert layer.omega(1.0).item() == pytest.approx(expected, rel=1e-11)
+
+
 @pytest.mark.parametrize("name", ["sin", "unnamed"])
 def test_the_kernel_of_sin_is_that_of_its_characteristic_function(name):
     x, y = points(6, 2, seed=1), points(6, 2, seed=2)

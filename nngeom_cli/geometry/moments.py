@@ -96,16 +96,20 @@ def _of_bend(log_slope: Tensor, s: Tensor, bend: Tensor, bend_derivative: Tensor
 
 
 def _by_quadrature(activation: Activation, s: Tensor) -> Moments:
-    """The moments as means of squares of phi' and of their slope 2 phi' phi'', whichever rounding spares."""
+    """The moments as means of squares of phi' and of their slope 2 phi' phi'', whichever rounding spares.
+
+    Grids that agree on the mean of u phi(z), too, have seen each step of phi, whose slope may lie between all nodes.
+    """
 
     def integrands(z: Tensor, unit: Tensor) -> Tensor:  # unit = z / sqrt(s)
         first, second = activation.derivatives(z)
         square, slope, radial = first.square(), 2 * first * second * z, unit.square()
-        return torch.stack([square, square * radial, square * radial.square(), slope, slope * radial])
+        step = unit * activation.value(z)
+        return torch.stack([square, square * radial, square * radial.square(), slope, slope * radial, step])
 
     means, magnitudes = gaussian_mean(integrands, s)
     mean = means[0]
-    radial, fourth, excess, cubic = means[1:] / mean
+    radial, fourth, excess, cubic = means[1:5] / mean
     # by parts, E[slope] = E[square (u^2 - 1)] and E[slope u^2] = E[square (u^4 - 3 u^2)]: the right side where phi'
     # oscillates, the left side where it is nearly constant
     oscillates = magnitudes[3] > mean
