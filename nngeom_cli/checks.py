@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib import import_module
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 __all__ = ["checked", "checked_jobs", "claimed_directory", "told_of_sweep"]
+
+MOST_JOBS = 100_000  # each is composed and checked before the first is run
 
 
 def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
@@ -63,8 +66,10 @@ def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
     at_once = sweeper.max_batch_size
     require(at_once is None or at_once > 0, "hydra.sweeper.max_batch_size", "at least 1", at_once, "null: all at once.")
-    for override in overrides:
-        _refuse_no_values(override)
+    count = math.prod(map(_values, overrides))
+    require(
+        count <= MOST_JOBS, "-m", f"at most {MOST_JOBS} jobs in a sweep", f"{count} or more", "Sweep over fewer values."
+    )
     batch = [list(words) for words in chain.from_iterable(sweeper.split_arguments(overrides, None))]
     jobs: dict[str, Job] = {}
     launcher = sweeper.launcher
@@ -92,12 +97,18 @@ def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[
     return list(jobs.values()), batch
 
 
-def _refuse_no_values(override: Override) -> None:
-    """A sweep over no values would have no jobs."""
-    if override.is_sweep_override() and not (override.is_discrete_sweep() and list(override.sweep_string_iterator())):
+def _values(override: Override) -> int:
+    """How many values a word has, counted up to one more than jobs can be; a sweep over none would have no jobs."""
+    if not override.is_sweep_override():
+        return 1
+    count = (
+        sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1)) if override.is_discrete_sweep() else 0
+    )
+    if count == 0:
         key, typed = override.get_key_element(), str(override.input_line).partition("=")[2]
         way_out = f"List them: {key}=A,B." if "glob" in typed else "List them: 1,2,3; or range(1,4), which is the same."
         raise ConfigError(f"`{key}` must have values to sweep over. Got {typed}, which has none. {way_out}")
+    return count
 
 
 def _refuse_lost_sweep(composed: DictConfig, sweeper: BasicSweeper, overrides: Sequence[Override]) -> None:

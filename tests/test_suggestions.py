@@ -238,6 +238,8 @@ def test_a_wrong_word_leads_on(nngeom, runner, line, expected):
         ("run 'optimizer.lr=1 seed=3'", ["a word of its own"]),
         ("run optimizer.lr=0,1", ["-m", "optimizer.lr=0.1"]),
         ("run optimizer.epochs=1,000", ["-m", " optimizer.epochs=1000."]),
+        ("run -m 'seed=range(0,1000000000)'", ["`-m` must be at most 100000 jobs in a sweep"]),
+        ("run -m 'seed=range(0,1000)' 'replicates=range(1,1000)'", ["Got 999000 or more."]),
         ("run -m --cfg job", ["`--cfg` must be left out with -m"]),
         ("run seed=1,2 -m --info config", ["`--info` must be left out with -m"]),
         ("run task=xor -m seed=1,b", ["Job 1 (task=xor seed=b): `seed` must be an integer"]),
