@@ -106,6 +106,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         ConfigError: the device does not exist, the memory cannot hold the run, or the directory holds one already.
         FolderError: the directory cannot be written.
         RunError: a replicate diverged; everything that was measured is on disk.
+        LostProcessError: a process that trained or drew was killed; what was saved is on disk.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
     require_memory(config)
@@ -184,9 +185,8 @@ def carry_through(
     """
     config, seeds = laboratory.config, laboratory.seeds
     resume = f"`nngeom resume {shlex.quote(str(store.directory))}` goes on."
-    with stop_on_signal() as stop:
-        with losses_explained(least_memory(config), resume):
-            last = train_and_probe(laboratory, store, start, stop)
+    with losses_explained(least_memory(config), resume), stop_on_signal() as stop:
+        last = train_and_probe(laboratory, store, start, stop)
         stop.at_once()
         final = metrics(last, seeds, laboratory.task)
         finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]

@@ -649,6 +649,16 @@ def test_help_and_version_import_nothing_heavy():
     assert done.stdout.splitlines()[-1] == "set()"
 
 
+def test_sigterm_exits_130_where_nothing_is_saved():
+    code = (
+        "import os, signal, sys, time; from nngeom_cli import cli\n"
+        "cli.COMMANDS['figures'] = (lambda words: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)), '')\n"
+        "sys.argv[1:] = ['figures', 'RUN']; sys.exit(cli.main())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=50)
+    assert (done.returncode, done.stderr) == (130, "nngeom: Interrupted.\n")
+
+
 def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     program = (
         "import signal, sys, time, types\n"

@@ -11,16 +11,21 @@ import time
 import warnings
 from functools import partial
 
+import psutil
 import pytest
 from disk import Disk, ends_in_a_process, fill
 from test_resuming import assert_same
 from test_runner import config
 
-from nngeom_cli import runner
+from nngeom_cli import runner, training
 from nngeom_cli.cli import main
 from nngeom_cli.config import load_config
+from nngeom_cli.cores import LostProcessError
+from nngeom_cli.footprint import least_memory
+from nngeom_cli.memory import in_words
 from nngeom_cli.resuming import resume
 from nngeom_cli.store import load_run
+from nngeom_cli.training import train
 
 SIGMOID = {"hidden": [4, 3], "activation": "sigmoid"}
 NUMBERS = {
@@ -31,6 +36,7 @@ NUMBERS = {
     "checkpoint_seconds": 0,
     "figures": {"draw": False},
 }
+MEMORY = "killed (SIGKILL), most likely by the system for want of memory"
 STEP = {"lr": 0.05, "weight_decay": 1e-3, "epochs": 4}
 CONFIGS = {
     "xor": config(optimizer__epochs=4, probe__checkpoints=[0, 3], checkpoint_seconds=0),
@@ -113,6 +119,32 @@ def test_killed_at_a_few_moments_and_again_in_resuming(name, whole, tmp_path):
 @pytest.mark.parametrize("name", CONFIGS)
 def test_killed_at_every_moment_and_again_in_resuming(name, whole, tmp_path):
     killed_everywhere(name, whole, tmp_path, step=1)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+@pytest.mark.parametrize(("number", "why"), [(signal.SIGKILL, MEMORY), (signal.SIGUSR1, "ended by SIGUSR1 (User defi")])
+def test_a_run_whose_process_is_killed_says_what_it_needed_and_goes_on(number, why, whole, tmp_path, monkeypatch):
+    def dying(*arguments):
+        for checkpoint in train(*arguments):
+            yield checkpoint
+            if checkpoint.epoch == 3:
+                os.kill(os.getpid(), number)
+
+    with monkeypatch.context() as patch:
+        patch.setenv("NNGEOM_CORES", "2")
+        patch.setattr(training, "train", dying)
+        with pytest.raises(LostProcessError) as caught:
+            runner.run(CONFIGS["xor"], tmp_path, command="nngeom run")
+    said = str(caught.value)
+    assert said.startswith("A process at work was ")
+    assert why in said
+    assert f"`nngeom resume {tmp_path}` goes on." in said
+    assert (in_words(least_memory(CONFIGS["xor"])) in said) == (number == signal.SIGKILL)
+    assert load_run(tmp_path).status == "failed"
+    assert said in load_run(tmp_path).info["error"]
+    resume(tmp_path)
+    assert_same(load_run(tmp_path), whole["xor"][0], epochs=[0, 3, 4])
 
 
 # ---- with the real command, in processes of its own
@@ -224,6 +256,41 @@ def test_a_signal_to_the_whole_group_ends_with_130_and_an_honest_status(tmp_path
     assert json.loads((directory / "run.json").read_text())["status"] == "interrupted"
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
+
+
+def reached(directory):
+    return max(int(path.stem[6:]) for path in (directory / "checkpoints").glob("epoch-*.npz"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_a_stopped_run_goes_on_where_it_was_and_a_stopped_process_does_not_keep_it_from_ending(tmp_path):
+    """Ctrl-Z and `fg`; then SIGTERM, with one of the processes that train stopped alone."""
+    directory, again = tmp_path / "run", tmp_path / "again"
+    process = started(directory, "optimizer.epochs=40000", "replicates=2", "checkpoint_seconds=0.1")
+    os.killpg(process.pid, signal.SIGSTOP)
+    time.sleep(0.1)  # until it has come to each of them
+    before = reached(directory)
+    time.sleep(0.5)
+    assert reached(directory) == before
+    os.killpg(process.pid, signal.SIGCONT)
+    while reached(directory) == before:
+        assert process.poll() is None
+        time.sleep(0.02)
+    psutil.Process(process.pid).children()[0].suspend()
+    process.terminate()
+    _, said = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert said == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}\n"
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)
+    run = load_run(directory)
+    assert run.status == "interrupted"
+    assert before < run.history.epoch.max() < 40000
+    resume(directory)
+    again.mkdir()
+    runner.run(load_config(run.config), again, command="nngeom run")
+    assert_same(load_run(directory), load_run(again), epochs=[0, 40000])
 
 
 @pytest.mark.slow

@@ -1,6 +1,9 @@
 """Files of figures: which there are, what they carry, and what is chosen to be shown."""
 
+import multiprocessing
 import os
+import signal
+import sys
 from pathlib import Path
 
 import matplotlib
@@ -11,6 +14,7 @@ from made_runs import made_run, path, plane, texts
 from PIL import Image
 
 from nngeom_cli import figures
+from nngeom_cli.cores import LostProcessError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.plane import through_training
@@ -134,6 +138,18 @@ def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path,
     before = [file.read_bytes() for file in files]
     assert draw_figures(run, cores=cores) == drawn
     assert [file.read_bytes() for file in files] == before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="processes are forked on Linux only")
+def test_a_process_that_draws_and_is_killed_is_a_sentence_and_leaves_none(tmp_path, monkeypatch):
+    run = made_run(tmp_path, path())
+    monkeypatch.setattr(figures, "save", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(LostProcessError, match=r"killed \(SIGKILL\).* for want of memory.* NNGEOM_CORES=1") as caught:
+        draw_figures(run, cores=2)
+    assert f"`nngeom figures {tmp_path}` draws them again." in str(caught.value)
+    assert multiprocessing.active_children() == []
+    monkeypatch.undo()
+    assert draw_figures(run, cores=2)
 
 
 def test_the_numbers_lie_beside_the_picture(tmp_path):
