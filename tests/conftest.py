@@ -4,6 +4,7 @@ What a shell, a notebook's kernel, a hook of git or a cluster exports changes no
 """
 
 import json
+import math
 import os
 import sys
 import types
@@ -12,6 +13,7 @@ import hypothesis
 import pytest
 import torch
 
+from nngeom_cli import progress
 from nngeom_cli.cli import main
 from nngeom_cli.errors import ConfigError
 
@@ -20,6 +22,7 @@ for variable in [name for name in os.environ if name.startswith(SURROUNDINGS)]:
     del os.environ[variable]
 
 torch.set_num_threads(1)
+progress.FIRST = math.inf  # a slow machine says no more than a fast one
 hypothesis.settings.register_profile("nngeom", deadline=None, derandomize=True, database=None, print_blob=True)
 hypothesis.settings.load_profile("nngeom")
 

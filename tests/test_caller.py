@@ -19,6 +19,7 @@ import matplotlib
 import numpy as np
 import pytest
 import torch
+import torch._dynamo  # which torch imports, and sympy with its filters, when something is first differentiated
 
 import nngeom_cli
 from nngeom_cli.cli import main

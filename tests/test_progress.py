@@ -32,6 +32,11 @@ from nngeom_cli.sweep import Job, Sweep
 from nngeom_cli.theory import TheoryConfig, theory_curves
 
 
+@pytest.fixture(autouse=True)
+def first_after_five_seconds(monkeypatch):
+    monkeypatch.setattr(progress, "FIRST", 5.0)  # as it is outside the tests
+
+
 @pytest.fixture
 def clock(monkeypatch):
     """Time that the test sets."""
