@@ -23,6 +23,8 @@ from nngeom_cli.errors import ConfigError, FolderError, require, say
 from nngeom_cli.files import refuse_interpolation
 from nngeom_cli.footprint import require_memory
 from nngeom_cli.job import command_of
+from nngeom_cli.launchers import replaced
+from nngeom_cli.progress import Progress
 from nngeom_cli.quoting import pasted
 from nngeom_cli.sweep import Job, is_inside
 
@@ -61,7 +63,7 @@ def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[
     """
     assert sweeper.hydra_context is not None
     assert sweeper.config is not None
-    loader = sweeper.hydra_context.config_loader
+    config, loader = sweeper.config, sweeper.hydra_context.config_loader
     swept = [f"{key}={value}" for key, value in sweeper.params.items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
     at_once = sweeper.max_batch_size
@@ -74,12 +76,13 @@ def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[
     jobs: dict[str, Job] = {}
     launcher = sweeper.launcher
     here = type(launcher).__name__ in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
-    for number, job_overrides in enumerate(batch):
-        typed = " ".join(job_overrides)
-        composed = loader.load_sweep_config(sweeper.config, job_overrides)
+
+    def check(number: int) -> None:
+        typed = " ".join(batch[number])
+        composed = loader.load_sweep_config(config, batch[number])
         _refuse_lost_sweep(composed, sweeper, overrides)
         try:
-            config = checked(composed, local=isinstance(launcher, basic_launcher.BasicLauncher), here=here)
+            found = checked(composed, local=isinstance(launcher, basic_launcher.BasicLauncher), here=here)
         except ConfigError as error:
             raise ConfigError(f"Job {number} ({typed}): {error}" if len(batch) > 1 else str(error)) from error
         with open_dict(composed):
@@ -93,7 +96,13 @@ def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[
                 f"`hydra.sweep.subdir` must be different for each job. Got {directory} for "
                 f"{' '.join(jobs[directory].overrides)} and for {typed}. Begin it with ${{hydra.job.num}}."
             )
-        jobs[directory] = Job(directory, job_overrides, command_of(composed.hydra), asdict(config))
+        jobs[directory] = Job(directory, batch[number], command_of(composed.hydra), asdict(found))
+
+    check(0)  # with it come the imports, which say nothing of the time that the others take
+    with Progress("config", len(batch), done=1) as progress:
+        for number in range(1, len(batch)):
+            check(number)
+            progress.update(number + 1, "checked before the first job starts")
     return list(jobs.values()), batch
 
 
@@ -159,10 +168,5 @@ def claimed_directory(composed: DictConfig, key: str) -> Path:
 
 def _selected(composed: DictConfig, key: str) -> str:
     """A value of Hydra's own part of the config, resolved as Hydra does in the job."""
-    instance = HydraConfig.instance()
-    before = instance.cfg
-    instance.set_config(composed)
-    try:
+    with replaced(HydraConfig.instance(), "cfg", composed):
         return str(OmegaConf.select(composed, key))
-    finally:
-        instance.cfg = before

@@ -11,6 +11,7 @@ from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from nngeom_cli.composing import files_read_once
 from nngeom_cli.foreign import is_about_hydra, refuse_foreign_code, refuse_foreign_section, refuse_foreign_words
 from nngeom_cli.launchers import replaced
 
@@ -53,6 +54,7 @@ def harmless_configs() -> Iterator[None]:
         return config
 
     with ExitStack() as stack:
+        stack.enter_context(files_read_once())
         stack.enter_context(replaced(ConfigLoaderImpl, "load_configuration", load))
         stack.enter_context(replaced(ConfigLoaderImpl, "_process_config_searchpath", lambda *_: None))
         yield

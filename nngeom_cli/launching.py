@@ -86,7 +86,10 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
         sweep.write()
         sweeps.append(sweep.directory)
-        with replaced(sweeper, "split_arguments", lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size))):
+        with (
+            replaced(sweeper, "split_arguments", lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size))),
+            replaced(sweeper, "validate_batch_is_legal", lambda _: None),  # it would compose each of them again
+        ):
             outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
 
     Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named

@@ -41,14 +41,14 @@ LEVELS = [
     {"recovery"},
     {"resuming", "frozen"},
     {"foreign"},
-    {"job", "launchers", "harmless", "checks", "launching", "refusals"},
+    {"job", "launchers", "composing", "harmless", "checks", "launching", "refusals"},
     {"sweep_report"},
     {"arguments", "completion"},
     {"commands"},
     {"cli"},
     {"__main__"},
 ]
-HYDRA = {"arguments", "checks", "commands", "harmless", "job", "launchers", "launching", "refusals"}
+HYDRA = {"arguments", "checks", "commands", "composing", "harmless", "job", "launchers", "launching", "refusals"}
 
 
 def modules():

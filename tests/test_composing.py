@@ -1,0 +1,75 @@
+"""Hydra's composition of many configs: the same as of each alone, with each file read once."""
+
+from contextlib import nullcontext
+
+import hydra
+import pytest
+from omegaconf import OmegaConf
+
+from nngeom_cli import harmless, launching, progress
+from nngeom_cli.groups import conf_directory
+
+CONFIGS = [
+    ["seed=3"],
+    ["seed=4", "task=digits"],
+    ["task=digits", "seed=4", "optimizer.lr=0.5"],
+    ["optimizer.lr=0.5", "optimizer=adam", "seed=4", "seed=5"],
+    ["experiment=figure2", "architecture.hidden=[4,4]"],
+    ["probe=plane", "task=digits", "probe.triples=[[0,1,2]]"],
+    ["+later=1", "++seed=2", "~figures"],
+    ["optimizer={lr: 0.25}", "seed=${replicates}"],
+    ["hydra.sweep.dir=elsewhere", "hydra.sweep.subdir=${hydra.job.num}"],
+    ["task=nowhere"],
+    ["optimizer.nothing=1"],
+    ["+task=xor"],
+]
+
+
+def composed(overrides):
+    """Both parts of a config with its flags and types, or the error."""
+    try:
+        config = hydra.compose("config", overrides, return_hydra_config=True)
+    except Exception as error:
+        return type(error), str(error)
+    return repr(config), OmegaConf.to_yaml(config), OmegaConf.is_struct(config), OmegaConf.get_type(config, "hydra")
+
+
+@pytest.fixture(scope="module")
+def alone():
+    """Each of the configs, composed by plain Hydra."""
+    launching.composed([])  # takes Hydra's own launchers away
+    with pytest.MonkeyPatch.context() as patch, hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
+        patch.setattr(harmless, "files_read_once", nullcontext)
+        with harmless.harmless_configs():
+            return [composed(overrides) for overrides in CONFIGS]
+
+
+def test_configs_composed_together_are_those_composed_alone(alone):
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"), harmless.harmless_configs():
+        together = [composed(overrides) for overrides in [*CONFIGS, *reversed(CONFIGS)]]
+    assert together == [*alone, *reversed(alone)]
+    assert sum(isinstance(config[0], type) for config in alone) == 3  # errors are the same, too
+
+
+def test_a_long_sweep_reads_as_many_files_of_configs_as_a_short_one(nngeom, monkeypatch):
+    read = []
+    load = OmegaConf.load
+
+    def counted(file):
+        read.append(file)
+        return load(file)
+
+    monkeypatch.setattr(OmegaConf, "load", counted)
+    counts = []
+    for seeds in ("1", "1,2,3"):
+        read.clear()
+        assert nngeom("run", "-m", "task=xor,moons", f"seed={seeds}")[0] == 0
+        counts.append(len(read))
+    assert counts[0] == counts[1] > 0
+
+
+def test_checking_a_long_sweep_tells_how_far_it_is(nngeom, monkeypatch):
+    for seconds in ("FIRST", "EVERY"):
+        monkeypatch.setattr(progress, seconds, 0.0)
+    _, _, errors = nngeom("run", "-m", "seed=1,2,3")
+    assert any("2 of 3 configs" in line for line in errors)
