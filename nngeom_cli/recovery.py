@@ -16,6 +16,7 @@ from nngeom_cli.checkpoints import read_checkpoint
 from nngeom_cli.checksums import MANIFEST, checksum, fault, read_manifest
 from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import DamageError
+from nngeom_cli.history import History
 from nngeom_cli.optimizers import state_names
 from nngeom_cli.progress import Progress
 from nngeom_cli.run_directory import RunDirectory
@@ -60,12 +61,14 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
     store.checksums = {name: value for name, value in manifest.items() if epoch_of(name) >= 0}
     present = {*saved_epochs(directory, CHECKPOINTS), *store.epochs(CHECKPOINTS)}
     faults: dict[int, str] = {}
+    history = None
     for epoch in sorted(present | {epoch for epoch in laboratory.probed if epoch <= max(present, default=-1)}):
         known = examined(store, epoch, laboratory, alone=what is not None)
         if isinstance(known, str):
             faults[epoch] = known
         else:
-            found.start, store.history = known[0], [known[1]]
+            found.start, history = known
+    store.history = History(history)
     last = -1 if found.start is None else found.start.epoch
     if last < 0 < max(present, default=0):
         skipped = " ".join(f"Skipped {checkpoint_name(epoch)}: {reason}." for epoch, reason in faults.items())
@@ -87,8 +90,8 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
             if what is None:
                 found.notes.append(f"Measures {name} again: {fresh}.")
     store.checksums = {name: value for name, value in store.checksums.items() if epoch_of(name) <= last}
-    history = directory / HISTORY
-    if last >= 0 and (not history.is_file() or history.read_bytes() != store.history_text()):
+    saved = directory / HISTORY
+    if last >= 0 and (not saved.is_file() or saved.read_bytes() != store.history.text()):
         found.notes.append(f"Writes {HISTORY} again.")
     found.sound = not found.notes
     return found

@@ -17,6 +17,7 @@ from nngeom_cli.arrays import netcdf_bytes, read_dataset
 from nngeom_cli.checkpoints import arrays_of
 from nngeom_cli.checksums import ID, checksum, sealed, write_manifest
 from nngeom_cli.files import written_whole
+from nngeom_cli.history import History
 from nngeom_cli.store import (
     CHECKPOINTS,
     GEOMETRY,
@@ -40,14 +41,14 @@ class RunDirectory:
     Attributes:
         directory: where.
         info: run.json.
-        history: parts of history.csv.
+        history: what history.csv holds.
         checksums: of history.csv and each file of geometry/ and checkpoints/ that counts, by its name in the directory.
     """
 
     def __init__(self, directory: Path, info: Mapping[str, Any] | None = None) -> None:
         self.directory = directory
         self.info: dict[str, Any] = dict(info or {})
-        self.history: list[pd.DataFrame] = []
+        self.history = History()
         self.checksums: dict[str, str] = {}
 
     @property
@@ -65,7 +66,7 @@ class RunDirectory:
         """Adds a row a replicate."""
         rows = {"epoch": checkpoint.epoch, "replicate": replicates}
         scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
-        self.history.append(pd.DataFrame(rows | scores))
+        self.history.add(pd.DataFrame(rows | scores))
 
     def write_geometry(self, epoch: int, dataset: xr.Dataset) -> None:
         """Writes what a probe measured after `epoch` epochs."""
@@ -84,10 +85,9 @@ class RunDirectory:
             checkpoint: parameters, optimizer and generator states.
             kept: epochs whose checkpoints are kept; of the others only the last two are.
         """
-        history = pd.concat(self.history, ignore_index=True)
         name = checkpoint_name(checkpoint.epoch)
         with written_whole(self.directory / name) as path:
-            np.savez(path, allow_pickle=False, **arrays_of(checkpoint, history, self.id))
+            np.savez(path, allow_pickle=False, **arrays_of(checkpoint, self.history.table(), self.id))
             self.checksums[name] = checksum(path)
         passing = sorted(epoch for epoch in self.epochs(CHECKPOINTS) if epoch not in kept)
         outdated = [checkpoint_name(epoch) for epoch in passing[:-2]]
@@ -98,32 +98,26 @@ class RunDirectory:
         for name in outdated:
             (self.directory / name).unlink()
 
-    def history_text(self) -> bytes:
-        """history.csv with every digit, so that reading gives the same numbers."""
-        return str(pd.concat(self.history, ignore_index=True).to_csv(index=False, na_rep="nan")).encode()
-
     def write_history(self) -> None:
         """Writes history.csv."""
-        text = self.history_text()
         with written_whole(self.directory / HISTORY) as path:
-            path.write_bytes(text)
-        self._note_history(text)
+            path.write_bytes(self.history.text())
+        self._note_history()
 
     def rewind(self) -> None:
         """Takes the manifest and history.csv back to what the store has: in this order, as each fits the other then."""
-        text = self.history_text()
-        self._note_history(text)
+        self._note_history()
         self.write_manifest()
         with written_whole(self.directory / HISTORY) as path:
-            path.write_bytes(text)
+            path.write_bytes(self.history.text())
 
-    def _note_history(self, text: bytes) -> None:
+    def _note_history(self) -> None:
         if self.id:
-            self.checksums[HISTORY] = hashlib.sha256(text).hexdigest()
+            self.checksums[HISTORY] = self.history.checksum()
 
     def write_again(self, checkpoint: Checkpoint) -> bool:
         """Writes a checkpoint that was damaged, and says whether it is the one that the manifest names; else not."""
-        history = pd.concat(self.history, ignore_index=True)
+        history = self.history.table()
         until = history[history.epoch <= checkpoint.epoch]
         name, buffer = checkpoint_name(checkpoint.epoch), io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays_of(checkpoint, until, self.id))
@@ -154,7 +148,7 @@ class RunDirectory:
 
     def divergence(self, last: int) -> list[dict[str, int]] | None:
         """Replicates whose loss is not finite after the last epoch, and since when it is not; None without any."""
-        history = pd.concat(self.history)
+        history = self.history.table()
         diverged = []
         for seed, rows in history.groupby("replicate"):
             finite = np.isfinite(rows.loss)

@@ -205,8 +205,8 @@ def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Checkpoi
     """Trains to the last epoch, writes what is measured and checkpoints; returns the last one."""
     network, optimizer = laboratory.network, laboratory.config.optimizer
     last = start
-    pauses = pause_epochs(laboratory)
-    record = sorted({*laboratory.probed, *laboratory.recorded, *pauses})
+    measured, recorded_at = set(laboratory.probed), set(laboratory.recorded)
+    record = sorted({*measured, *recorded_at, *pause_epochs(laboratory)})
     generators = batch_generators(laboratory.config.seed, network.replicates)
     saved = time.monotonic()
     with (
@@ -225,17 +225,17 @@ def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Checkpoi
         ) as checkpoints,
     ):
         for last in checkpoints:
-            if last.epoch in laboratory.recorded:
+            if last.epoch in recorded_at:
                 store.add_history(last, laboratory.seeds)
             words = scores_words(last)
             progress.update(last.epoch, words)
-            probed = last.epoch in laboratory.probed
+            probed = last.epoch in measured
             if probed:
                 store.write_geometry(last.epoch, laboratory.probe(network))
                 log.info("epoch %d: %s", last.epoch, words)
             stopping = stop.requested
             if probed or stopping or time.monotonic() - saved > laboratory.config.checkpoint_seconds:
-                store.write_checkpoint(last, laboratory.probed)
+                store.write_checkpoint(last, measured)
                 saved = time.monotonic()
             if stopping:
                 raise KeyboardInterrupt

@@ -32,6 +32,7 @@ LEVELS = [
     {"training", "probes"},
     {"checkpoints", "run_info"},
     {"store"},
+    {"history"},
     {"run_directory"},
     {"measured", "reading", "boundary", "statistics", "plane_statistics", "replication"},
     {"comparisons", "figures", "sweep", "stopping", "tables", "rows", "summary"},

@@ -44,7 +44,7 @@ def write_run(
     store = RunDirectory(directory, info)
     for epoch in epochs:
         store.write_geometry(epoch, geometry.sel(epoch=epoch))
-    store.history = [pd.DataFrame({"epoch": [0, 7], "replicate": 3, "loss": [0.5, 0.4], "accuracy": 0.5})]
+    store.history.add(pd.DataFrame({"epoch": [0, 7], "replicate": 3, "loss": [0.5, 0.4], "accuracy": 0.5}))
     store.write_history()
     store.write_manifest()
     store.update(status=status)
