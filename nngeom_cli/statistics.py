@@ -38,7 +38,7 @@ GRID = ("epoch", "layer", "replicate")
 PATH = ("epoch", "layer", "pair", "replicate")
 
 
-def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
+def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, own: bool = True) -> xr.Dataset:
     """How log volume and log |R| lie to the decision boundary, over the grid points inside the data's box.
 
     `*_rank_correlation`: Spearman's, with minus the distance to the boundary.
@@ -49,6 +49,7 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
     Args:
         geometry: `run.geometry` of a grid probe; its last epoch is the final network.
         band: half width of the band around the boundary, in units of input space.
+        own: False leaves out boundary=own, and with it a boundary to find at each checkpoint.
 
     Returns:
         `volume_rank_correlation`, `volume_band_contrast`, `curvature_rank_correlation`, `curvature_band_contrast`, each
@@ -71,7 +72,8 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
     require_kind(geometry, "grid")
     if not band > 0:
         raise ValueError(f"`band` must be positive. Got {band}. The default is {BAND}.")
-    (log_volume, R, error), own = _inside_box(geometry, ["log_volume_element", "ricci_scalar", "ricci_scalar_error"])
+    names = ["log_volume_element", "ricci_scalar", "ricci_scalar_error"]
+    (log_volume, R, error), distances = _inside_box(geometry, names, first=0 if own else -1)
     finite = np.isfinite(log_volume)
     log_curvature, curved, relative_error, flat, curvature_counts = curvature(R, error)
     fields: list[tuple[str, str, Array, Array, Any, Any]] = [
@@ -81,7 +83,7 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
     variables: dict[str, Any] = {}
     for name, words, field, usable, field_error, is_flat in fields:
         correlations, contrasts = [], []
-        for distance in (own[-1:], own):
+        for distance in (distances[-1:], distances)[: 1 + own]:
             no_boundary = np.isinf(distance).any(axis=-1)
             reasons = [(no_boundary, NO_BOUNDARY), (is_flat, FLAT), (~usable.any(axis=-1), NO_POINT)]
             correlations.append(rank_correlation(distance, field, usable, field_error, reasons))
@@ -93,7 +95,9 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND) -> xr.Dataset:
         label = f"mean {words} within {band:g} of the boundary minus outside"
         variables |= statistic(f"{name}_band_contrast", contrasts, GRID, label, "nats")
     counts = {"volume_missing": (~finite, "points left out of log volume: it is not finite")} | curvature_counts
-    return labelled(variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": own.shape[-1]}))
+    return labelled(
+        variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": distances.shape[-1]})
+    )
 
 
 def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Counts]:
@@ -232,8 +236,11 @@ def _steps_to_nearest(marked: Array) -> Array:
     return nearest
 
 
-def _inside_box(geometry: xr.Dataset, names: list[str]) -> tuple[list[Array], Array]:
-    """Inside the data's box: variables, and distances to each network's boundary (epoch, 1, replicate, place)."""
+def _inside_box(geometry: xr.Dataset, names: list[str], first: int) -> tuple[list[Array], Array]:
+    """Inside the data's box: variables, and distances to each network's boundary (epoch, 1, replicate, place).
+
+    Distances are those of the checkpoints from place `first` on.
+    """
     left, right, bottom, top = geometry.attrs["box"]
     slack = 1e-9 * max(right - left, top - bottom)  # a place on the edge is inside, whatever its rounding
     boxed = geometry[names].sel(x=slice(left - slack, right + slack), y=slice(bottom - slack, top + slack))
@@ -245,7 +252,7 @@ def _inside_box(geometry: xr.Dataset, names: list[str]) -> tuple[list[Array], Ar
             distance_to_boundary(places, boundary_of(networks.isel(epoch=epoch, replicate=replicate)))
             for replicate in range(geometry.sizes["replicate"])
         ]
-        for epoch in range(geometry.sizes["epoch"])
+        for epoch in range(geometry.sizes["epoch"])[first:]
     ]
     return [boxed[name].transpose(*GRID, "place").values for name in names], np.array(distances)[:, None]
 
@@ -267,7 +274,8 @@ def labelled(variables: dict[str, Any], counts: Counts, dims: tuple[str, ...], g
     for name, (mask, label) in counts.items():
         variables[name] = (dims, mask.sum(axis=-1), {"long_name": label, "units": ""})
     coordinates = {name: geometry[name] for name in dims if name in geometry.coords}
-    return xr.Dataset(variables, {"boundary": ["final", "own"], **coordinates}, geometry.attrs)
+    boundaries = len(next(values for dims, values, _ in variables.values() if dims[0] == "boundary"))
+    return xr.Dataset(variables, {"boundary": ["final", "own"][:boundaries], **coordinates}, geometry.attrs)
 
 
 def require_kind(geometry: xr.Dataset, kind: str) -> None:

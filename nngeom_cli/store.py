@@ -14,8 +14,8 @@ import functools
 import io
 import re
 import shlex
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -50,6 +50,7 @@ CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 FINISHED = ("complete", "diverged")
+ROOM = 2**30
 T = TypeVar("T")
 
 
@@ -81,11 +82,14 @@ class Run:
         directory: where it lies.
         info: run.json.
         manifest: checksums of its files by their names, with which all that is read must agree; None reads anything.
+        thinned: of how many checkpoints `geometry` has some only; 0: it has all.
     """
 
     directory: Path
     info: dict[str, Any]
     manifest: Mapping[str, str] | None = None
+    thinned: int = 0
+    chosen: Collection[int] | None = None
 
     @property
     def status(self) -> str:
@@ -108,12 +112,29 @@ class Run:
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
         """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
-        return self._consistent(lambda run: run._joined(run._measured()))
+        return self._consistent(lambda run: run._joined(run._to_be_read()))
 
     @functools.cached_property
     def first_and_last(self) -> xr.Dataset:
         """`geometry` at the first and at the last probed checkpoint only, which is quicker to read."""
         return self._consistent(lambda run: run._joined([run._measured()[place] for place in (0, -1)]))
+
+    def drawable(self, most: int, room: int = ROOM) -> Run:
+        """The same run with no more of its measured checkpoints than a picture can show and memory should hold.
+
+        They are chosen evenly, the first and the last among them.
+
+        Args:
+            most: checkpoints, at least 2.
+            room: bytes that `geometry` may take, of which it takes more only for two checkpoints.
+        """
+        epochs = self._consistent(Run._measured)
+        largest = max((self.directory / geometry_name(epoch)).stat().st_size for epoch in epochs)
+        most = max(2, min(most, room // max(1, largest)))
+        if len(epochs) <= most:
+            return self
+        places = {round(place * (len(epochs) - 1) / (most - 1)) for place in range(most)}
+        return replace(self, thinned=len(epochs), chosen=frozenset(epochs[place] for place in places))
 
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
@@ -153,7 +174,7 @@ class Run:
             now = load_run(self.directory)
             if (now.manifest, now.info) == (self.manifest, self.info):
                 raise
-            return now._consistent(read)
+            return replace(now, thinned=self.thinned, chosen=self.chosen)._consistent(read)
 
     def _whole(self, name: str) -> Path:
         """The path of a file that is as the run wrote it."""
@@ -207,6 +228,9 @@ class Run:
         if not epochs:
             raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
         return epochs
+
+    def _to_be_read(self) -> list[int]:
+        return [epoch for epoch in self._measured() if self.chosen is None or epoch in self.chosen]
 
     def _joined(self, epochs: Sequence[int]) -> xr.Dataset:
         """What was measured at several checkpoints, along `epoch`."""

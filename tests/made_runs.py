@@ -22,6 +22,11 @@ class MadeRun:
     history: pd.DataFrame
     info: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
+    thinned: int = 0
+
+    def drawable(self, most: int) -> "MadeRun":
+        assert len(self.geometry.epoch) <= most
+        return self
 
     @property
     def first_and_last(self) -> xr.Dataset:

@@ -20,7 +20,11 @@ from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.plane import through_training
 from nngeom_cli.figures.selection import Outcome, outcomes, percent, representative, stages
 from nngeom_cli.figures.style import style
+from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.statistics import grid_statistics
+from nngeom_cli.store import load_run
+
+CONFIG = {"optimizer": {"epochs": 8}, "probe": {"checkpoints": list(range(9))}}
 
 
 def test_a_folder_of_any_name_has_figures(tmp_path):
@@ -198,3 +202,21 @@ def test_drawing_changes_no_global_setting(tmp_path):
         assert dict(matplotlib.rcParams) != before
     draw_figures(made_run(tmp_path, path()))
     assert dict(matplotlib.rcParams) == before
+
+
+def test_figures_of_many_checkpoints_are_of_some_and_say_so(tmp_path, monkeypatch):
+    geometry = plane(epochs=range(9)).assign_attrs(box=[-1, 1, -1, 1])
+    made = made_run(tmp_path, geometry)
+    store = RunDirectory(tmp_path, {"id": "0" * 32, "config": CONFIG, "replicates": made.info["replicates"]})
+    for epoch in range(9):
+        store.write_geometry(epoch, geometry.sel(epoch=epoch))
+    store.history.add(made.history)
+    store.write_history()
+    store.write_manifest()
+    store.update(status="complete")
+    monkeypatch.setattr(figures, "MOST_CHECKPOINTS", 3)
+    files = draw_figures(load_run(tmp_path))
+    with xr.open_dataset(files[0].with_suffix(".nc")) as drawn:
+        assert drawn.volume_band_contrast.epoch.values.tolist() == [0, 4, 8]
+    sheet = through_training(load_run(tmp_path).drawable(3), 1)
+    assert "3 of 9 checkpoints" in texts(sheet.figure)

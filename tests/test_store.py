@@ -13,6 +13,7 @@ import pytest
 import torch
 import xarray as xr
 
+from nngeom_cli import store as store_module
 from nngeom_cli.errors import DamageError
 from nngeom_cli.files import written_whole
 from nngeom_cli.process import is_gone, this_process
@@ -67,6 +68,47 @@ def run(tmp_path):
 
 def test_first_and_last_checkpoint_are_those_of_the_whole(run):
     xr.testing.assert_identical(run.first_and_last, run.geometry.isel(epoch=[0, -1]))
+
+
+@pytest.mark.parametrize(
+    ("most", "files", "epochs"),
+    [(10, 10, range(10)), (4, 10, [0, 3, 6, 9]), (2, 10, [0, 9]), (10, 3, [0, 4, 9]), (10, 0, [0, 9])],
+)
+def test_a_picture_of_many_checkpoints_reads_some_the_first_and_the_last_among_them(
+    tmp_path, monkeypatch, most, files, epochs
+):
+    store = begun(tmp_path, range(10))
+    for epoch in range(10):
+        store.add_history(checkpoint(epoch), [5, 6])
+        store.write_geometry(epoch, dataset(epoch))
+        store.write_checkpoint(checkpoint(epoch), kept=range(10))
+    store.update(status="complete")
+    read, read_dataset = [], store_module.read_dataset
+    monkeypatch.setattr(store_module, "read_dataset", lambda path: read.append(path) or read_dataset(path))
+    size = (tmp_path / "geometry" / "epoch-000000.nc").stat().st_size
+    run = load_run(tmp_path)
+    some = run.drawable(most, room=files * size)
+    assert some.geometry.epoch.values.tolist() == list(epochs)
+    assert len(read) == len(epochs)
+    assert some.thinned == (10 if len(epochs) < 10 else 0)
+    xr.testing.assert_identical(some.geometry, run.geometry.sel(epoch=list(epochs)))
+
+
+def test_each_row_of_the_history_is_made_text_once(tmp_path, monkeypatch):
+    rows, to_csv = [], pd.DataFrame.to_csv
+
+    def counted(table, *arguments, **options):
+        rows.append(len(table))
+        return to_csv(table, *arguments, **options)
+
+    monkeypatch.setattr(pd.DataFrame, "to_csv", counted)
+    store = begun(tmp_path, range(20))
+    for epoch in range(20):
+        store.add_history(checkpoint(epoch), [5, 6])
+        store.write_checkpoint(checkpoint(epoch), kept=range(20))
+    assert sum(rows) == 40
+    assert (tmp_path / "history.csv").read_bytes() == to_csv(store.history.table(), index=False).encode()
+    assert len(load_run(tmp_path).history) == 40
 
 
 def test_geometry_is_joined_along_epoch_and_labelled(run):
@@ -277,7 +319,7 @@ def test_a_run_that_was_not_probed_yet_says_so(tmp_path):
 def test_a_replicate_diverged_at_the_first_epoch_after_its_last_finite_loss(tmp_path, losses, since):
     store = RunDirectory(tmp_path)
     for epoch, loss in zip(range(0, 40, 10), losses, strict=True):
-        store.history.append(pd.DataFrame({"epoch": epoch, "replicate": [3, 4], "loss": [loss, 0.1], "accuracy": 0.5}))
+        store.history.add(pd.DataFrame({"epoch": epoch, "replicate": [3, 4], "loss": [loss, 0.1], "accuracy": 0.5}))
     assert store.divergence(30) == (None if since is None else [{"replicate": 3, "epoch": since}])
 
 

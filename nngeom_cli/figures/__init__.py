@@ -26,6 +26,7 @@ from nngeom_cli.store import FIGURES, Run
 
 __all__ = ["draw_figures"]
 
+MOST_CHECKPOINTS = 50  # more along a strip of two inches are not told apart
 Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
 
@@ -55,6 +56,7 @@ def draw_figures(
         FileNotFoundError: the run has no probed checkpoint yet.
         LostProcessError: a process that drew was killed.
     """
+    run = run.drawable(MOST_CHECKPOINTS)
     kind = str(run.geometry.attrs.get("kind"))
     if kind not in SHEETS:
         raise ConfigError(

@@ -46,6 +46,7 @@ from nngeom_cli.store import FIGURES, Run
 __all__ = ["FEW", "animate"]
 
 FEW = 20  # checkpoints; fewer make a jerky film
+MOST_FRAMES = 200  # half a minute
 DPI = 110
 SECONDS, LAST = 0.12, 2.0  # that a frame stays, and the last one
 ROOM = 0.05  # of the range of the losses, below and above them
@@ -66,6 +67,7 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
         ConfigError: the run is of another kind, or has one checkpoint only, or only one before it diverged; or its
             `figures` is a link.
     """
+    run = run.drawable(MOST_FRAMES)
     kind = str(run.geometry.attrs.get("kind"))
     if kind != "grid":
         raise ConfigError(

@@ -112,27 +112,30 @@ def without_numbers(geometry: xr.Dataset) -> xr.DataArray:
 
 
 def networks_shown(run: Run) -> tuple[xr.Dataset, str]:
-    """The geometry of the replicates that did not diverge, and what a title says of the others.
+    """The geometry of the replicates that did not diverge, and what a title says of the others, and of checkpoints.
 
     Where all of them did, that of those that lasted longest, up to the last checkpoint at which they had numbers.
     """
     geometry, lost = run.geometry, diverged(run)
+    some = f"; {geometry.sizes['epoch']} of {run.thinned} checkpoints" if run.thinned else ""
     seeds = geometry.replicate.values.tolist()
     if not lost:
-        return geometry, ""
+        return geometry, some
     if len(lost) < len(seeds):
         plural = len(lost) > 1
         named = f" (seed{'s' * plural} {', '.join(map(str, lost))})" if len(lost) <= MOST_NAMED else ""
-        words = f"; {len(lost)} of {len(seeds)} replicates diverged{named} and {'are' if plural else 'is'} left out"
+        words = (
+            f"; {len(lost)} of {len(seeds)} replicates diverged{named} and {'are' if plural else 'is'} left out{some}"
+        )
         return geometry.sel(replicate=[seed for seed in seeds if seed not in lost]), words
     who = "the replicate diverged" if len(seeds) == 1 else f"all {len(seeds)} replicates diverged"
     alive = ~without_numbers(geometry)
     finite = np.flatnonzero(alive.any("replicate").values)
     if finite.size == 0:
-        return geometry, f"; {who}"
+        return geometry, f"; {who}{some}"
     shown = geometry.isel(epoch=slice(finite[-1] + 1), replicate=alive.isel(epoch=finite[-1]).values)
     left = f" ({counted(shown.sizes['replicate'])})" if shown.sizes["replicate"] < len(seeds) else ""
-    return shown, f"; {who}: drawn up to epoch {int(shown.epoch[-1])}, the last with finite weights{left}"
+    return shown, f"; {who}: drawn up to epoch {int(shown.epoch[-1])}, the last with finite weights{left}{some}"
 
 
 def counted(replicates: int) -> str:

@@ -83,7 +83,7 @@ def grid_strips(
         band: half width of the band around the boundary, in units of input space.
         stages: the epochs of the heatmaps.
     """
-    numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band).sel(boundary="final")
+    numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band, own=False).sel(boundary="final")
     titles = {
         "rank_correlation": "rank correlation of {} with closeness to final boundary",
         "band_contrast": f"mean {{}} within {band:g} of final boundary minus elsewhere (nats)",
