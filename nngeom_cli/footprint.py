@@ -12,6 +12,7 @@ from nngeom_cli.schemas import SgdConfig
 __all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory"]
 
 FEWEST_POINTS = 64  # that are differentiated at once
+MOST_ELEMENTS = 1 << 23  # of derivatives at so few points, for which replicates are taken in turns
 MEASURED = {"grid": (4, 2), "plane": (5, 3)}  # numbers at a point of each replicate: in each layer, and once
 
 
@@ -48,10 +49,11 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         measured = planes * points * copies * (layers * of_layer + once)
         derivatives, size = 2 + 3, "probe.resolution"
     widest = max(widths[1 : max(probe.layers) + 1])
+    at_once = min(copies, max(1, MOST_ELEMENTS // (FEWEST_POINTS * widest * (1 + derivatives))))
     arrays = {
         size: (2 * 8 * measured, "what is measured"),  # in memory, and once more as the content of its file
         "architecture.hidden": (
-            number * copies * widest * min(points, FEWEST_POINTS) * (1 + derivatives)
+            number * at_once * widest * min(points, FEWEST_POINTS) * (1 + derivatives)
             + 2 * number * vectors * parameters,  # in training, and once more as a checkpoint
             "the networks and their derivatives",
         ),

@@ -17,7 +17,9 @@ from nngeom_cli.padding import padded, padded_points
 
 __all__ = ["POINTS_AT_ONCE", "Network", "initial_network"]
 
-POINTS_AT_ONCE = 1 << 14  # bounds the memory of outputs at many points
+POINTS_AT_ONCE = 1 << 14  # bounds the memory of outputs at many points ...
+NUMBERS_AT_ONCE = 1 << 23  # ... of wide networks, and of many
+LEAST_POINTS = 64  # of a product
 
 
 class Network:
@@ -117,7 +119,13 @@ class Network:
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs at points `(points, d)`, as `(replicates, outputs, points)`."""
-        return torch.cat([self._outputs(points) for points in x.split(POINTS_AT_ONCE)], dim=2)
+        units = 2 * sum(self.widths[1:])  # before and after the activation
+        points = max(LEAST_POINTS, min(POINTS_AT_ONCE, NUMBERS_AT_ONCE // units))
+        replicates = max(1, NUMBERS_AT_ONCE // (units * min(points, len(x))))
+        if replicates < self.replicates:
+            starts = range(0, self.replicates, replicates)
+            return torch.cat([self.block(slice(start, start + replicates)).outputs(x) for start in starts])
+        return torch.cat([self._outputs(some) for some in x.split(points)], dim=2)
 
     def _outputs(self, x: Tensor) -> Tensor:
         padding = padded_points(len(x), self.widths[1:-1], self.parameters.dtype) - len(x)

@@ -69,7 +69,9 @@ def test_the_arrays_are_those_that_a_run_has(words, dtype):
     assert size == 2 * of_networks
     parameters = sum(weights.nbytes for weights in laboratory.network.weights)
     assert parameters < arrays["architecture.hidden"][0]
-    assert footprint.FEWEST_POINTS == import_module("nngeom_cli.geometry.measure")._FEWEST_POINTS
+    measure = import_module("nngeom_cli.geometry.measure")
+    assert footprint.FEWEST_POINTS == measure._FEWEST_POINTS
+    assert footprint.MOST_ELEMENTS == measure._MOST_ELEMENTS
 
 
 def test_a_run_is_held_against_the_memory_that_there_is(monkeypatch):

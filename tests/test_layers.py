@@ -1,6 +1,8 @@
 """Every layer from one pass: against the golden files, automatic differentiation, and one pass for each layer."""
 
+import math
 from dataclasses import replace
+from importlib import import_module
 
 import pytest
 import torch
@@ -140,3 +142,26 @@ def test_metric_of_a_restricted_map_is_the_pullback_of_the_metric():
     torch.testing.assert_close(
         pullback_metric(network.restricted_to(origin, directions), u), directions @ full @ directions.T
     )
+
+
+@pytest.mark.parametrize(("replicates", "shape"), [((5,), (7,)), ((2, 3), (2, 4)), ((), (9,))])
+def test_replicates_in_blocks_have_the_geometry_of_all_at_once(replicates, shape, monkeypatch):
+    weights, biases = random_network([2, 8, 5], seed=3)
+    scales = torch.linspace(1, 2, max(1, math.prod(replicates)), dtype=torch.float64).reshape(*replicates, 1, 1)
+    network = MLPFeatureMap([w * scales for w in weights], [b * scales[..., 0] for b in biases], "tanh")
+    x = points(math.prod(shape), 2).reshape(*shape, 2)
+    whole, spectra = measure_layers(network, x, [1, 2], QUANTITIES), layer_spectra(network, x, [1, 2], 2)
+    at_once, jets = [], MLPFeatureMap.jets
+
+    def noted(part, *arguments, **options):
+        at_once.append(len(part.weights[0]))
+        return jets(part, *arguments, **options)
+
+    monkeypatch.setattr(MLPFeatureMap, "jets", noted)
+    monkeypatch.setattr(import_module("nngeom_cli.geometry.measure"), "_MOST_ELEMENTS", 2 * 64 * 8 * 6)
+    parts, fewer = measure_layers(network, x, [1, 2], QUANTITIES), layer_spectra(network, x, [1, 2], 2)
+    assert max(at_once) <= 4  # two with second derivatives, four with the first only
+    for layer in (1, 2):
+        torch.testing.assert_close(fewer[layer], spectra[layer], rtol=1e-12, atol=0)
+        for name in QUANTITIES:
+            torch.testing.assert_close(parts[layer][name], whole[layer][name], rtol=1e-12, atol=1e-30)

@@ -11,6 +11,7 @@ from torch import nn
 from nngeom_cli import networks, training
 from nngeom_cli.backpropagation import Backpropagation
 from nngeom_cli.batches import Batches
+from nngeom_cli.forward import ForwardPass
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.losses import MeanSquaredError
 from nngeom_cli.networks import Network, initial_network
@@ -288,6 +289,25 @@ def test_outputs_at_many_points_are_those_of_all_at_once(monkeypatch):
     whole = network.outputs(x)
     monkeypatch.setattr(networks, "POINTS_AT_ONCE", 16)
     torch.testing.assert_close(network.outputs(x), whole, rtol=1e-14, atol=1e-15)
+
+
+@pytest.mark.parametrize(("hidden", "replicates", "points"), [([64], 5, 300), ([40, 3], 30, 70), ([2], 100, 200)])
+def test_outputs_of_wide_and_of_many_networks_take_bounded_memory(hidden, replicates, points, monkeypatch):
+    network = initial_network([2, *hidden, 1], "tanh", initial_generators(0, replicates), output_scale=2.0)
+    x = torch.linspace(-1, 1, 2 * points, dtype=torch.float64).view(points, 2)
+    whole = network.outputs(x)
+    sizes = []
+
+    class Sized(ForwardPass):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            sizes.append(sum(values.numel() for values in (*self.products, *self.features)))
+
+    most = 20_000
+    monkeypatch.setattr(networks, "NUMBERS_AT_ONCE", most)
+    monkeypatch.setattr(networks, "ForwardPass", Sized)
+    torch.testing.assert_close(network.outputs(x), whole, rtol=1e-14, atol=1e-15)
+    assert max(sizes) < 3 * most < 2 * sum(hidden) * replicates * points  # rows of ones and padding come on top
 
 
 @pytest.mark.parametrize("parametrization", ["standard", "ntk"])

@@ -174,6 +174,14 @@ class MLPFeatureMap(FeatureMap):
             self.activations,
         )
 
+    def block(self, replicates: slice) -> MLPFeatureMap:
+        """Some of the replicates, counted along one axis, as a map of their own."""
+        block = MLPFeatureMap(
+            [w[replicates] for w in self.weights], [b[replicates, :, 0] for b in self.biases], self.activations
+        )
+        block._slope = self._slope[replicates]
+        return block
+
     def along_rows(self) -> MLPFeatureMap:
         """The same map, differentiated along the space that the first layer's weights span, where it has fewer units.
 

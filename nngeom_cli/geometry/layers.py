@@ -8,7 +8,7 @@ from torch import Tensor
 from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.frame import Frame
-from nngeom_cli.geometry.measure import in_chunks, named
+from nngeom_cli.geometry.measure import in_chunks, named, replicates_at_once
 from nngeom_cli.geometry.points import Numbers
 from nngeom_cli.geometry.quantities import FIRST_ORDER
 from nngeom_cli.geometry.spectrum import singular_values
@@ -107,12 +107,31 @@ def _over_layers(
     depth = len(feature_map.weights)
     if len(layers) == 0 or not all(1 <= layer <= depth for layer in layers):
         raise ValueError(f"`layers` must be between 1 and {depth}, at least one. Got {list(layers)}.")
+    sizes = {layer: feature_map.dimensions(x, layer) for layer in layers}
+    d, count = x.shape[-1], len(feature_map.weights[0])
+    derivatives = d + d * (d + 1) // 2 if second else d
+    at_once = replicates_at_once(derivatives, max(size.widest for size in sizes.values()))
+    if count > at_once:
+        starts = range(0, count, at_once)
+        blocks = [feature_map.block(slice(start, start + at_once)) for start in starts]
+        parts = [_over_layers(block, x, layers, quantities, chunk_size, second=second) for block in blocks]
+        outer = feature_map.replicates
+        return {
+            layer: {name: _joined([part[layer][name] for part in parts], outer) for name in quantities}
+            for layer in layers
+        }
     return in_chunks(
         lambda points, second: feature_map.jets(points, second=second, layers=layers),
-        {layer: feature_map.dimensions(x, layer) for layer in layers},
+        sizes,
         feature_map.replicates,
         x,
         quantities,
         chunk_size,
         second=second,
     )
+
+
+def _joined(blocks: Sequence[Tensor], replicates: tuple[int, ...]) -> Tensor:
+    """Values of blocks of replicates, as (*replicates, ...)."""
+    values = torch.cat(list(blocks))
+    return values.reshape(replicates + values.shape[1:])

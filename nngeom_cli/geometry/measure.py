@@ -14,10 +14,11 @@ from nngeom_cli.geometry.points import Numbers
 from nngeom_cli.geometry.quantities import FIRST_ORDER, QUANTITIES
 from nngeom_cli.geometry.torch_feature_map import as_feature_map
 
-__all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points"]
+__all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points", "replicates_at_once"]
 
 _ELEMENTS_IN_CACHE = 30_000  # replicates x units x points handled at once, d = 2
 _FEWEST_POINTS = 64  # below it the calls of a chunk cost more than its numbers
+_MOST_ELEMENTS = 1 << 23  # of the derivatives at so few points, which bounds the replicates handled at once
 AnyFeatureMap = Callable[..., Tensor]  # one point to its features, or a FeatureMap
 
 
@@ -143,6 +144,11 @@ def in_chunks(
                 parts[key][name].append(values)
     outer = replicates + x.shape[:-1]
     return {key: {name: joined(chunks, outer) for name, chunks in found.items()} for key, found in parts.items()}
+
+
+def replicates_at_once(derivatives: int, widest: int) -> int:
+    """How many replicates fit the memory that so many derivatives of their widest layer may take; at least one."""
+    return max(1, _MOST_ELEMENTS // (_FEWEST_POINTS * widest * (1 + derivatives)))
 
 
 def joined(chunks: list[Tensor], outer: tuple[int, ...]) -> Tensor:
