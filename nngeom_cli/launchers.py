@@ -19,18 +19,21 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.config import load_config
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, sentence_of, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, one_line, require, sentence_of, unwritable
 from nngeom_cli.footprint import least_memory
 from nngeom_cli.memory import lost_words
 from nngeom_cli.process import this_process
 from nngeom_cli.programs import output_of
 from nngeom_cli.progress import Progress
+from nngeom_cli.quoting import quoted
 from nngeom_cli.stopping import ended_by_signals
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
 
-__all__ = ["SWEEP_PROCESS", "launched", "replaced"]
+__all__ = ["SWEEP_PROCESS", "launched", "refuse_new_cluster", "replaced"]
 
 SWEEP_PROCESS = "NNGEOM_SWEEP_PROCESS"  # in the environment of a job: the process that it ends with
+OF_NEW_CLUSTER = ("num_cpus", "object_store_memory")  # keys of Ray, which a cluster that is there has already
+LEAST_STORE = 78_643_200  # bytes, the least that Ray takes for objects: jobs write to disk
 LOOK_SECONDS = 2.0  # between two looks at which jobs are over
 
 
@@ -68,7 +71,7 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
             launcher.params["submitit_folder"] = str(folder / "%j")  # new, since submitit opens the pickles in it
             stack.enter_context(_lost_jobs_are_results())
         if type(launcher).__name__ == "RayLauncher":
-            _start_ray(launcher)
+            _start_ray(launcher, sweep)
         if type(launcher).__name__ != "BasicLauncher":
             stack.enter_context(_watched(sweep, jobs))
         on_slurm = type(launcher).__name__ == "SlurmLauncher"
@@ -132,8 +135,9 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
         share = str(launcher.ray_cfg.remote.num_cpus)
         init = launcher.ray_cfg.init
         init.runtime_env = {"env_vars": {"NNGEOM_CORES": share}}
-        if init.address is None and init.num_cpus is None:
-            init.num_cpus = cores
+        if init.address is None:
+            init.num_cpus = init.num_cpus or cores
+            init.object_store_memory = init.object_store_memory or LEAST_STORE
     before = dict(os.environ)
     os.environ["NNGEOM_CORES"] = share
     if kind in (
@@ -196,11 +200,36 @@ def _lost_jobs_are_results() -> Iterator[None]:
         yield
 
 
-def _start_ray(launcher: Any) -> None:
-    """Starts Ray before its launcher would, since Ray takes SIGTERM for itself, and ours must come after it."""
+def refuse_new_cluster(launcher: Any) -> None:
+    """Raises ConfigError where Ray is to join a cluster, and a key is set of one that is started."""
+    if type(launcher).__name__ == "RayLauncher" and (init := launcher.ray_cfg.init).address is not None:
+        for name in OF_NEW_CLUSTER:
+            what = f"left out with an address, here {init.address}"
+            way_out = f"`ray start --{name.replace('_', '-')}` sets it on each machine."
+            require(init.get(name) is None, f"hydra.launcher.ray.init.{name}", what, init.get(name), way_out)
+
+
+def _start_ray(launcher: Any, sweep: Sweep) -> None:
+    """Starts Ray, or joins a cluster, before its launcher would: Ray takes SIGTERM for itself, and ours comes after.
+
+    The processes of a cluster start in a folder of their own, so jobs get the whole path of the sweep.
+
+    Raises:
+        ConfigError: there is no such cluster.
+    """
     from hydra_plugins.hydra_ray_launcher._launcher_util import start_ray
 
-    start_ray(launcher.ray_cfg.init)
+    init, directory = launcher.ray_cfg.init, sweep.directory.absolute()
+    launcher.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(directory))}")
+    try:
+        start_ray(init)
+    except (ConnectionError, ValueError, RuntimeError) as error:
+        if init.address is None:
+            raise
+        raise ConfigError(
+            f"`hydra.launcher.ray.init.address` must be that of a Ray cluster that is up. Got {init.address}: "
+            f"{one_line(error)}. `ray start --head` starts one, `nngeom resume {shlex.quote(str(directory))}` goes on."
+        ) from error
 
 
 def _cancel(folder: Path) -> None:

@@ -33,7 +33,7 @@ from nngeom_cli.frozen import FROZEN, frozen_config
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.harmless import harmless_configs
 from nngeom_cli.job import job, resumed_job
-from nngeom_cli.launchers import launched, replaced
+from nngeom_cli.launchers import launched, refuse_new_cluster, replaced
 from nngeom_cli.quoting import quoted
 from nngeom_cli.refusals import explained
 from nngeom_cli.store import INFO
@@ -81,6 +81,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
     def run_sweep(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
         assert sweeper.config is not None
         available_cores()
+        refuse_new_cluster(sweeper.launcher)
         jobs, batch = checked_jobs(sweeper, arguments)
         claimed.append(claimed_directory(sweeper.config, "hydra.sweep.dir"))
         sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
@@ -137,6 +138,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     claimed: list[Path] = []
 
     def run_left(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+        refuse_new_cluster(sweeper.launcher)
         claimed.append(sweep.directory)
         outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
 

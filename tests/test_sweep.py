@@ -17,13 +17,15 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from omegaconf import OmegaConf
 
 from nngeom_cli.checksums import sealed
 from nngeom_cli.cli import main
 from nngeom_cli.config import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.files import refuse_links, unshared
-from nngeom_cli.launchers import launched
+from nngeom_cli.groups import conf_directory
+from nngeom_cli.launchers import launched, refuse_new_cluster
 from nngeom_cli.launching import composed
 from nngeom_cli.process import sole_writer, this_process
 from nngeom_cli.run_directory import RunDirectory
@@ -434,3 +436,87 @@ def test_submitit_opens_no_pickle_that_lay_in_the_sweep(tmp_path):
         assert (folder.name, folder.parent.parent) == ("%j", tmp_path)
         assert list(folder.parent.iterdir()) == []
         assert folder.parent.stat().st_mode & 0o077 == 0
+
+
+def ray_launcher(**init):
+    """Looks like Ray's, with the init of conf/hydra/launcher/ray.yaml."""
+    settings = OmegaConf.load(conf_directory() / "hydra" / "launcher" / "ray.yaml").ray
+    config = OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})
+    attributes = {"ray_cfg": OmegaConf.merge(settings, {"init": init}), "config": config, "launch": None}
+    return type("RayLauncher", (), attributes)()
+
+
+@pytest.fixture
+def ray(monkeypatch):
+    """What Ray was started with, by a double that knows no address but `auto`."""
+    inits = []
+
+    def start_ray(init):
+        if init.address not in (None, "auto"):
+            raise ConnectionError("Could not find any running Ray instance.\nStart one.")
+        inits.append(OmegaConf.to_container(init))
+
+    launching = SimpleNamespace(start_ray=start_ray)
+    monkeypatch.setitem(sys.modules, "hydra_plugins.hydra_ray_launcher", SimpleNamespace(_launcher_util=launching))
+    monkeypatch.setitem(sys.modules, "hydra_plugins.hydra_ray_launcher._launcher_util", launching)
+    return inits
+
+
+@pytest.mark.parametrize("address", [None, "auto"])
+def test_a_cluster_that_is_there_is_not_told_what_only_a_new_one_takes(ray, address, tmp_path):
+    sweep, launcher = sweep_of(tmp_path, "0"), ray_launcher(address=address)
+    launched(SimpleNamespace(launcher=launcher, max_batch_size=None), sweep, sweep.jobs, lambda: None)
+    (init,) = ray
+    given = {key for key in ("num_cpus", "object_store_memory") if init[key] is not None}
+    assert given == (set() if address else {"num_cpus", "object_store_memory"})
+    assert init["runtime_env"] == {"env_vars": {"NNGEOM_CORES": "1"}}
+    assert launcher.config.hydra.overrides.hydra == [f'hydra.sweep.dir="{tmp_path}"']  # wherever its processes start
+
+
+def test_a_cluster_that_is_not_there_is_one_sentence(ray, tmp_path):
+    sweep = sweep_of(tmp_path, "0")
+    sweeper = SimpleNamespace(launcher=ray_launcher(address="10.0.0.1:6379"), max_batch_size=None)
+    with pytest.raises(ConfigError, match=r"cluster that is up\. Got 10\.0\.0\.1:6379: Could not find any") as refused:
+        launched(sweeper, sweep, sweep.jobs, lambda: None)
+    assert f"`nngeom resume {tmp_path}` goes on." in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("key", ["num_cpus", "object_store_memory"])
+def test_what_only_a_new_cluster_takes_is_refused_with_an_address(key):
+    refuse_new_cluster(ray_launcher(**{key: 10**9}))
+    refuse_new_cluster(ray_launcher(address="auto"))
+    with pytest.raises(ConfigError, match=rf"`hydra\.launcher\.ray\.init\.{key}` must be left out with an address"):
+        refuse_new_cluster(ray_launcher(address="auto", **{key: 10**9}))
+
+
+CLUSTER = """
+import sys
+from ray.cluster_utils import Cluster
+node = {"num_cpus": 1, "object_store_memory": 78643200}
+cluster = Cluster(initialize_head=True, head_node_args=node | {"include_dashboard": False})
+cluster.add_node(**node)
+print(cluster.address, flush=True)
+sys.stdin.read()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed(PLUGINS["ray"]), reason="not installed: make test-launchers")
+def test_a_sweep_runs_on_the_two_nodes_of_a_cluster_that_was_started_elsewhere(tmp_path, monkeypatch):
+    for folder in ("head", "work"):
+        (tmp_path / folder).mkdir()
+    environment = ENVIRONMENT | {"RAY_memory_monitor_refresh_ms": "0"}
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    command = [sys.executable, "-c", CLUSTER]
+    with subprocess.Popen(command, cwd=tmp_path / "head", env=environment, text=True, **pipes) as cluster:
+        try:
+            monkeypatch.setitem(ENVIRONMENT, "RAY_ADDRESS", cluster.stdout.readline().strip())
+            words = ["hydra/launcher=ray", "hydra.launcher.ray.init.address=auto", "optimizer.epochs=3", *TINY]
+            code, out, err = nngeom("run", "-m", *words, "seed=0,1,2,3", folder=tmp_path / "work")
+        finally:
+            cluster.communicate("")
+    assert code == 0, err
+    assert [line.split()[2] for line in out[-5:-1]] == ["complete"] * 4
+    assert list((tmp_path / "head").iterdir()) == []
