@@ -34,6 +34,7 @@ bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: m
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/probing.py
 	$(BIN)/python benchmarks/commands.py
+	$(BIN)/python benchmarks/scale.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
