@@ -74,10 +74,16 @@ class Halved(nn.Sequential):
         return super().forward(x) / 2
 
 
+class Paired(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x), x
+
+
 LAST = {
     "forward of its own": lambda module: Halved(*module),
     "forward of its own, with a dropout at the end": lambda module: Halved(*module, nn.Dropout()),
     "hook": lambda module: module.register_forward_hook(lambda _module, _arguments, output: output / 2) and module,
+    "output beside another": lambda module: Paired(*module),
 }
 
 

@@ -147,8 +147,9 @@ def _features(module: torch.nn.Sequential, place: int, points: Tensor) -> Tensor
     calls = [index for index, part in enumerate(parts) if part is parts[place]]
     if len(found) != len(calls):
         return None
-    last = all(isinstance(part, (torch.nn.Identity, torch.nn.Dropout)) for part in parts[place + 1 :])
-    return output if last else found[calls.index(place)]
+    if all(isinstance(part, (torch.nn.Identity, torch.nn.Dropout)) for part in parts[place + 1 :]):
+        return output if isinstance(output, Tensor) else None
+    return found[calls.index(place)]
 
 
 def _activation_of(module: torch.nn.Module) -> str | None:
