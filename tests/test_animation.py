@@ -9,7 +9,7 @@ from made_runs import made_run, path, plane, texts
 from PIL import Image
 
 from nngeom_cli.cli import main
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, system_words
 from nngeom_cli.figures.animation import LAST, SECONDS, Film, animate
 from nngeom_cli.figures.style import style
 
@@ -81,6 +81,29 @@ def test_where_ffmpeg_is_there_it_gets_each_frame(tmp_path, monkeypatch):
         width, height = film.size
     frames = 2 + round(LAST / SECONDS)
     assert mp4.stat().st_size == 4 * frames * (width - width % 2) * (height - height % 2)  # ffmpeg takes even sides
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-in for ffmpeg is a shell script")
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("echo half > $last; echo 'write failed: No space left on device' >&2; exit 228", "No space left on device"),
+        ("/bin/cat > /dev/null; echo 'File too large' >&2; exit 1", "File too large"),
+        ("kill -XFSZ $$", "File too large"),
+        ("/bin/cat > /dev/null; echo 'Unknown encoder' >&2; exit 8", "Unknown encoder"),
+        ("exit 7", "exit status 7"),
+        ("exec <&-; /bin/sleep 0.2; exit 0", "exit status 0"),
+    ],
+)
+def test_where_ffmpeg_fails_that_is_a_sentence_and_the_gif_is_there(tmp_path, monkeypatch, caplog, script, said):
+    (tmp_path / "ffmpeg").write_text(f"#!/bin/sh\nfor last; do :; done\n{script}\n")
+    (tmp_path / "ffmpeg").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}/bin")
+    with pytest.raises(OSError, match=said) as caught:
+        animate(made_run(tmp_path, plane(epochs=(0, 10))))
+    assert f"Got: {said}. " in system_words(caught.value)
+    assert [path.name for path in (tmp_path / "figures").iterdir()] == ["animation.gif"]
+    assert caplog.text == ""
 
 
 @pytest.mark.parametrize("words", [[], ["--fast"], ["no/such/run"]])

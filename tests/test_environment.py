@@ -163,8 +163,12 @@ def test_a_run_whose_listener_has_gone_runs_to_its_end(tmp_path):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs a device that is always full")
-def test_output_that_is_lost_on_a_full_disk_is_told(saved, tmp_path):
-    done = nngeom("summarize", saved, folder=tmp_path, shell=">/dev/full")
+@pytest.mark.parametrize(
+    "command", ["summarize SAVED", "theory widths=[] points=2", "run --help", "--help", "-sc query=bash"]
+)
+def test_output_that_is_lost_on_a_full_disk_is_told(command, saved, tmp_path):
+    words = command.replace("SAVED", str(saved)).split()
+    done = nngeom(*words, folder=tmp_path, shell=">/dev/full", environment={"COMP_LINE": "nngeom ru"})
     assert (done.returncode, done.stdout) == (1, "")
     assert (
         done.stderr == "nngeom: `stdout` must take what is printed. Got: No space left on device. Send it elsewhere.\n"

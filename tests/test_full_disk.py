@@ -3,10 +3,14 @@
 import errno
 import os
 import re
+import resource
 import shlex
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import cycle
+from pathlib import Path
 
 import pytest
 from full_disk import FullDisk
@@ -155,3 +159,25 @@ def test_a_disk_that_fails_at_some_moments_is_a_sentence_whose_advice_works(name
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_disk_that_fails_at_each_moment_is_a_sentence_whose_advice_works(name, whole, tmp_path, capsys):
     full_at_each(name, whole, tmp_path, capsys, 1)
+
+
+# ---- with the real command, in a process of its own, whose end HDF5 has a part in
+
+
+@pytest.mark.slow
+def test_where_only_the_numbers_of_a_figure_do_not_fit_no_process_crashes():
+    words = ["optimizer.epochs=1", "probe.checkpoints=[0]", "probe.resolution=100", "replicates=1"]
+    assert main(["run", *words, "figures.draw=false", "hydra.run.dir=run"]) == 0
+    between = 300_000  # bytes: more than a picture has, fewer than what is drawn
+    done = subprocess.run(
+        [sys.executable, "-m", "nngeom_cli.cli", "figures", "run"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (between, between)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(
+        r"nngeom: `run/figures/.*\.nc` .* Got: File too large\. .*, then run the command again\.\n", done.stderr
+    )
+    assert {path.suffix for path in Path("run/figures").iterdir()} == {".png", ".pdf"}
