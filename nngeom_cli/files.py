@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from nngeom_cli.errors import ConfigError
+from nngeom_cli.held import require_held, room_for
 
 __all__ = [
     "read_json",
@@ -39,7 +40,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     After a power cut `path` is the old file or the new one, too: the data reach the disk before the name does.
     An OSError of what is done meanwhile names `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    room_for(path)
     try:
         handle, temporary = _locked_file(path)
     except OSError as error:
@@ -47,6 +48,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         raise
     try:
         yield temporary
+        require_held(path)
         _synchronise(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -70,7 +72,7 @@ def _locked_file(path: Path) -> tuple[int, Path]:
         with contextlib.suppress(OSError):  # some drives have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:  # else somebody has taken it for a leftover, just before the lock
-            return handle, Path(name)
+            return handle, path.with_name(Path(name).name)  # as `path` is, from a working folder that may be renamed
         os.close(handle)
 
 

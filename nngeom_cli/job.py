@@ -21,6 +21,7 @@ from nngeom_cli.config import Config, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, printable, sentence_of
 from nngeom_cli.frozen import FROZEN
+from nngeom_cli.held import RESUME, held
 from nngeom_cli.launchers import SWEEP_PROCESS, replaced
 from nngeom_cli.process import end_with
 from nngeom_cli.progress import quietly, within
@@ -105,7 +106,7 @@ def _end_with_sweep() -> None:
 
 def _begin(directory: Path, config: Config, command: str) -> None:
     """A run from its first moment on: run.json is there before torch is."""
-    with begun(directory, config, command):
+    with held(directory, RESUME), begun(directory, config, command):
         from nngeom_cli.runner import run
 
         run(config, directory, command=command)

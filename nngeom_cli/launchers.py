@@ -14,12 +14,23 @@ from pathlib import Path
 from signal import Signals, strsignal
 from typing import Any
 
+from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import HydraContext
 
 from nngeom_cli.config import load_config
 from nngeom_cli.cores import available_cores
-from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, one_line, require, sentence_of, unwritable
+from nngeom_cli.errors import (
+    ConfigError,
+    DamageError,
+    FolderError,
+    disk_trouble,
+    one_line,
+    require,
+    sentence_of,
+    unwritable,
+)
 from nngeom_cli.footprint import least_memory
 from nngeom_cli.memory import lost_words
 from nngeom_cli.process import this_process
@@ -27,7 +38,7 @@ from nngeom_cli.programs import output_of
 from nngeom_cli.progress import Progress
 from nngeom_cli.quoting import quoted
 from nngeom_cli.stopping import ended_by_signals
-from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep
+from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, ending
 
 __all__ = ["SWEEP_PROCESS", "launched", "refuse_new_cluster", "replaced"]
 
@@ -64,6 +75,7 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
         return results
 
     launcher.launch = launch_and_listen
+    launcher.hydra_context = _Context(launcher.hydra_context, sweep)
     with ExitStack() as stack:
         stack.enter_context(_cores_shared(sweeper, len(jobs)))
         if type(launcher).__name__ in ("LocalLauncher", "SlurmLauncher"):
@@ -87,6 +99,25 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
             errors |= {job.directory: gave_up for job in at_work or left}
     errors |= {job.directory: words for job in jobs if (words := _lost(sweep, job, errors.get(job.directory, "")))}
     return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
+
+
+class _Context:
+    """Hydra's context for the jobs of a sweep. It goes with each job, to whatever machine, and is asked for callbacks
+    before Hydra makes the job's folder: no sweep is made anew that was moved or deleted, and none written into that is
+    in its place.
+    """
+
+    def __init__(self, context: HydraContext, sweep: Sweep) -> None:
+        self.config_loader, self._callbacks = context.config_loader, context.callbacks
+        self._directory, self._ending = sweep.directory, ending(sweep.directory)
+
+    @property
+    def callbacks(self) -> Callbacks:
+        if ending(self._directory) != self._ending:
+            raise FolderError(
+                f"`{self._directory}` must stay where it is while jobs run. Got: it was moved or deleted."
+            )
+        return self._callbacks
 
 
 def _lost(sweep: Sweep, job: Job, heard: str) -> str | None:

@@ -32,6 +32,7 @@ from nngeom_cli.files import refuse_interpolation, refuse_links
 from nngeom_cli.frozen import FROZEN, frozen_config
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.harmless import harmless_configs
+from nngeom_cli.held import RESUME, held, require_held
 from nngeom_cli.job import job, resumed_job
 from nngeom_cli.launchers import launched, refuse_new_cluster, replaced
 from nngeom_cli.quoting import quoted
@@ -69,7 +70,8 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         checked(config, local=True)
         told_of_sweep(config)
         claimed.append(claimed_directory(config, "hydra.run.dir"))
-        result = run_job(config=config, **rest)
+        with held(claimed[0], RESUME):
+            result = run_job(config=config, **rest)
         failed = result.status is JobStatus.FAILED
         error = result._return_value if failed else None
         result.status = JobStatus.COMPLETED  # lest Hydra print it
@@ -85,12 +87,13 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         jobs, batch = checked_jobs(sweeper, arguments)
         claimed.append(claimed_directory(sweeper.config, "hydra.sweep.dir"))
         sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
-        sweep.write()
         sweeps.append(sweep.directory)
         with (
+            held(sweep.directory, RESUME),
             replaced(sweeper, "split_arguments", lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size))),
             replaced(sweeper, "validate_batch_is_legal", lambda _: None),  # it would compose each of them again
         ):
+            sweep.write()
             outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
 
     Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
@@ -140,7 +143,8 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     def run_left(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
         refuse_new_cluster(sweeper.launcher)
         claimed.append(sweep.directory)
-        outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
+        with held(sweep.directory, RESUME):
+            outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
 
     arguments = [
         f"hydra/launcher={quoted(sweep.launcher)}",
@@ -164,6 +168,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
             harmless_configs(),
             replaced(sys, "argv", [prog, *arguments]),
             logging_left_alone(),
+            _held_folders_left_alone(),
             _full_errors() as debugging,
         ):
             main()
@@ -204,6 +209,19 @@ def _take_own_launchers() -> None:
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
         launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
+
+
+@contextmanager
+def _held_folders_left_alone() -> Iterator[None]:
+    """Hydra and submitit make no folder anew in one that was moved or deleted."""
+    mkdir = Path.mkdir
+
+    def mkdir_in_place(path: Path, *rest: Any, **options: Any) -> None:
+        require_held(path)
+        mkdir(path, *rest, **options)
+
+    with replaced(Path, "mkdir", mkdir_in_place):
+        yield
 
 
 @contextmanager

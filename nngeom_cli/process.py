@@ -17,6 +17,7 @@ from typing import Any
 
 from nngeom_cli.errors import ConfigError, FolderError, unwritable
 from nngeom_cli.files import refuse_links
+from nngeom_cli.held import RESUME, held
 from nngeom_cli.programs import output_of
 
 __all__ = [
@@ -105,12 +106,12 @@ def sole_writer(directory: Path) -> Iterator[None]:
 
     Raises:
         ConfigError: another process is at work on it, or something in it leads elsewhere.
-        FolderError: it cannot be written, or not be locked.
+        FolderError: it cannot be written, or not be locked; or it was moved or deleted meanwhile.
     """
     import fcntl
 
     refuse_links(directory)
-    with contextlib.ExitStack() as stack:
+    with held(directory, RESUME), contextlib.ExitStack() as stack:
         try:
             file = stack.enter_context((directory / LOCK).open("a+"))
         except OSError as error:

@@ -24,6 +24,7 @@ from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.theory import save_theory
 from nngeom_cli.files import read_json, refuse_link, remove_leftovers, written_whole
+from nngeom_cli.held import held
 from nngeom_cli.progress import Progress, within
 from nngeom_cli.source import run_source, source_hash
 from nngeom_cli.store import Run, described, load_run
@@ -115,15 +116,17 @@ def reproduce(
     print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
     found |= train(missing, quick)
     runs = {name: load_run(found[name]) for name in PLANS}
-    drawn = draw(runs, directory, known, quick)
-    curves, drawn["theory"] = draw_theory(theory, directory, known, quick)
-    measured: dict[str, Any] = {name: Measured(run) for name, run in runs.items()} | {"theory": curves}
-    rows = [
-        (claim, obtained, verdict(claim, obtained))
-        for claim in CLAIMS
-        for obtained in [claim.measure(measured[claim.run])]
-    ]
-    write_tables(rows, runs, drawn, directory, quick)
+    directory.mkdir(parents=True, exist_ok=True)
+    with held(directory):
+        drawn = draw(runs, directory, known, quick)
+        curves, drawn["theory"] = draw_theory(theory, directory, known, quick)
+        measured: dict[str, Any] = {name: Measured(run) for name, run in runs.items()} | {"theory": curves}
+        rows = [
+            (claim, obtained, verdict(claim, obtained))
+            for claim in CLAIMS
+            for obtained in [claim.measure(measured[claim.run])]
+        ]
+        write_tables(rows, runs, drawn, directory, quick)
     return quick or all(word != "off" for _, _, word in rows)
 
 

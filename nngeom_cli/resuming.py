@@ -15,6 +15,7 @@ from nngeom_cli.cores import available_cores
 from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, printable, require, shown, unwritable
 from nngeom_cli.files import unshared
 from nngeom_cli.footprint import require_memory
+from nngeom_cli.held import RESUME, held, trouble_of
 from nngeom_cli.process import sole_writer, stop_on_signal
 from nngeom_cli.provenance import timestamp
 from nngeom_cli.recovery import recovered, restore
@@ -43,7 +44,7 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
     Raises:
         FileNotFoundError: the directory holds no run.
         ConfigError: it is at work in another process, another config is asked for, or no checkpoint is whole.
-        FolderError: the directory cannot be written.
+        FolderError: the directory cannot be written, or was moved or deleted meanwhile.
         RunError: a replicate diverged.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
     """
@@ -61,7 +62,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
     run = opened(directory)  # before a lock is laid into a folder that is no run
     if is_unstarted(run):
         config = changed_config(run, overrides)
-        with job_log(directory):
+        with held(directory, RESUME), job_log(directory):
             tell("Begins: the run was ended before it had done anything.")
             begin(config, directory, command=run.info.get("command", ""))
         return
@@ -120,6 +121,7 @@ def job_log(directory: Path) -> Iterator[None]:
     """What is logged meanwhile goes on in the run's job.log."""
     unshared(directory / "job.log")
     handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
+    handler.addFilter(lambda _: handler.stream is not None or trouble_of(directory) is None)  # it opens no other
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     package = logging.getLogger("nngeom_cli")
     level, raising = package.level, logging.raiseExceptions

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,7 +18,9 @@ import xarray as xr
 from nngeom_cli.arrays import netcdf_bytes, read_dataset
 from nngeom_cli.checkpoints import arrays_of
 from nngeom_cli.checksums import ID, checksum, sealed, write_manifest
+from nngeom_cli.errors import FolderError
 from nngeom_cli.files import written_whole
+from nngeom_cli.held import place_of, require_held
 from nngeom_cli.history import History
 from nngeom_cli.store import (
     CHECKPOINTS,
@@ -55,6 +59,10 @@ class RunDirectory:
     def id(self) -> str | None:
         """Names the run, in all that belongs to it. None: the run is from before there was one, and stays as it was."""
         return self.info.get(ID)
+
+    def follow(self) -> None:
+        """From now on writes where the directory is now, if it was moved."""
+        self.directory = place_of(self.directory)
 
     def update(self, **info: Any) -> None:
         """Adds to run.json; None takes a key away."""
@@ -96,7 +104,7 @@ class RunDirectory:
         self.write_history()
         self.write_manifest()
         for name in outdated:
-            (self.directory / name).unlink()
+            self._remove(self.directory / name)
 
     def write_history(self) -> None:
         """Writes history.csv."""
@@ -140,7 +148,21 @@ class RunDirectory:
         paths = [*saved_epochs(self.directory, GEOMETRY).values(), *saved_epochs(self.directory, CHECKPOINTS).values()]
         for path in paths:
             if f"{path.parent.name}/{path.name}" not in self.checksums:
-                path.unlink()
+                self._remove(path)
+
+    def _remove(self, path: Path) -> None:
+        require_held(path)
+        with contextlib.suppress(FileNotFoundError):
+            path.unlink()
+
+    def require_files(self) -> None:
+        """Raises FolderError unless all is there that the run has written: somebody may have tidied up meanwhile."""
+        for name in self.checksums:
+            if not (self.directory / name).is_file():
+                raise FolderError(
+                    f"`{self.directory / name}` must stay where it is while the run is at work. Got: it is gone. "
+                    f"`nngeom resume {shlex.quote(str(self.directory))}` makes it again, if it can."
+                )
 
     def read_geometry(self, epoch: int) -> xr.Dataset:
         """What was measured after `epoch` epochs."""

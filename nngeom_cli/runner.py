@@ -20,6 +20,7 @@ from nngeom_cli.errors import ConfigError, disk_trouble, unwritable
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.files import remove_leftovers
 from nngeom_cli.footprint import least_memory, require_memory
+from nngeom_cli.held import require_held, trouble_of
 from nngeom_cli.memory import losses_explained
 from nngeom_cli.networks import Network, initial_network
 from nngeom_cli.probes import Probe, make_probe
@@ -104,7 +105,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
 
     Raises:
         ConfigError: the device does not exist, the memory cannot hold the run, or the directory holds one already.
-        FolderError: the directory cannot be written.
+        FolderError: the directory cannot be written, or was moved or deleted meanwhile.
         RunError: a replicate diverged; everything that was measured is on disk.
         LostProcessError: a process that trained or drew was killed; what was saved is on disk.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
@@ -134,12 +135,15 @@ def recorded(store: RunDirectory) -> Iterator[None]:
         remove_leftovers(store.directory / FIGURES)
         store.update(status="running", process=this_process(), error=None, finished=None)
         yield
+        store.require_files()
         status = "diverged" if "diverged" in store.info else "complete"
         store.update(status=status, finished=timestamp(), **meter.reading())
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
         with contextlib.suppress(OSError):  # then the process is gone, which reads as interrupted
-            what = f"{type(error).__name__}: {error}".rstrip(": ")
+            cause = trouble_of(store.directory) or error
+            what = f"{type(cause).__name__}: {cause}".rstrip(": ")
+            store.follow()
             store.update(status=status, error=what, finished=timestamp(), **meter.reading())
         if trouble := disk_trouble(error):
             raise unwritable(store.directory, trouble) from error
@@ -225,6 +229,7 @@ def train_and_probe(laboratory: Laboratory, store: RunDirectory, start: Checkpoi
         ) as checkpoints,
     ):
         for last in checkpoints:
+            require_held(store.directory)
             if last.epoch in recorded_at:
                 store.add_history(last, laboratory.seeds)
             words = scores_words(last)

@@ -12,6 +12,7 @@ from types import FrameType
 
 import psutil
 
+from nngeom_cli.held import require_held
 from nngeom_cli.process import this_process
 from nngeom_cli.sweep import Sweep
 
@@ -32,20 +33,15 @@ def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]
         sweep: whose jobs run meanwhile.
         cancel: asks those to end that run on other machines.
     """
-    marker = sweep.directory / STOPPED
-    marker.unlink(missing_ok=True)
+    (sweep.directory / STOPPED).unlink(missing_ok=True)
     stopping = False
-
-    def mark() -> None:
-        with contextlib.suppress(OSError):  # on a full disk the jobs are ended all the same
-            marker.touch()
 
     def stop(number: int, _: FrameType | None) -> None:
         nonlocal stopping
         if stopping:
             raise KeyboardInterrupt
         stopping = True
-        mark()
+        _mark(sweep)
         cancel()
         end_jobs(sweep, time.monotonic() + (HEAD_START if number == signal.SIGINT else 0))
         raise KeyboardInterrupt
@@ -54,12 +50,19 @@ def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]
     try:
         yield
     except BaseException:
-        mark()
+        _mark(sweep)
         end_descendants()
         raise
     finally:
         for number, earlier in before.items():
             signal.signal(number, earlier)
+
+
+def _mark(sweep: Sweep) -> None:
+    """No job of the sweep starts any more. Where this cannot be written, the jobs are ended all the same."""
+    with contextlib.suppress(OSError):
+        require_held(sweep.directory)
+        (sweep.directory / STOPPED).touch()
 
 
 def is_stopped(directory: Path) -> bool:

@@ -172,7 +172,7 @@ class Run:
             if self.manifest is None:
                 raise
             now = load_run(self.directory)
-            if (now.manifest, now.info) == (self.manifest, self.info):
+            if (now.manifest, now.info) == (self.manifest, self.info) or now.info.get(ID) != self.info.get(ID):
                 raise
             return replace(now, thinned=self.thinned, chosen=self.chosen)._consistent(read)
 

@@ -19,9 +19,10 @@ from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.files import read_json, written_whole
 from nngeom_cli.store import Run, load_run
 
-__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "is_inside", "load_sweep"]
+__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
 
 SWEEP = "sweep.json"
+ENDING = 100  # bytes: a checksum and what is around it
 COMPLETE, MISSING, DAMAGED = "complete", "not started", "damaged"
 
 
@@ -121,6 +122,16 @@ class Sweep:
             sum(accuracies) / len(accuracies) if accuracies else None,
             None if status == COMPLETE else error,
         )
+
+
+def ending(directory: Path) -> bytes:
+    """How the sweep.json of a sweep ends, which is with its checksum: a sweep is known by that. Nothing without one."""
+    try:
+        with (directory / SWEEP).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - ENDING))
+            return file.read()
+    except OSError:
+        return b""
 
 
 def load_sweep(directory: Path | str) -> Sweep:

@@ -62,14 +62,16 @@ def draw_comparison_of(directory: Path) -> bool:
     from nngeom_cli.config import load_config
     from nngeom_cli.figures.comparison import draw_comparison
     from nngeom_cli.files import refuse_link
+    from nngeom_cli.held import held
     from nngeom_cli.store import FIGURES
     from nngeom_cli.tables import aligned
 
-    refuse_link(directory / FIGURES)
-    runs = [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
-    for run in runs:
-        load_config(run.config)  # as it is read, it may hold anything
-    drawn = draw_comparison(runs, directory / FIGURES)
+    with held(directory, "nngeom figures"):
+        refuse_link(directory / FIGURES)
+        runs = [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+        for run in runs:
+            load_config(run.config)  # as it is read, it may hold anything
+        drawn = draw_comparison(runs, directory / FIGURES)
     if drawn:
         with drawn[1].open(newline="") as file:
             print(aligned([[_rounded(cell) for cell in row] for row in csv.reader(file)]))

@@ -17,6 +17,7 @@ from yaml import YAMLError
 from nngeom_cli.config import Config, config_hash, load_config
 from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, disk_trouble, one_line, unwritable
+from nngeom_cli.held import trouble_of
 from nngeom_cli.process import this_process
 from nngeom_cli.run_directory import RunDirectory
 from nngeom_cli.store import Run, described, refuse_lost
@@ -54,9 +55,11 @@ def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
         yield
     except BaseException as error:
         with contextlib.suppress(OSError, ConfigError):  # then the process is gone, which reads as interrupted
-            if is_unstarted(described(directory, verify=True)):
+            cause = trouble_of(directory) or error
+            store.follow()
+            if is_unstarted(described(store.directory, verify=True)):
                 status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-                store.update(status=status, error=f"{type(error).__name__}: {error}".rstrip(": "))
+                store.update(status=status, error=f"{type(cause).__name__}: {cause}".rstrip(": "))
         raise
 
 

@@ -29,6 +29,7 @@ CONFIG = {"optimizer": {"epochs": 8}, "probe": {"checkpoints": list(range(9))}}
 
 def test_a_folder_of_any_name_has_figures(tmp_path):
     run = made_run(Path(os.fsdecode(bytes(tmp_path) + b"/a\xff\x1b[2J")), plane(replicates=1))
+    run.directory.mkdir()
     (file,) = draw_figures(run)
     assert file.is_file()
     with Image.open(file) as picture:

@@ -18,6 +18,7 @@ LEVELS = [
     {"quoting", "groups"},
     {"synonyms"},
     {"errors", "source"},
+    {"held"},
     {"files", "programs", "process", "arrays", "cores", "padding", "progress", "surroundings"},
     {"cells", "memory"},
     {"unpacking", "records", "labels"},

@@ -425,6 +425,7 @@ def test_submitit_opens_no_pickle_that_lay_in_the_sweep(tmp_path):
     """It takes the results of its jobs from files, which it finds by the number of a process."""
     params = {"submitit_folder": str(tmp_path / ".submitit" / "%j")}
     launcher = type("LocalLauncher", (), {"params": params, "launch": None})()
+    launcher.hydra_context = SimpleNamespace(config_loader=None, callbacks=None)
     sweeper = SimpleNamespace(launcher=launcher, max_batch_size=None)
     pytest.importorskip("submitit")
     folders = set()

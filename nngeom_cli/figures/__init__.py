@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,6 +20,7 @@ from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import style
 from nngeom_cli.files import refuse_link, remove_leftovers
+from nngeom_cli.held import held
 from nngeom_cli.measured import check_measured
 from nngeom_cli.memory import losses_explained
 from nngeom_cli.progress import Progress
@@ -54,6 +56,7 @@ def draw_figures(
         ConfigError: the run's probe is none that has a figure, its geometry is not what a run measures, or its
             `figures` is a link to elsewhere.
         FileNotFoundError: the run has no probed checkpoint yet.
+        FolderError: the run was moved or deleted meanwhile.
         LostProcessError: a process that drew was killed.
     """
     run = run.drawable(MOST_CHECKPOINTS)
@@ -63,22 +66,23 @@ def draw_figures(
             f"`probe.kind` must be {one_of(list(SHEETS))} to be drawn. Got {kind}. Draw run.geometry yourself."
         )
     check_measured(run.geometry, run.directory)
+    target = run.directory / FIGURES if directory is None else directory
     if directory is None:
-        directory = run.directory / FIGURES
-        refuse_link(directory)
-    remove_leftovers(directory)
+        refuse_link(target)
+    remove_leftovers(target)
     about = provenance(run)
     sheets = list(SHEETS[kind](run).items())
 
     def drawn(share: slice) -> Iterator[Path]:
         for stem, draw in sheets[share]:
             with style():
-                yield save(draw(note=note), directory, stem if name is None else f"{name}-{stem}", about)
+                yield save(draw(note=note), target, stem if name is None else f"{name}-{stem}", about)
 
     files: list[Path] = []
     shares = split(len(sheets), min(cores, len(sheets)))
     again = f"`nngeom figures {shlex.quote(str(run.directory))}` draws them again."
     with (
+        held(run.directory, "nngeom figures") if directory is None else nullcontext(),
         Progress("figure", len(sheets)) as progress,
         losses_explained(run.geometry.nbytes, again),
         in_processes([drawn(share) for share in shares]) as done,

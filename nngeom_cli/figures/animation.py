@@ -38,6 +38,7 @@ from nngeom_cli.figures.style import (
     wrapped,
 )
 from nngeom_cli.files import refuse_link, remove_leftovers, written_whole
+from nngeom_cli.held import held
 from nngeom_cli.measured import check_measured
 from nngeom_cli.programs import clean_environment, program
 from nngeom_cli.progress import Progress
@@ -66,7 +67,13 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
     Raises:
         ConfigError: the run is of another kind, or has one checkpoint only, or only one before it diverged; or its
             `figures` is a link.
+        FolderError: the run was moved or deleted meanwhile.
     """
+    with held(run.directory, "nngeom animate"):
+        return _animated(run, layer)
+
+
+def _animated(run: Run, layer: int | None) -> list[Path]:
     run = run.drawable(MOST_FRAMES)
     kind = str(run.geometry.attrs.get("kind"))
     if kind != "grid":

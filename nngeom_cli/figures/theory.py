@@ -14,6 +14,7 @@ from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import CLASS_COLOURS, FONT_SIZE, LINE, TEXT_WIDTH, style, wrapped
 from nngeom_cli.files import remove_leftovers, written_whole
+from nngeom_cli.held import held
 
 __all__ = ["draw_theory", "save_theory"]
 
@@ -69,9 +70,10 @@ def save_theory(curves: xr.Dataset, directory: Path, note: str | None = None) ->
         "Convention": convention_words("geometric"),
     }
     remove_leftovers(directory)
-    with written_whole(directory / "theory.nc") as path:
-        path.write_bytes(netcdf_bytes(curves))
-    with style():
+    directory.mkdir(parents=True, exist_ok=True)
+    with held(directory), style():
+        with written_whole(directory / "theory.nc") as path:
+            path.write_bytes(netcdf_bytes(curves))
         return save(draw_theory(curves, note), directory, "theory", about)
 
 
