@@ -1,14 +1,23 @@
 """A folder that is moved, replaced or deleted while something is written into it: said, not made anew, and resumed."""
 
+import contextlib
 import os
+import random
 import shutil
+import signal
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from disk import Disk
+from test_crashes import nngeom as command
+from test_crashes import started
 from test_resuming import assert_same
 from test_runner import config
+from test_sweep import LONG, PLUGINS, installed, start
+from test_sweep import held as stopped
 from test_unstarted import left_by_hydra
 
 from nngeom_cli import runner
@@ -18,6 +27,7 @@ from nngeom_cli.files import written_whole
 from nngeom_cli.held import held
 from nngeom_cli.resuming import resume
 from nngeom_cli.store import load_run
+from nngeom_cli.sweep import load_sweep
 from nngeom_cli.unstarted import begun, opened
 
 PROBED = [0, 3, 4]
@@ -143,16 +153,16 @@ def test_a_run_whose_first_checkpoints_are_taken_away_meanwhile_is_not_complete(
     assert_same(load_run(run), whole[0], epochs=PROBED)
 
 
-@pytest.mark.parametrize("command", ["figures", "animate"])
+@pytest.mark.parametrize("word", ["figures", "animate"])
 def test_of_a_run_that_is_moved_while_it_is_drawn_no_picture_is_made_in_its_place(
-    whole, tmp_path, monkeypatch, capsys, command
+    whole, tmp_path, monkeypatch, capsys, word
 ):
     run, new = tmp_path / "run", tmp_path / "new place"
     shutil.copytree(whole[0].directory, run)
     with monkeypatch.context() as patch:
         Disk(patch, 2, Move(run, new, Path.mkdir))
-        assert main([command, str(run)]) == 1
-    assert capsys.readouterr().err.splitlines()[-1].endswith(f"`nngeom {command} '{new}'` continues there.")
+        assert main([word, str(run)]) == 1
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f"`nngeom {word} '{new}'` continues there.")
     assert list(run.iterdir()) == []
 
 
@@ -203,3 +213,64 @@ def test_a_drive_that_numbers_a_folder_anew_has_not_moved_it(tmp_path, monkeypat
     with held(tmp_path), written_whole(tmp_path / "deep" / "file") as path:
         path.write_text("whole")
     assert (tmp_path / "deep" / "file").read_text() == "whole"
+
+
+# ---- with the real command, in processes of its own
+
+
+@pytest.mark.slow
+def test_a_real_run_that_is_moved_ends_with_1_and_goes_on_at_the_new_place(tmp_path):
+    old, new = tmp_path / "old", tmp_path / "new"
+    process = started(old, "optimizer.epochs=60000")
+    move = Move(old, new, Path.mkdir)
+    move()
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert said.endswith(f"nngeom: `{old}` {MISSED} to {new}. `nngeom resume {new}` continues there.\n")
+    assert files(old) == {}
+    assert load_run(new).status == "failed"
+    done = command("resume", new)
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, str(new))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not installed(PLUGINS["joblib"]), reason="not installed: make test-launchers")
+def test_a_real_sweep_that_is_moved_ends_with_1_and_starts_no_other_job(tmp_path):
+    sweep, new = tmp_path / "sweep", tmp_path / "new"
+    words = ["seed=0,1,2", f"hydra.sweep.dir={sweep}", "hydra/launcher=joblib"]
+    process = start("run", "-m", *LONG, *words, folder=tmp_path)
+    jobs = stopped(sweep, process, 2)
+    Move(sweep, new, nothing)()
+    for pid in jobs.values():
+        os.kill(pid, signal.SIGCONT)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert err.endswith(f"nngeom: `{sweep}` {MISSED} to {new}. `nngeom resume {new}` continues there.\n")
+    assert not sweep.exists()
+    *begun, last = [load_sweep(new).status(job) for job in load_sweep(new).jobs]
+    assert (set(begun) <= {"failed", "interrupted"}, last) == (True, "not started")
+
+
+@pytest.mark.exhaustive
+def test_moved_at_random_times_a_real_run_ends_as_one_that_was_not(tmp_path):
+    words = ["task=digits", "optimizer.epochs=12", "replicates=4", "checkpoint_seconds=0.1", "probe.pairs=[[3,8]]"]
+    assert command("run", *words, f"hydra.run.dir={tmp_path / 'whole'}").returncode == 0
+    whole, chance, directory, moves = load_run(tmp_path / "whole"), random.Random(0), tmp_path / "0", 0
+    arguments = ["run", *words, f"hydra.run.dir={directory}"]
+    while not moves or load_run(directory).status != "complete":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "nngeom_cli.cli", *map(str, arguments)], text=True, stderr=subprocess.PIPE
+        )
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(chance.uniform(1, 6) + moves / 2)
+        if process.returncode is None and directory.exists():
+            new = tmp_path / str(moves + 1)
+            directory.rename(new)
+            _, said = process.communicate(timeout=120)
+            assert process.returncode == 1, said
+            assert not directory.exists()
+            directory, moves = new, moves + 1
+        else:
+            assert process.returncode == 0, process.communicate()
+        arguments = ["resume", directory]
+    assert_same(load_run(directory), whole, epochs=whole.geometry.epoch.values.tolist())
