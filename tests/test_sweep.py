@@ -40,6 +40,7 @@ PLUGINS = {
     "ray": "hydra_plugins.hydra_ray_launcher",
 }
 TINY = ["replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "device=cpu", "figures.draw=false"]
+CONTEXT = SimpleNamespace(config_loader=None, callbacks=None)  # Hydra's, of a double
 LONG = [*TINY, "optimizer.epochs=20000", "checkpoint_seconds=0.1"]  # to be stopped in the middle, then finished
 ENVIRONMENT = os.environ | {"NNGEOM_CORES": "2", "RAY_AUTH_MODE": "disabled"}
 
@@ -284,7 +285,8 @@ def test_jobs_at_work_when_a_process_was_lost_say_why_and_others_did_not_start(t
     def lose():
         raise RuntimeError(heard)
 
-    sweeper = SimpleNamespace(launcher=SimpleNamespace(launch=None), max_batch_size=None)
+    launcher = SimpleNamespace(launch=None, hydra_context=CONTEXT)
+    sweeper = SimpleNamespace(launcher=launcher, max_batch_size=None)
     lost, failed, left = launched(sweeper, sweep, sweep.jobs, lose)
     assert (lost.status, failed.status, left.status) == ("interrupted", "failed", "not started")
     assert lost.error.startswith(said)
@@ -425,7 +427,7 @@ def test_submitit_opens_no_pickle_that_lay_in_the_sweep(tmp_path):
     """It takes the results of its jobs from files, which it finds by the number of a process."""
     params = {"submitit_folder": str(tmp_path / ".submitit" / "%j")}
     launcher = type("LocalLauncher", (), {"params": params, "launch": None})()
-    launcher.hydra_context = SimpleNamespace(config_loader=None, callbacks=None)
+    launcher.hydra_context = CONTEXT
     sweeper = SimpleNamespace(launcher=launcher, max_batch_size=None)
     pytest.importorskip("submitit")
     folders = set()
@@ -444,7 +446,7 @@ def ray_launcher(**init):
     settings = OmegaConf.load(conf_directory() / "hydra" / "launcher" / "ray.yaml").ray
     config = OmegaConf.create({"hydra": {"overrides": {"hydra": []}}})
     attributes = {"ray_cfg": OmegaConf.merge(settings, {"init": init}), "config": config, "launch": None}
-    return type("RayLauncher", (), attributes)()
+    return type("RayLauncher", (), attributes | {"hydra_context": CONTEXT})()
 
 
 @pytest.fixture
