@@ -99,9 +99,14 @@ def resumed_job(composed: DictConfig) -> None:
 
 
 def _end_with_sweep() -> None:
-    """A process that works for a sweep of this machine ends with the sweep's, in its job or between two."""
+    """A process that works for a sweep of this machine ends with the sweep's, in its job or between two.
+
+    SIGTERM interrupts its job from the start: until its run listens, it would kill joblib's workers, all of them then,
+    and be lost on submitit's.
+    """
     if sweep := os.environ.pop(SWEEP_PROCESS, None):
         end_with(json.loads(sweep))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _begin(directory: Path, config: Config, command: str) -> None:
