@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import shlex
 import signal
 from collections.abc import Iterator
@@ -22,8 +20,8 @@ from nngeom_cli.datafile import located
 from nngeom_cli.errors import ConfigError, printable, sentence_of
 from nngeom_cli.frozen import FROZEN
 from nngeom_cli.held import RESUME, held
-from nngeom_cli.launchers import SWEEP_PROCESS, replaced
-from nngeom_cli.process import end_with
+from nngeom_cli.launchers import replaced
+from nngeom_cli.process import end_with_sweep
 from nngeom_cli.progress import quietly, within
 from nngeom_cli.stopping import is_stopped
 from nngeom_cli.store import INFO
@@ -45,7 +43,7 @@ class JobError(RuntimeError):
 
 def job(composed: DictConfig) -> None:
     """One run, in the directory that Hydra made for it. What goes wrong is in its job.log, with the traceback."""
-    _end_with_sweep()
+    end_with_sweep()
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
     with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings):
@@ -78,7 +76,7 @@ def _checked(composed: DictConfig, settings: HydraConf) -> Config:
 
 def resumed_job(composed: DictConfig) -> None:
     """One run of a sweep goes on, in its own directory and with its own config; or begins, if it had not."""
-    _end_with_sweep()
+    end_with_sweep()
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
     with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, composed.directory):
@@ -96,17 +94,6 @@ def resumed_job(composed: DictConfig) -> None:
             with job_log(directory):
                 log.exception("The run failed.")
             raise
-
-
-def _end_with_sweep() -> None:
-    """A process that works for a sweep of this machine ends with the sweep's, in its job or between two.
-
-    SIGTERM interrupts its job from the start: until its run listens, it would kill joblib's workers, all of them then,
-    and be lost on submitit's.
-    """
-    if sweep := os.environ.pop(SWEEP_PROCESS, None):
-        end_with(json.loads(sweep))
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _begin(directory: Path, config: Config, command: str) -> None:

@@ -10,6 +10,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
+from inspect import signature
 from pathlib import Path
 from signal import Signals, strsignal
 from typing import Any
@@ -33,16 +34,15 @@ from nngeom_cli.errors import (
 )
 from nngeom_cli.footprint import least_memory
 from nngeom_cli.memory import lost_words
-from nngeom_cli.process import this_process
+from nngeom_cli.process import SWEEP_PROCESS, end_with_sweep, this_process
 from nngeom_cli.programs import output_of
 from nngeom_cli.progress import Progress
 from nngeom_cli.quoting import quoted
 from nngeom_cli.stopping import ended_by_signals
 from nngeom_cli.sweep import COMPLETE, Job, Outcome, Sweep, ending
 
-__all__ = ["SWEEP_PROCESS", "launched", "refuse_new_cluster", "replaced"]
+__all__ = ["launched", "refuse_new_cluster", "replaced"]
 
-SWEEP_PROCESS = "NNGEOM_SWEEP_PROCESS"  # in the environment of a job: the process that it ends with
 OF_NEW_CLUSTER = ("num_cpus", "object_store_memory")  # keys of Ray, which a cluster that is there has already
 LEAST_STORE = 78_643_200  # bytes, the least that Ray takes for objects: jobs write to disk
 LOOK_SECONDS = 2.0  # between two looks at which jobs are over
@@ -157,6 +157,8 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
         if launcher.joblib["n_jobs"] > 0:
             at_once = min(launcher.joblib["n_jobs"], jobs)
         launcher.joblib["n_jobs"] = at_once
+        if _starts_workers_with_a_call():
+            launcher.joblib["initializer"] = end_with_sweep  # in a worker that has had no job yet, too
     elif kind == "LocalLauncher":
         if sweeper.max_batch_size is None:
             sweeper.max_batch_size = at_once
@@ -183,6 +185,13 @@ def _cores_shared(sweeper: BasicSweeper, jobs: int) -> Iterator[None]:
     finally:
         os.environ.clear()
         os.environ.update(before)
+
+
+def _starts_workers_with_a_call() -> bool:
+    """Whether this version of joblib takes a function that its workers call first."""
+    from joblib import Parallel
+
+    return any(each.kind is each.VAR_KEYWORD for each in signature(Parallel.__init__).parameters.values())
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import json
 import os
 import signal
 import socket
@@ -21,9 +22,10 @@ from nngeom_cli.held import RESUME, held
 from nngeom_cli.programs import output_of
 
 __all__ = [
+    "SWEEP_PROCESS",
     "Stop",
-    "end_with",
     "end_with_parent",
+    "end_with_sweep",
     "is_gone",
     "is_stopped",
     "sole_writer",
@@ -32,6 +34,7 @@ __all__ = [
 ]
 
 LOCK = ".lock"
+SWEEP_PROCESS = "NNGEOM_SWEEP_PROCESS"  # in the environment of a sweep's processes on this machine: the sweep's own
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 ECHO_SECONDS = 0.5
 LOOK_SECONDS = 0.5  # between two looks at whether a process is gone
@@ -83,6 +86,17 @@ def end_with_parent(parent: int) -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
     if os.getppid() != parent:  # it has ended already
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+def end_with_sweep() -> None:
+    """A process that works for a sweep of this machine ends with the sweep's, in its job or between two.
+
+    SIGTERM interrupts its job from the start: until its run listens, it would kill joblib's workers, all of them then,
+    and be lost on submitit's.
+    """
+    if sweep := os.environ.pop(SWEEP_PROCESS, None):
+        end_with(json.loads(sweep))
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def end_with(process: Mapping[str, Any]) -> None:

@@ -19,14 +19,14 @@ import psutil
 import pytest
 from omegaconf import OmegaConf
 
-from nngeom_cli import job
+from nngeom_cli import process
 from nngeom_cli.checksums import sealed
 from nngeom_cli.cli import main
 from nngeom_cli.config import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.files import refuse_links, unshared
 from nngeom_cli.groups import conf_directory
-from nngeom_cli.launchers import SWEEP_PROCESS, launched, refuse_new_cluster
+from nngeom_cli.launchers import launched, refuse_new_cluster
 from nngeom_cli.launching import composed
 from nngeom_cli.process import sole_writer, this_process
 from nngeom_cli.run_directory import RunDirectory
@@ -264,12 +264,12 @@ def test_a_job_that_its_cluster_preempts_is_saved_requeued_and_finished(tmp_path
 
 def test_a_process_of_a_sweep_learns_once_what_it_ends_with_and_can_be_interrupted_from_then_on(monkeypatch):
     ends_with = []
-    monkeypatch.setattr(job, "end_with", ends_with.append)
-    monkeypatch.setenv(SWEEP_PROCESS, json.dumps(this_process()))
+    monkeypatch.setattr(process, "end_with", ends_with.append)
+    monkeypatch.setenv(process.SWEEP_PROCESS, json.dumps(this_process()))
     before = signal.getsignal(signal.SIGTERM)
     try:
         for _ in range(2):
-            job._end_with_sweep()
+            process.end_with_sweep()
         with pytest.raises(KeyboardInterrupt):
             signal.raise_signal(signal.SIGTERM)
     finally:
