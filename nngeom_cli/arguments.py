@@ -24,8 +24,9 @@ def run_folders(command: str, words: Sequence[str]) -> list[Path]:
     if flags or not words:
         got = " ".join(flags) or "nothing"
         raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}. See outputs/runs.")
+    names = ["run.json", "sweep.json", *([".hydra/config.yaml"] if command == "resume" else [])]  # it begins that one
     for word in words:
-        if not any((Path(word) / name).is_file() for name in ("run.json", "sweep.json")):
+        if not any((Path(word) / name).is_file() for name in names):
             raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {_no_run(Path(word))}")
     return [Path(word) for word in words]
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import shlex
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -45,6 +47,7 @@ __all__ = ["launched", "refuse_new_cluster", "replaced"]
 
 OF_NEW_CLUSTER = ("num_cpus", "object_store_memory")  # keys of Ray, which a cluster that is there has already
 LEAST_STORE = 78_643_200  # bytes, the least that Ray takes for objects: jobs write to disk
+FULL = 2**16  # bytes that are free on a disk on which a job finds no room for what it has to say
 LOOK_SECONDS = 2.0  # between two looks at which jobs are over
 
 
@@ -65,12 +68,15 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
     """
     launcher: Any = sweeper.launcher
     launch, errors = launcher.launch, {}
+    told = set()  # jobs that say themselves why they failed
 
     def launch_and_listen(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         results: Sequence[JobReturn] = launch(job_overrides, initial_job_idx=initial_job_idx)
         for number, result in enumerate(results, initial_job_idx):
             if result.status is JobStatus.FAILED:
                 errors[jobs[number].directory] = str(result._return_value)
+                if type(result._return_value).__module__.startswith("nngeom_cli."):
+                    told.add(jobs[number].directory)
                 result.status = JobStatus.COMPLETED  # lest Hydra stop the sweep and print it
         return results
 
@@ -81,7 +87,7 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
         if type(launcher).__name__ in ("LocalLauncher", "SlurmLauncher"):
             folder = Path(tempfile.mkdtemp(prefix=".submitit-", dir=sweep.directory))
             launcher.params["submitit_folder"] = str(folder / "%j")  # new, since submitit opens the pickles in it
-            stack.enter_context(_lost_jobs_are_results())
+            stack.enter_context(_lost_jobs_are_results(sweep))
         if type(launcher).__name__ == "RayLauncher":
             _start_ray(launcher, sweep)
         if type(launcher).__name__ != "BasicLauncher":
@@ -97,7 +103,8 @@ def launched(sweeper: BasicSweeper, sweep: Sweep, jobs: Sequence[Job], start: Ca
             left = [job for job in jobs if sweep.status(job) != COMPLETE]
             at_work = [job for job in left if not trouble and sweep.status(job) in ("running", "interrupted")]
             errors |= {job.directory: gave_up for job in at_work or left}
-    errors |= {job.directory: words for job in jobs if (words := _lost(sweep, job, errors.get(job.directory, "")))}
+    untold = [job for job in jobs if job.directory not in told]
+    errors |= {job.directory: words for job in untold if (words := _lost(sweep, job, errors.get(job.directory, "")))}
     return [sweep.outcome(job, errors.get(job.directory)) for job in sweep.jobs]
 
 
@@ -135,6 +142,8 @@ def _lost(sweep: Sweep, job: Job, heard: str) -> str | None:
         needed = least_memory(load_config(job.config))
     except ConfigError:
         return None
+    if shutil.disk_usage(sweep.directory).free < FULL:
+        return str(unwritable(sweep.directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
     ends = [-number for number in Signals if any(sign in heard for sign in _signs(number))]
     way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` goes on."
     return lost_words(ends[0] if ends else None, needed, way_out)
@@ -223,7 +232,7 @@ def _watched(sweep: Sweep, jobs: Sequence[Job]) -> Iterator[None]:
 
 
 @contextmanager
-def _lost_jobs_are_results() -> Iterator[None]:
+def _lost_jobs_are_results(sweep: Sweep) -> Iterator[None]:
     """A job that was killed is one failed job to Hydra's submitit launcher, which would raise and forget the others."""
     from submitit.core.core import Job as SubmittedJob
 
@@ -233,7 +242,10 @@ def _lost_jobs_are_results() -> Iterator[None]:
         try:
             return list(results(job))
         except Exception as error:
-            sentence = sentence_of(error, f"What it printed is in {job.paths.folder}.")
+            numbers = re.findall(r"OSError: \[Errno (\d+)\]", str(error))  # with the whole traceback of the job
+            trouble = disk_trouble(OSError(int(numbers[-1]), os.strerror(int(numbers[-1])))) if numbers else None
+            full = unwritable(sweep.directory, trouble) if trouble else error
+            sentence = sentence_of(full, f"What it printed is in {job.paths.folder}.")
             return [JobReturn(status=JobStatus.FAILED, _return_value=sentence)]
 
     with replaced(SubmittedJob, "results", results_or_error):

@@ -12,16 +12,18 @@ import sys
 from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from full_disk import FullDisk
 from test_resuming import assert_same
 
-from nngeom_cli import figures
+from nngeom_cli import figures, launchers
 from nngeom_cli.cli import main
 from nngeom_cli.figures import theory as theory_figure
 from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.store import load_run
+from nngeom_cli.sweep import Sweep
 
 NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 WORDS = ["optimizer.epochs=3", "probe.checkpoints=[0]", "probe.resolution=3", "replicates=2"]
@@ -138,7 +140,7 @@ def full_at_each(name, whole, tmp_path, capsys, step):
     ("name", "last", "number"),
     [
         ("run", 5, errno.ENOSPC),  # while Hydra writes
-        ("run", 12, errno.EDQUOT),  # before run.json is there
+        ("run", 13, errno.EDQUOT),  # before run.json is there
         ("run", 45, errno.EFBIG),
         ("sweep", 4, errno.ENOSPC),  # before sweep.json is there
         ("extension", 2, errno.EIO),  # before run.json tells of it
@@ -162,6 +164,23 @@ def test_a_disk_that_fails_at_some_moments_is_a_sentence_whose_advice_works(name
 @pytest.mark.parametrize("name", COMMANDS)
 def test_a_disk_that_fails_at_each_moment_is_a_sentence_whose_advice_works(name, whole, tmp_path, capsys):
     full_at_each(name, whole, tmp_path, capsys, 5 if name == "sweep" else 1)
+
+
+def test_a_job_of_submitit_whose_result_has_no_room_is_a_sentence(tmp_path):
+    submitit = pytest.importorskip("submitit.core.core", reason="not installed: make test-launchers")
+
+    def results(job):
+        raise RuntimeError("Traceback (most recent call last):\n  dump\nOSError: [Errno 28] No space left on device")
+
+    with (
+        launchers.replaced(submitit.Job, "results", results),
+        launchers._lost_jobs_are_results(Sweep(tmp_path, "slurm", [])),
+    ):
+        (result,) = submitit.Job.results(SimpleNamespace(paths=SimpleNamespace(folder="there")))
+    assert result._return_value == (
+        f"`{tmp_path}` must be a folder that can be written. Got: No space left on device. "
+        "Make room, then run the command again."
+    )
 
 
 # ---- with the real command, in a process of its own, whose end HDF5 has a part in
