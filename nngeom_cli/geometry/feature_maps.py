@@ -175,7 +175,13 @@ class MLPFeatureMap(FeatureMap):
         )
 
     def block(self, replicates: slice) -> MLPFeatureMap:
-        """Some of the replicates, counted along one axis, as a map of their own."""
+        """Some of the replicates, counted along one axis, as a map of their own.
+
+        Example:
+            >>> three = MLPFeatureMap([torch.ones(3, 4, 2)], [torch.zeros(3, 4)], "tanh")
+            >>> three.block(slice(1, 3))(torch.zeros(2)).shape
+            torch.Size([2, 4])
+        """
         block = MLPFeatureMap(
             [w[replicates] for w in self.weights], [b[replicates, :, 0] for b in self.biases], self.activations
         )
