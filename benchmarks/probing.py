@@ -14,12 +14,12 @@ import torch
 from timing import in_turns, machine
 from torch import Tensor, nn
 
+from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.geometry import MLPFeatureMap, log_effective_volume_element, measure
-from nngeom_cli.networks import initial_network
-from nngeom_cli.schemas import AdamConfig
-from nngeom_cli.task_schemas import DigitsConfig
-from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, initial_generators, train
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
+from nngeom_cli.training.network import initial_network
 
 Derivative = Callable[[Callable[..., Tensor]], Callable[..., Tensor]]
 Side = Callable[[Tensor], tuple[Tensor, Tensor]]

@@ -33,8 +33,8 @@ SIDES, WIDTH = (40, 400), 1024
 
 def sweep() -> None:
     """What each further job of a sweep costs before the first one starts."""
-    from nngeom_cli import launching
     from nngeom_cli.errors import ConfigError
+    from nngeom_cli.launch import application as launching
 
     check, seconds = launching.checked_jobs, []
 
@@ -54,8 +54,8 @@ def sweep() -> None:
 
 def history() -> None:
     """What a checkpoint costs to write, save for its parameters and its geometry."""
-    from nngeom_cli.run_directory import RunDirectory
-    from nngeom_cli.training import Checkpoint
+    from nngeom_cli.store.run_directory import RunDirectory
+    from nngeom_cli.training.loop import Checkpoint
 
     def seconds(checkpoints: int) -> float:
         with tempfile.TemporaryDirectory() as directory:
@@ -81,8 +81,8 @@ def outputs() -> None:
 
 
 def outputs_at(side: int) -> None:
-    from nngeom_cli.networks import initial_network
-    from nngeom_cli.training import initial_generators
+    from nngeom_cli.training.loop import initial_generators
+    from nngeom_cli.training.network import initial_network
 
     network = initial_network([2, WIDTH, 1], "sigmoid", initial_generators(0, 8))
     network.outputs(torch.rand(side**2, 2, dtype=torch.float64))
@@ -91,12 +91,12 @@ def outputs_at(side: int) -> None:
 
 def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
     """A run of XOR that was measured so often, with the numbers of one epoch and some noise; not trained."""
-    from nngeom_cli.config import checkpoint_epochs, load_config
-    from nngeom_cli.launching import composed
-    from nngeom_cli.provenance import provenance
-    from nngeom_cli.run_directory import RunDirectory
-    from nngeom_cli.runner import prepare
-    from nngeom_cli.training import Checkpoint
+    from nngeom_cli.config.run import checkpoint_epochs, load_config
+    from nngeom_cli.launch.application import composed
+    from nngeom_cli.runs.provenance import provenance
+    from nngeom_cli.runs.run import prepare
+    from nngeom_cli.store.run_directory import RunDirectory
+    from nngeom_cli.training.loop import Checkpoint
 
     words = ["task=xor", f"replicates={replicates}", f"optimizer.epochs={checkpoints - 1}"]
     config = load_config(composed([*words, f"probe.checkpoints='linear {checkpoints}'"]))
@@ -120,7 +120,7 @@ def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
 def figures() -> None:
     """What drawing a run of many checkpoints costs, reading it included."""
     from nngeom_cli.figures import draw_figures
-    from nngeom_cli.store import load_run
+    from nngeom_cli.store.run import load_run
 
     with tempfile.TemporaryDirectory() as folder:
         directory = measured_run(Path(folder) / "run", DRAWN, NETWORKS)
@@ -131,9 +131,9 @@ def figures() -> None:
 
 def verification() -> None:
     """`load_run(...).geometry` of a run and `nngeom summarize` of many, verified against not, in turns."""
-    from nngeom_cli import rows
-    from nngeom_cli.store import described, load_run
-    from nngeom_cli.summary import summarize_runs
+    from nngeom_cli.analysis import run_rows as rows
+    from nngeom_cli.analysis.summary import summarize_runs
+    from nngeom_cli.store.run import described, load_run
 
     def call(function: Callable[..., object], verify: bool, directory: Path, **_: bool) -> object:
         return function(directory, verify=verify)

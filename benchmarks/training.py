@@ -22,12 +22,12 @@ import torch
 from timing import in_turns, machine
 from torch import nn
 
-from nngeom_cli.cores import available_cores
-from nngeom_cli.networks import initial_network
-from nngeom_cli.schemas import AdamConfig, SgdConfig
-from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
-from nngeom_cli.tasks import Task, make_task
-from nngeom_cli.training import batch_generators, initial_generators, train, train_on_cores
+from nngeom_cli.config.general import AdamConfig, SgdConfig
+from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
+from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.tasks.make import Task, make_task
+from nngeom_cli.training.loop import batch_generators, initial_generators, train, train_on_cores
+from nngeom_cli.training.network import initial_network
 
 HAS_JAX = importlib.util.find_spec("jax") is not None
 Optimizer = SgdConfig | AdamConfig

@@ -2,6 +2,6 @@
 
 import sys
 
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 
 sys.exit(main())

@@ -13,9 +13,9 @@ import hypothesis
 import pytest
 import torch
 
-from nngeom_cli import progress
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
+from nngeom_cli.system import progress
 
 SURROUNDINGS = ("COLUMNS", "COMP_", "GIT_", "HYDRA_", "MATPLOTLIBRC", "MPLBACKEND", "NNGEOM_", "SLURM_", "TQDM_")
 for variable in [name for name in os.environ if name.startswith(SURROUNDINGS)]:
@@ -31,10 +31,10 @@ class Runner(types.ModuleType):
     """A double of nngeom_cli.runner: takes down what it is asked to run; a seed can be told to fail."""
 
     def __init__(self):
-        super().__init__("nngeom_cli.runner")
+        super().__init__("nngeom_cli.runs.run")
         self.runs = []
         self.failures = {}
-        self.RunError = type("RunError", (RuntimeError,), {"__module__": "nngeom_cli.runner"})
+        self.RunError = type("RunError", (RuntimeError,), {"__module__": "nngeom_cli.runs.run"})
 
     def run(self, config, directory, *, command):
         self.runs.append((config, directory, command))
@@ -55,7 +55,7 @@ class Runner(types.ModuleType):
 @pytest.fixture
 def runner(monkeypatch, tmp_path):
     double = Runner()
-    monkeypatch.setitem(sys.modules, "nngeom_cli.runner", double)
+    monkeypatch.setitem(sys.modules, "nngeom_cli.runs.run", double)
     monkeypatch.chdir(tmp_path)
     return double
 

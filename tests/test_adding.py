@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nngeom_cli.store import load_run
+from nngeom_cli.store.run import load_run
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
@@ -57,7 +57,7 @@ def follow(section, folder):
     small = ["optimizer.epochs=2", "replicates=2", "probe.resolution=6", "probe.checkpoints=[]", "device=cpu"]
     small += [f"figures.draw={str(section == 'quantity').lower()}"]
     done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli.cli", *shlex.split(command), *small],
+        [sys.executable, "-m", "nngeom_cli", *shlex.split(command), *small],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": str(folder)},
         capture_output=True,

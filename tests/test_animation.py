@@ -8,7 +8,7 @@ import pytest
 from made_runs import made_run, path, plane, texts
 from PIL import Image
 
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError, system_words
 from nngeom_cli.figures.animation import LAST, SECONDS, Film, animate
 from nngeom_cli.figures.style import style

@@ -8,8 +8,8 @@ import pytest
 import torch
 from test_datafile import config, refusal, task_of
 
-from nngeom_cli import unpacking
-from nngeom_cli.datafile import located
+from nngeom_cli.tables import unpacking
+from nngeom_cli.tables.table_file import located
 
 X = np.array([[0.5, -1.0], [2.0, 3.5], [1e3, 0.125], [-4.0, 0.0]])
 Y = np.array([1, 0, 1, 0])

@@ -14,8 +14,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nngeom_cli.arrays import read_arrays, read_dataset
 from nngeom_cli.errors import DamageError
+from nngeom_cli.store.arrays import read_arrays, read_dataset
 
 
 class Touch:

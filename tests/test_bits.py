@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-from nngeom_cli.losses import CrossEntropy, MeanSquaredError
-from nngeom_cli.networks import initial_network
-from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
-from nngeom_cli.tasks import Task
-from nngeom_cli.training import batch_generators, initial_generators, train
+from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.tasks.losses import CrossEntropy, MeanSquaredError
+from nngeom_cli.tasks.make import Task
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
+from nngeom_cli.training.network import initial_network
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin", "monomial3"]
 FILLING, ODD = [8, 16, 32, 64], [1, 2, 3, 31, 33, 65]  # widths that fill registers, and those that nearly do or do not

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from nngeom_cli import boundary as module
-from nngeom_cli.boundary import boundary_of, decision_boundary, distance_to_boundary, prediction_boundary
+from nngeom_cli.analysis import boundary as module
+from nngeom_cli.analysis.boundary import boundary_of, decision_boundary, distance_to_boundary, prediction_boundary
 
 AXIS = np.linspace(-1.5, 1.5, 61)
 X, Y = np.meshgrid(AXIS, AXIS)

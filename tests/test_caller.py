@@ -22,18 +22,18 @@ import torch
 import torch._dynamo  # which torch imports, and sympy with its filters, when something is first differentiated
 
 import nngeom_cli
-from nngeom_cli.cli import main
-from nngeom_cli.config import Config, load_config
+from nngeom_cli.analysis.summary import summarize_runs
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config.run import Config, load_config
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
-from nngeom_cli.figures.theory import save_theory
+from nngeom_cli.figures.infinite_width import save_theory
 from nngeom_cli.geometry import InfiniteWidth, MLPFeatureMap, log_effective_volume_element, measure, ricci_scalar
-from nngeom_cli.launching import composed
-from nngeom_cli.resuming import resume
-from nngeom_cli.runner import run
-from nngeom_cli.store import load_run
-from nngeom_cli.summary import summarize_runs
-from nngeom_cli.theory import load_theory, theory_curves
+from nngeom_cli.launch.application import composed
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.runs.run import run
+from nngeom_cli.store.run import load_run
+from nngeom_cli.theory.infinite_width import load_theory, theory_curves
 
 SMALL = ["optimizer.epochs=4", "replicates=3", "probe.resolution=5", "probe.checkpoints=[2]", "device=cpu"]
 SMALL += ["figures.draw=false"]

@@ -5,16 +5,16 @@ import contextlib
 import pytest
 import torch
 
-from nngeom_cli import captured
-from nngeom_cli.backpropagation import Backpropagation
-from nngeom_cli.batches import Batches
-from nngeom_cli.captured import Captured
-from nngeom_cli.networks import Network, initial_network
-from nngeom_cli.optimizers import Optimizer
-from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
-from nngeom_cli.task_schemas import SinusoidConfig, XorConfig
-from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, initial_generators, train
+from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.task import SinusoidConfig, XorConfig
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training import cuda_graph as captured
+from nngeom_cli.training.backpropagation import Backpropagation
+from nngeom_cli.training.batches import Batches
+from nngeom_cli.training.cuda_graph import Captured
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
+from nngeom_cli.training.network import Network, initial_network
+from nngeom_cli.training.optimizers import Optimizer
 
 SGD = SgdConfig("sgd", lr=0.05, weight_decay=1e-3, epochs=20, batch_size=None, momentum=0.9)
 ADAM = AdamConfig("adam", lr=0.01, weight_decay=0.1, epochs=20, batch_size=12, betas=[0.9, 0.999], eps=1e-8)

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from nngeom_cli import cli, groups
-from nngeom_cli.cli import main
+from nngeom_cli import groups
+from nngeom_cli.cli import entry as cli
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError, one_of
 
 TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
@@ -143,7 +144,7 @@ def test_resume_that_is_interrupted_says_how_to_go_on_from_anywhere(capsys, monk
     monkeypatch.chdir(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "run.json").touch()
-    monkeypatch.setattr("nngeom_cli.resuming.resume", interrupted)
+    monkeypatch.setattr("nngeom_cli.runs.resume.resume", interrupted)
     assert main(["resume", "run"]) == 130
     assert capsys.readouterr().err.endswith(f" nngeom resume {tmp_path / 'run'}\n")
 
@@ -590,8 +591,8 @@ def test_configs_are_found_inside_an_installed_package_too(monkeypatch, tmp_path
 
 
 def test_figures_prints_what_it_draws(nngeom, monkeypatch):
-    monkeypatch.setattr("nngeom_cli.store.load_run", lambda directory: f"run in {directory}")
-    monkeypatch.setattr("nngeom_cli.commands._as_asked", lambda run, _: run)
+    monkeypatch.setattr("nngeom_cli.store.run.load_run", lambda directory: f"run in {directory}")
+    monkeypatch.setattr("nngeom_cli.cli.commands._as_asked", lambda run, _: run)
     monkeypatch.setattr("nngeom_cli.figures.draw_figures", lambda run, **_: [Path(f"{run}.png")])
     for folder in ("a", "b"):
         Path(folder).mkdir()
@@ -642,7 +643,7 @@ def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsy
 
 def test_help_and_version_import_nothing_heavy():
     code = (
-        "import sys; from nngeom_cli.cli import main; main(['--help']); main(['--version']); main(['nope']);"
+        "import sys; from nngeom_cli.cli.entry import main; main(['--help']); main(['--version']); main(['nope']);"
         "print({'torch', 'hydra', 'omegaconf', 'numpy', 'matplotlib', 'argparse'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -651,7 +652,7 @@ def test_help_and_version_import_nothing_heavy():
 
 def test_sigterm_exits_130_where_nothing_is_saved():
     code = (
-        "import os, signal, sys, time; from nngeom_cli import cli\n"
+        "import os, signal, sys, time; from nngeom_cli.cli import entry as cli\n"
         "cli.COMMANDS['figures'] = (lambda words: (os.kill(os.getpid(), signal.SIGTERM), time.sleep(60)), '')\n"
         "sys.argv[1:] = ['figures', 'RUN']; sys.exit(cli.main())"
     )
@@ -663,11 +664,11 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     program = (
         "import signal, sys, time, types\n"
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # nohup and `&` in a script would ignore it
-        "runner = types.ModuleType('nngeom_cli.runner')\n"
+        "runner = types.ModuleType('nngeom_cli.runs.run')\n"
         "runner.run = lambda config, directory, *, command: (print('started', flush=True), time.sleep(60))\n"
         "runner.resolve_device = None\n"
-        "sys.modules['nngeom_cli.runner'] = runner\n"
-        "from nngeom_cli.cli import main\n"
+        "sys.modules['nngeom_cli.runs.run'] = runner\n"
+        "from nngeom_cli.cli.entry import main\n"
         "sys.exit(main(['run']))\n"
     )
     with subprocess.Popen(

@@ -10,13 +10,13 @@ import yaml
 from made_runs import made_run, plane, texts
 from scipy.stats import spearmanr
 
-from nngeom_cli.cli import main
-from nngeom_cli.comparisons import COMPARISONS, networks, power_law, rank_correlation
+from nngeom_cli.analysis.networks import COMPARISONS, networks, power_law, rank_correlation
+from nngeom_cli.cli.entry import main
 from nngeom_cli.figures.comparison import SHEETS, draw_comparison, experiment
 from nngeom_cli.geometry import InfiniteWidth, log_volume_element
-from nngeom_cli.networks import initial_network
-from nngeom_cli.store import load_run
-from nngeom_cli.training import initial_generators
+from nngeom_cli.store.run import load_run
+from nngeom_cli.training.loop import initial_generators
+from nngeom_cli.training.network import initial_network
 
 ROOT = Path(__file__).parent.parent
 NAMES = sorted(COMPARISONS)

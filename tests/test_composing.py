@@ -6,8 +6,10 @@ import hydra
 import pytest
 from omegaconf import OmegaConf
 
-from nngeom_cli import harmless, launching, progress
 from nngeom_cli.groups import conf_directory
+from nngeom_cli.launch import application as launching
+from nngeom_cli.launch import harmless
+from nngeom_cli.system import progress
 
 CONFIGS = [
     ["seed=3"],

@@ -13,11 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nngeom_cli.config import checkpoint_epochs, config_hash, load_config
+from nngeom_cli.config.general import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, SgdConfig
+from nngeom_cli.config.probe import GridConfig, PathConfig
+from nngeom_cli.config.run import checkpoint_epochs, config_hash, load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import get_activation
-from nngeom_cli.probe_schemas import GridConfig, PathConfig
-from nngeom_cli.schemas import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, SgdConfig
 
 SGD = {"name": "sgd", "lr": 0.02, "momentum": 0.9, "weight_decay": 1e-4, "epochs": 2000, "batch_size": None}
 ADAM = {
@@ -342,7 +342,7 @@ def test_each_activation_of_the_config_exists(name):
 
 
 def test_the_config_needs_neither_torch_nor_hydra():
-    code = "import sys, nngeom_cli.config; print({'torch', 'hydra', 'numpy'} & set(sys.modules))"
+    code = "import sys, nngeom_cli.config.run; print({'torch', 'hydra', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

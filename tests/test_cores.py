@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nngeom_cli import cores, training
-from nngeom_cli.cores import LostProcessError, available_cores, in_processes, split
-from nngeom_cli.networks import initial_network
-from nngeom_cli.schemas import AdamConfig
-from nngeom_cli.task_schemas import SinusoidConfig
-from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train, train_on_cores
+from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.task import SinusoidConfig
+from nngeom_cli.system import parallel as cores
+from nngeom_cli.system.parallel import LostProcessError, available_cores, in_processes, split
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training import loop as training
+from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train, train_on_cores
+from nngeom_cli.training.network import initial_network
 
 TASK = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
 OPTIMIZER = AdamConfig("adam", lr=0.01, weight_decay=0.1, epochs=6, batch_size=12, betas=[0.9, 0.999], eps=1e-8)

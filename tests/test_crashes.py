@@ -17,15 +17,16 @@ from disk import Disk, ends_in_a_process, fill
 from test_resuming import assert_same
 from test_runner import config
 
-from nngeom_cli import runner, training
-from nngeom_cli.cli import main
-from nngeom_cli.config import load_config
-from nngeom_cli.cores import LostProcessError
-from nngeom_cli.footprint import least_memory
-from nngeom_cli.memory import in_words
-from nngeom_cli.resuming import resume
-from nngeom_cli.store import load_run
-from nngeom_cli.training import train
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config.footprint import least_memory
+from nngeom_cli.config.run import load_config
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.store.run import load_run
+from nngeom_cli.system.memory import in_words
+from nngeom_cli.system.parallel import LostProcessError
+from nngeom_cli.training import loop as training
+from nngeom_cli.training.loop import train
 
 SIGMOID = {"hidden": [4, 3], "activation": "sigmoid"}
 NUMBERS = {
@@ -152,7 +153,7 @@ def test_a_run_whose_process_is_killed_says_what_it_needed_and_goes_on(number, w
 
 def nngeom(*words, **options):
     settings = {"env": os.environ | {"NNGEOM_CORES": "2"}, "text": True, "capture_output": True} | options
-    return subprocess.run([sys.executable, "-m", "nngeom_cli.cli", *map(str, words)], check=False, **settings)
+    return subprocess.run([sys.executable, "-m", "nngeom_cli", *map(str, words)], check=False, **settings)
 
 
 @pytest.fixture
@@ -223,7 +224,7 @@ def started(directory, *words):
     command = [
         sys.executable,
         "-m",
-        "nngeom_cli.cli",
+        "nngeom_cli.cli.entry",
         "run",
         "task=xor",
         "probe.checkpoints=[0]",
@@ -304,7 +305,7 @@ def test_of_two_processes_on_one_directory_exactly_one_wins(tmp_path):
     process.kill()
     process.communicate()
     assert load_run(directory).status == "interrupted"
-    command = [sys.executable, "-m", "nngeom_cli.cli", "resume", str(directory)]
+    command = [sys.executable, "-m", "nngeom_cli", "resume", str(directory)]
     both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
     said = [process.communicate()[1] for process in both]
     assert sorted(process.returncode for process in both) == [0, 2]

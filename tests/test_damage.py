@@ -17,15 +17,15 @@ import xarray as xr
 from test_resuming import assert_same
 from test_runner import config
 
-from nngeom_cli import runner
-from nngeom_cli.checksums import checksum
-from nngeom_cli.cli import main
-from nngeom_cli.comparisons import networks
+from nngeom_cli.analysis.networks import networks
+from nngeom_cli.analysis.summary import summarize_runs
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError, DamageError
-from nngeom_cli.resuming import resume
-from nngeom_cli.store import load_run
-from nngeom_cli.summary import summarize_runs
-from nngeom_cli.sweep import Job, Sweep, load_sweep
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.store.checksums import checksum
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.sweep import Job, Sweep, load_sweep
 
 PROBED = [0, 5, 10, 20]
 FILES = [

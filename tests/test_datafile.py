@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 import torch
 
-from nngeom_cli import datafile
-from nngeom_cli.cli import main
-from nngeom_cli.config import config_hash, load_config
-from nngeom_cli.datafile import located
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config.run import config_hash, load_config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.store import load_run
-from nngeom_cli.sweep import Sweep
-from nngeom_cli.tasks import make_task
-from nngeom_cli.unpacking import content_of
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.sweep import Sweep
+from nngeom_cli.tables import table_file as datafile
+from nngeom_cli.tables.table_file import located
+from nngeom_cli.tables.unpacking import content_of
+from nngeom_cli.tasks.make import make_task
 
 X = np.array([[0.5, -1.0], [2.0, 3.5], [1e3, 1e-3], [-4.0, 0.0]])
 WORDS = ["dog", "cat", "dog", "cat"]

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from test_runner import config
 
-from nngeom_cli import runner
-from nngeom_cli.arrays import read_arrays
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.resuming import resume
-from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.store import load_run
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.store.arrays import read_arrays
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.run_directory import RunDirectory
 
 PROBED = [0, 5, 10, 20]
 ALL = {"optimizer__lr": 1e6, "architecture__activation": "monomial3"}

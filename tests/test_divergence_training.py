@@ -7,14 +7,14 @@ import pandas as pd
 import pytest
 import torch
 
-from nngeom_cli import training
-from nngeom_cli.checkpoints import arrays_of
-from nngeom_cli.networks import initial_network
-from nngeom_cli.optimizers import Optimizer
-from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
-from nngeom_cli.task_schemas import SinusoidConfig, XorConfig
-from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, initial_generators, train, train_on_cores
+from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.task import SinusoidConfig, XorConfig
+from nngeom_cli.store.checkpoints import arrays_of
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training import loop as training
+from nngeom_cli.training.loop import batch_generators, initial_generators, train, train_on_cores
+from nngeom_cli.training.network import initial_network
+from nngeom_cli.training.optimizers import Optimizer
 
 EPOCHS = 40
 RULE = {"lr": 1e3, "weight_decay": 1e-3, "epochs": EPOCHS, "batch_size": None}

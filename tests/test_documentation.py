@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -41,10 +41,18 @@ def name(page):
     return str(page.relative_to(ROOT))
 
 
+@pytest.fixture(autouse=True)
+def joblib_ends():
+    """Its processes wait for more work for minutes; other tests count processes."""
+    yield
+    if loky := sys.modules.get("joblib.externals.loky"):
+        loky.get_reusable_executor().shutdown(wait=True)
+
+
 @pytest.fixture(scope="module")
 def xor_run(tmp_path_factory):
     """What `make run` makes, without the pictures."""
-    command = [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor", "figures.draw=false"]
+    command = [sys.executable, "-m", "nngeom_cli", "run", "task=xor", "figures.draw=false"]
     folder = tmp_path_factory.mktemp("readme")
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
 

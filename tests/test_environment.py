@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from made_runs import plane
 
-from nngeom_cli.cli import main
-from nngeom_cli.config import load_config
-from nngeom_cli.cores import available_cores
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config.run import load_config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.launching import composed
-from nngeom_cli.runner import run
+from nngeom_cli.launch.application import composed
+from nngeom_cli.runs.run import run
+from nngeom_cli.system.parallel import available_cores
 
 SMALL = ["optimizer.epochs=2", "replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "figures.draw=false"]
 
@@ -180,7 +180,7 @@ def test_text_that_a_stream_cannot_write_is_written_as_it_can(saved, tmp_path):
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("module", ["nngeom_cli", "nngeom_cli.cli"])
+@pytest.mark.parametrize("module", ["nngeom_cli", "nngeom_cli.cli.entry"])
 def test_the_package_is_the_command(module, tmp_path):
     assert nngeom("--version", folder=tmp_path, module=module).stdout.startswith("nngeom ")
 
@@ -208,7 +208,7 @@ def test_a_folder_that_cannot_be_written_is_one_sentence(words, number, saved, m
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(tempfile, "mkstemp", refuse)
-    monkeypatch.setattr("nngeom_cli.theory.theory_curves", lambda _: plane().assign_attrs(seed=0))
+    monkeypatch.setattr("nngeom_cli.theory.infinite_width.theory_curves", lambda _: plane().assign_attrs(seed=0))
     monkeypatch.setattr("nngeom_cli.figures.animation.FFMpegWriter.isAvailable", lambda: False)
     assert main([word.replace("RUN", str(saved)) for word in words]) == 1
     out, err = capsys.readouterr()
@@ -223,7 +223,7 @@ def test_a_file_in_place_of_a_folder_is_one_sentence(words, saved, monkeypatch, 
     run = tmp_path / "run"
     shutil.copytree(saved, run, ignore=shutil.ignore_patterns("figures"))
     (run / "figures").touch()
-    monkeypatch.setattr("nngeom_cli.theory.theory_curves", lambda _: plane().assign_attrs(seed=0))
+    monkeypatch.setattr("nngeom_cli.theory.infinite_width.theory_curves", lambda _: plane().assign_attrs(seed=0))
     assert main([word.replace("RUN", str(run)) for word in words]) == 1
     out, err = capsys.readouterr()
     assert (out, err.count("\n")) == ("", 1)
@@ -251,7 +251,7 @@ def test_what_is_printed_moves_no_cursor_of_a_terminal():
     """The name of a folder, or of a class, can hold what sets a terminal's title; a file gets it as it is."""
     code = """
 from nngeom_cli.errors import say
-from nngeom_cli.surroundings import lenient_streams
+from nngeom_cli.system.surroundings import lenient_streams
 with lenient_streams():
     print("a\\x1b[2J\\x9b\\tb", "é")
     print()

@@ -14,15 +14,15 @@ from made_runs import made_run, path, plane, texts
 from PIL import Image
 
 from nngeom_cli import figures
-from nngeom_cli.cores import LostProcessError
+from nngeom_cli.analysis.statistic import grid_statistics
 from nngeom_cli.figures import draw_figures
+from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.path import along_paths
-from nngeom_cli.figures.plane import through_training
 from nngeom_cli.figures.selection import Outcome, outcomes, percent, representative, stages
 from nngeom_cli.figures.style import style
-from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.statistics import grid_statistics
-from nngeom_cli.store import load_run
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.parallel import LostProcessError
 
 CONFIG = {"optimizer": {"epochs": 8}, "probe": {"checkpoints": list(range(9))}}
 

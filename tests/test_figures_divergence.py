@@ -6,9 +6,9 @@ from made_runs import image_planes, made_run, path, plane, texts
 
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.figures.animation import Film, animate
+from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.path import SPEED, along_paths
-from nngeom_cli.figures.peaks import peak_distances
-from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
+from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.selection import networks_shown, outcomes, representative
 
 EPOCHS = (0, 10, 50, 200)

@@ -9,11 +9,11 @@ from made_runs import AXIS, image_planes, made_run, plane, texts
 from matplotlib.colors import to_hex
 
 from nngeom_cli import figures
+from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.figures import draw_figures
-from nngeom_cli.figures.plane import on_image_plane, through_training
-from nngeom_cli.figures.strip import plane_strips
+from nngeom_cli.figures.input_plane import on_image_plane, through_training
+from nngeom_cli.figures.statistic_strip import plane_strips
 from nngeom_cli.figures.style import CLASS_COLOURS, REGION_COLOURS
-from nngeom_cli.plane_statistics import plane_statistics
 
 
 def rows_of(figure, columns):

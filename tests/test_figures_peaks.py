@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from made_runs import made_run, path, texts
 
-from nngeom_cli.figures.peaks import peak_distances
+from nngeom_cli.analysis.bootstrap import over_replicates
+from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.style import style
-from nngeom_cli.replication import over_replicates
-from nngeom_cli.statistics import path_statistics
 
 
 def test_dots_are_the_networks_and_bars_their_median_and_interval(tmp_path):

@@ -9,9 +9,9 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import SymLogNorm, to_hex
 from matplotlib.patches import PathPatch
 
-from nngeom_cli.boundary import distance_to_boundary
-from nngeom_cli.figures.panel import Field
-from nngeom_cli.figures.plane import across_replicates, through_training
+from nngeom_cli.analysis.boundary import distance_to_boundary
+from nngeom_cli.figures.heatmap import Field
+from nngeom_cli.figures.input_plane import across_replicates, through_training
 
 
 def heatmap_axes(figure):

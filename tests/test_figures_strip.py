@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from made_runs import made_run, plane, texts
 
+from nngeom_cli.analysis.bootstrap import over_replicates
+from nngeom_cli.analysis.statistic import grid_statistics
+from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.output import provenance
-from nngeom_cli.figures.plane import through_training
 from nngeom_cli.figures.style import style
-from nngeom_cli.replication import over_replicates
-from nngeom_cli.statistics import grid_statistics
 
 TITLES = ["volume_rank_correlation", "volume_band_contrast", "curvature_rank_correlation", "curvature_band_contrast"]
 

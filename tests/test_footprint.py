@@ -4,14 +4,15 @@ from importlib import import_module
 
 import pytest
 
-from nngeom_cli import footprint, memory
-from nngeom_cli.cli import main
-from nngeom_cli.config import load_config
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config import footprint
+from nngeom_cli.config.footprint import main_arrays, require_memory
+from nngeom_cli.config.run import load_config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.footprint import main_arrays, require_memory
-from nngeom_cli.launching import composed
-from nngeom_cli.memory import machine_memory
-from nngeom_cli.runner import prepare, resolve_device
+from nngeom_cli.launch.application import composed
+from nngeom_cli.runs.run import prepare, resolve_device
+from nngeom_cli.system import memory
+from nngeom_cli.system.memory import machine_memory
 
 TOO_LARGE = [
     (["probe.resolution=20000"], "`probe.resolution` must be such that all fits", "Got 20000. It takes at least "),

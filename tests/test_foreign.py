@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.foreign import refuse_foreign_code, refuse_foreign_section, refuse_foreign_words
-from nngeom_cli.launching import launch
+from nngeom_cli.launch.application import launch
+from nngeom_cli.launch.forbidden import refuse_foreign_code, refuse_foreign_section, refuse_foreign_words
 from nngeom_cli.quoting import quoted
 
 OPENS = "{_target_: builtins.open, file: called, mode: w}"
@@ -203,7 +203,7 @@ def test_a_malicious_folder_of_configs_calls_nothing_and_leaves_nothing(tmp_path
     (tmp_path / "theirs" / "experiment" / "bad.yaml").write_text(f"# @package _global_\n{text}\n")
     words = ["run", "--config-dir", "theirs", "experiment=bad"]
     done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli.cli", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "nngeom_cli", *words], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith(sentence)

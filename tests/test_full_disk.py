@@ -18,12 +18,13 @@ import pytest
 from full_disk import FullDisk
 from test_resuming import assert_same
 
-from nngeom_cli import figures, launchers
-from nngeom_cli.cli import main
-from nngeom_cli.figures import theory as theory_figure
-from nngeom_cli.figures.sheet import Sheet
-from nngeom_cli.store import load_run
-from nngeom_cli.sweep import Sweep
+from nngeom_cli import figures
+from nngeom_cli.cli.entry import main
+from nngeom_cli.figures import infinite_width as theory_figure
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.launch import launchers
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.sweep import Sweep
 
 NUMBERS = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS, errno.EFBIG)
 WORDS = ["optimizer.epochs=3", "probe.checkpoints=[0]", "probe.resolution=3", "replicates=2"]
@@ -192,7 +193,7 @@ def test_where_only_the_numbers_of_a_figure_do_not_fit_no_process_crashes():
     assert main(["run", *words, "figures.draw=false", "hydra.run.dir=run"]) == 0
     between = 300_000  # bytes: more than a picture has, fewer than what is drawn
     done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli.cli", "figures", "run"],
+        [sys.executable, "-m", "nngeom_cli", "figures", "run"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (between, between)),
         capture_output=True,
         text=True,

@@ -14,12 +14,12 @@ from hypothesis import strategies as st
 from test_datafile import config as table
 from test_runner import config
 
-from nngeom_cli.config import Config, config_hash, load_config
-from nngeom_cli.datafile import located, read_table
+from nngeom_cli.config.run import Config, config_hash, load_config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.resuming import changed_config
-from nngeom_cli.run_info import STATUSES
-from nngeom_cli.store import Run, load_run
+from nngeom_cli.runs.resume import changed_config
+from nngeom_cli.store.run import Run, load_run
+from nngeom_cli.store.run_info import STATUSES
+from nngeom_cli.tables.table_file import located, read_table
 
 PLAIN = dataclasses.asdict(config())
 INFO = {"status": "complete", "config": PLAIN, "config_hash": config_hash(config()), "wall_seconds": 1.5}

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from test_datafile import config, refusal
 
-from nngeom_cli.config import load_config
-from nngeom_cli.datafile import located, read_table
+from nngeom_cli.config.run import load_config
+from nngeom_cli.tables.table_file import located, read_table
 
 INPUTS = np.arange(16.0).reshape(8, 2)
 

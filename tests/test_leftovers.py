@@ -12,13 +12,13 @@ from made_runs import made_run, plane
 
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
-from nngeom_cli.figures.theory import save_theory
-from nngeom_cli.files import remove_leftovers, written_whole
-from nngeom_cli.theory import TheoryConfig, theory_curves
+from nngeom_cli.figures.infinite_width import save_theory
+from nngeom_cli.system.atomic import remove_leftovers, written_whole
+from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
 
 WRITER = """
 import pathlib, sys, time
-from nngeom_cli.files import written_whole
+from nngeom_cli.system.atomic import written_whole
 with written_whole(pathlib.Path(sys.argv[1])) as path:
     path.write_text("half")
     print("writes", flush=True)

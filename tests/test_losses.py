@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from nngeom_cli.losses import CrossEntropy, MeanSquaredError
+from nngeom_cli.tasks.losses import CrossEntropy, MeanSquaredError
 
 
 def test_cross_entropy_is_torchs():

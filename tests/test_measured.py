@@ -8,7 +8,7 @@ from made_runs import image_planes, made_run, path, plane
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
-from nngeom_cli.measured import ARRAYS, check_measured
+from nngeom_cli.store.measured import ARRAYS, check_measured
 
 MADE = {"grid": plane(), "path": path(speed=True), "plane": image_planes()}
 for kind, geometry in MADE.items():

@@ -3,7 +3,7 @@
 import psutil
 import pytest
 
-from nngeom_cli import memory
+from nngeom_cli.system import memory
 
 
 @pytest.fixture

@@ -20,15 +20,15 @@ from test_sweep import LONG, PLUGINS, installed, start
 from test_sweep import held as stopped
 from test_unstarted import left_by_hydra
 
-from nngeom_cli import runner
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import FolderError
-from nngeom_cli.files import written_whole
-from nngeom_cli.held import held
-from nngeom_cli.resuming import resume
-from nngeom_cli.store import load_run
-from nngeom_cli.sweep import load_sweep
-from nngeom_cli.unstarted import begun, opened
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.runs.unstarted import begun, opened
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.sweep import load_sweep
+from nngeom_cli.system.atomic import written_whole
+from nngeom_cli.system.held_folder import held
 
 PROBED = [0, 3, 4]
 SETTINGS = config(optimizer__epochs=4, probe__checkpoints=[0, 3], checkpoint_seconds=0)
@@ -259,7 +259,7 @@ def test_moved_at_random_times_a_real_run_ends_as_one_that_was_not(tmp_path):
     arguments = ["run", *words, f"hydra.run.dir={directory}"]
     while not moves or load_run(directory).status != "complete":
         process = subprocess.Popen(
-            [sys.executable, "-m", "nngeom_cli.cli", *map(str, arguments)], text=True, stderr=subprocess.PIPE
+            [sys.executable, "-m", "nngeom_cli", *map(str, arguments)], text=True, stderr=subprocess.PIPE
         )
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(chance.uniform(1, 6) + moves / 2)

@@ -80,7 +80,7 @@ def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli.cli", "run", "task=xor", "optimizer.epochs=20", "replicates=1"],
+        [sys.executable, "-m", "nngeom_cli", "run", "task=xor", "optimizer.epochs=20", "replicates=1"],
         cwd=home,
         env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
         capture_output=True,

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nngeom_cli.padding import padded, padded_points
+from nngeom_cli.training.padding import padded, padded_points
 
 DTYPES = st.sampled_from([torch.float32, torch.float64])
 

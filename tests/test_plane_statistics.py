@@ -7,9 +7,9 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from nngeom_cli.plane_statistics import in_triangle, plane_statistics
-from nngeom_cli.replication import over_replicates, summarize
-from nngeom_cli.statistics import REASONS
+from nngeom_cli.analysis.bootstrap import over_replicates, summarize
+from nngeom_cli.analysis.plane import in_triangle, plane_statistics
+from nngeom_cli.analysis.statistic import REASONS
 
 AXIS = np.linspace(-1.2, 1.2, 13)
 CORNERS = np.array([[[-1.0, -0.5], [1.0, -0.5], [0.2, 1.0]], [[-0.7, -0.9], [0.8, -0.9], [-0.1, 1.1]]])

@@ -7,15 +7,15 @@ import pytest
 import torch
 import xarray as xr
 
+from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.config.probe import GridConfig, PathConfig, PlaneConfig
+from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
-from nngeom_cli.networks import initial_network
-from nngeom_cli.probe_schemas import GridConfig, PathConfig, PlaneConfig
-from nngeom_cli.probes import make_probe
-from nngeom_cli.statistics import path_statistics
-from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
-from nngeom_cli.tasks import Task, make_task
-from nngeom_cli.training import initial_generators
+from nngeom_cli.probes.make import make_probe
+from nngeom_cli.tasks.make import Task, make_task
+from nngeom_cli.training.loop import initial_generators
+from nngeom_cli.training.network import initial_network
 
 GRID = GridConfig(kind="grid", layers=[1, 2], checkpoints=[0], resolution=5, window=[-1.5, 1.5])
 PATH = PathConfig(

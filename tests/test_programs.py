@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from nngeom_cli import provenance
-from nngeom_cli.programs import clean_environment, output_of, program
+from nngeom_cli.runs import provenance
+from nngeom_cli.system.programs import clean_environment, output_of, program
 
 PRINT = "#!/bin/sh\nenv\n"
 
@@ -72,7 +72,7 @@ def test_git_starts_nothing_that_a_repository_names(tmp_path, monkeypatch, key):
     for words in (["init"], ["add", "."], [*user, "commit", "-m", "x"], ["config", key, str(value)]):
         subprocess.run(["git", *words], cwd=tmp_path, env=alone, check=True, capture_output=True)
     (package / "provenance.py").write_text("changed")
-    monkeypatch.setattr(provenance, "__file__", str(package / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(package / "runs" / "provenance.py"))
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
     found = provenance.git_commit()
     assert found is not None
@@ -80,7 +80,7 @@ def test_git_starts_nothing_that_a_repository_names(tmp_path, monkeypatch, key):
     assert not (tmp_path / "called").exists()
 
 
-FIGURES = ["", ".style", ".animation", ".comparison", ".theory", ".selection"]
+FIGURES = ["", ".style", ".animation", ".comparison", ".infinite_width", ".selection"]
 
 
 @pytest.mark.parametrize("module", FIGURES)
@@ -93,7 +93,7 @@ def test_a_matplotlibrc_of_the_folder_is_not_read(tmp_path, module):
 
 
 def test_a_command_that_nngeom_starts_imports_nothing_from_the_folder(tmp_path):
-    from nngeom_cli.reproduction import COMMAND
+    from nngeom_cli.reproduction.reproduce import COMMAND
 
     for name in ("random", "json", "gc", "argparse"):
         (tmp_path / f"{name}.py").write_text("raise SystemExit(77)\n")

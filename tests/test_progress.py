@@ -20,16 +20,19 @@ from omegaconf import OmegaConf
 from test_runner import config
 from test_summary import write_run
 
-from nngeom_cli import launchers, progress, reproduction, runner
-from nngeom_cli.comparisons import networks
+from nngeom_cli.analysis.networks import networks
+from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.figures import SHEETS, draw_figures
 from nngeom_cli.figures.animation import animate
-from nngeom_cli.figures.sheet import Sheet
-from nngeom_cli.job import _progress_of
-from nngeom_cli.progress import Progress, quietly, within
-from nngeom_cli.summary import summarize_runs
-from nngeom_cli.sweep import Job, Sweep
-from nngeom_cli.theory import TheoryConfig, theory_curves
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.launch import launchers
+from nngeom_cli.launch.job import _progress_of
+from nngeom_cli.reproduction import reproduce as reproduction
+from nngeom_cli.runs import run as runner
+from nngeom_cli.store.sweep import Job, Sweep
+from nngeom_cli.system import progress
+from nngeom_cli.system.progress import Progress, quietly, within
+from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
 
 
 @pytest.fixture(autouse=True)

@@ -12,16 +12,17 @@ import pytest
 import xarray as xr
 from made_runs import made_run, plane
 
-from nngeom_cli import claims, reproduction
-from nngeom_cli.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
-from nngeom_cli.cli import main
-from nngeom_cli.config import config_hash, load_config
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config.run import config_hash, load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.groups import conf_directory
-from nngeom_cli.launching import composed
-from nngeom_cli.reproduction import PLANS, QUICK_THEORY, draw, draw_theory, figures_before, find_runs
-from nngeom_cli.source import run_source
-from nngeom_cli.theory import load_theory
+from nngeom_cli.launch.application import composed
+from nngeom_cli.reproduction import claims
+from nngeom_cli.reproduction import reproduce as reproduction
+from nngeom_cli.reproduction.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
+from nngeom_cli.reproduction.reproduce import PLANS, QUICK_THEORY, draw, draw_theory, figures_before, find_runs
+from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.theory.infinite_width import load_theory
 
 FIGURES = sorted(path.stem for path in (conf_directory() / "experiment").glob("figure*.yaml"))
 

@@ -16,11 +16,12 @@ import torch
 from disk import ends_in_a_process
 from test_runner import config
 
-from nngeom_cli import recovery, runner
 from nngeom_cli.errors import ConfigError, DamageError
-from nngeom_cli.resuming import resume
-from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.store import load_run
+from nngeom_cli.runs import recovery
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.run_directory import RunDirectory
 
 PROBED = [0, 5, 10, 20]
 
@@ -372,7 +373,7 @@ def test_code_that_has_changed_since_is_said_and_what_it_made_is_no_longer_taken
 def test_a_second_process_is_refused_and_a_lock_without_a_process_is_not(copy, capsys):
     code = """
 import pathlib, sys, time
-from nngeom_cli.process import sole_writer
+from nngeom_cli.system.writer import sole_writer
 with sole_writer(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
     time.sleep(60)

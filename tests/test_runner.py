@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from nngeom_cli import provenance, runner
-from nngeom_cli.config import load_config
+from nngeom_cli.config.run import load_config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.source import run_source
-from nngeom_cli.store import load_run
+from nngeom_cli.runs import provenance
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.store.run import load_run
 
 
 def config(**changes):
@@ -249,7 +250,7 @@ def test_the_commit_is_that_of_the_checkout_and_none_elsewhere(tmp_path, monkeyp
         return subprocess.run(["git", *words], cwd=tmp_path, capture_output=True, text=True, check=True).stdout.strip()
 
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "nngeom_cli" / "provenance.py"))
+    monkeypatch.setattr(provenance, "__file__", str(tmp_path / "nngeom_cli" / "runs" / "provenance.py"))
     (tmp_path / "tracked").touch()
     assert provenance.git_commit() is None
     git("init")

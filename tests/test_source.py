@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from nngeom_cli import source
-from nngeom_cli.probe_schemas import PROBES
-from nngeom_cli.source import run_source, source_hash
+from nngeom_cli.config.probe import PROBES
+from nngeom_cli.runs import code_fingerprint as source
+from nngeom_cli.runs.code_fingerprint import run_source, source_hash
 
-PACKAGE = Path(source.__file__).parent
+PACKAGE = Path(source.__file__).parent.parent
 
 FILES = {
     "__init__.py": "",
@@ -91,23 +91,24 @@ def test_a_root_that_was_renamed_is_an_error():
 
 
 def test_runs_depend_on_the_geometry_that_they_measure():
-    grid, path = (source.reached([f"probes.{kind}"]) for kind in ("grid", "path"))
+    grid, path = (source.reached([f"probes.make.{kind}"]) for kind in ("grid", "path"))
     assert "geometry.quantities.ricci_scalar" in grid
     assert "geometry.layers.layer_spectra" in path
     assert "geometry.layers.layer_spectra" not in grid
+    elsewhere = ("geometry.infinite", "errors", "config.general", "figures")
     for reached in (grid, path):
         assert {"geometry.feature_maps.MLPFeatureMap", "geometry.frame.Frame"} <= reached.keys()
-        assert not any(name.startswith(("geometry.infinite", "errors", "schemas", "figures")) for name in reached)
+        assert not any(name.startswith(elsewhere) for name in reached)
 
 
 def test_runs_depend_on_data_start_order_and_steps():
     reached = source.reached(source.TRAINING)
     for name in (
-        "tasks._sinusoid",
-        "networks.initial_network",
-        "batches.Batches",
-        "optimizers.Optimizer",
-        "training.train",
+        "tasks.make._sinusoid",
+        "training.network.initial_network",
+        "training.batches.Batches",
+        "training.optimizers.Optimizer",
+        "training.loop.train",
     ):
         assert name in reached
     assert run_source("grid").keys() == {"training", "probe"}

@@ -7,6 +7,8 @@ import pytest
 import torch
 from reference import DOUBLE, points, random_network
 
+from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.geometry import (
     MLPFeatureMap,
     log_effective_volume_element,
@@ -16,11 +18,9 @@ from nngeom_cli.geometry import (
     principal_directions,
     pullback_metric,
 )
-from nngeom_cli.networks import initial_network
-from nngeom_cli.schemas import AdamConfig
-from nngeom_cli.task_schemas import DigitsConfig
-from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, initial_generators, train
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
+from nngeom_cli.training.network import initial_network
 
 
 @pytest.mark.parametrize("widths", [[3, 5], [6, 4], [5, 3, 6], [2, 4, 4]])

@@ -7,10 +7,10 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from nngeom_cli import statistics as module
-from nngeom_cli.boundary import decision_boundary, distance_to_boundary
-from nngeom_cli.replication import over_replicates, summarize
-from nngeom_cli.statistics import REASONS, grid_statistics, path_statistics
+from nngeom_cli.analysis import statistic as module
+from nngeom_cli.analysis.bootstrap import over_replicates, summarize
+from nngeom_cli.analysis.boundary import decision_boundary, distance_to_boundary
+from nngeom_cli.analysis.statistic import REASONS, grid_statistics, path_statistics
 
 AXIS = np.linspace(-1.5, 1.5, 31)
 X, Y = np.meshgrid(AXIS, AXIS)

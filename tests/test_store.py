@@ -13,13 +13,13 @@ import pytest
 import torch
 import xarray as xr
 
-from nngeom_cli import store as store_module
 from nngeom_cli.errors import DamageError
-from nngeom_cli.files import written_whole
-from nngeom_cli.process import is_gone, this_process
-from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.store import load_run
-from nngeom_cli.training import Checkpoint
+from nngeom_cli.store import run as store_module
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.atomic import written_whole
+from nngeom_cli.system.writer import is_gone, this_process
+from nngeom_cli.training.loop import Checkpoint
 
 
 def checkpoint(epoch):
@@ -337,7 +337,7 @@ def test_history_of_a_diverged_replicate_keeps_its_nan(tmp_path):
 def test_reading_geometry_needs_no_torch(run):
     code = f"""
 import sys
-from nngeom_cli.store import load_run
+from nngeom_cli.store.run import load_run
 print(load_run({str(run.directory)!r}).geometry.ricci_scalar.shape, "torch" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(3, 2, 2, 3, 3) False"

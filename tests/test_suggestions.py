@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nngeom_cli.cli import COMMANDS
+from nngeom_cli.cli.entry import COMMANDS
 from nngeom_cli.quoting import pasted, quoted
 
 NAMES = [
@@ -118,9 +118,9 @@ def test_no_folder_is_named_like_the_users_home(nngeom, runner, words):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A small run, complete."""
-    from nngeom_cli.config import load_config
-    from nngeom_cli.launching import composed
-    from nngeom_cli.runner import run
+    from nngeom_cli.config.run import load_config
+    from nngeom_cli.launch.application import composed
+    from nngeom_cli.runs.run import run
 
     directory = tmp_path_factory.mktemp("whole")
     small = ["optimizer.epochs=2", "replicates=1", "probe.resolution=3", "probe.checkpoints=[]", "figures.draw=false"]
@@ -130,8 +130,8 @@ def whole(tmp_path_factory):
 
 @pytest.mark.parametrize("name", ["figures.band=0.3", "it's $HOME, [é~#]", "seed=1,2"])
 def test_a_run_in_a_folder_of_any_name_can_be_used_again(whole, name, monkeypatch, tmp_path, capsys):
-    from nngeom_cli.cli import main
-    from nngeom_cli.store import load_run
+    from nngeom_cli.cli.entry import main
+    from nngeom_cli.store.run import load_run
 
     monkeypatch.chdir(tmp_path)
     shutil.copytree(whole, name)
@@ -290,9 +290,9 @@ def test_a_folder_of_runs_names_the_newest(nngeom, runner, command):
 
 def test_every_synonym_names_what_there_is(nngeom, runner):
     from nngeom_cli import synonyms
+    from nngeom_cli.config.general import ACTIVATIONS, DEVICES, DTYPES, PARAMETRIZATIONS
+    from nngeom_cli.config.unknown_key import key_meant
     from nngeom_cli.groups import conf_directory
-    from nngeom_cli.keys import key_meant
-    from nngeom_cli.schemas import ACTIVATIONS, DEVICES, DTYPES, PARAMETRIZATIONS
 
     fixed = {
         "architecture.activation": [*ACTIVATIONS, "monomial2", "monomial3"],

@@ -10,14 +10,14 @@ import pandas as pd
 import pytest
 from made_runs import path, plane
 
-from nngeom_cli.checksums import sealed
-from nngeom_cli.cli import main
+from nngeom_cli.analysis.run_rows import find_runs
+from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
+from nngeom_cli.analysis.summary import summarize_runs
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.rows import find_runs
-from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.statistics import grid_statistics, path_statistics
-from nngeom_cli.summary import summarize_runs
-from nngeom_cli.sweep import Job, Sweep
+from nngeom_cli.store.checksums import sealed
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.store.sweep import Job, Sweep
 
 GRID = plane(epochs=(0, 200), replicates=3).assign_attrs(box=[-1, 1, -1, 1])
 

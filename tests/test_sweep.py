@@ -19,20 +19,20 @@ import psutil
 import pytest
 from omegaconf import OmegaConf
 
-from nngeom_cli import process
-from nngeom_cli.checksums import sealed
-from nngeom_cli.cli import main
-from nngeom_cli.config import load_config
+from nngeom_cli.cli.entry import main
+from nngeom_cli.config.run import load_config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.files import refuse_links, unshared
 from nngeom_cli.groups import conf_directory
-from nngeom_cli.launchers import launched, refuse_new_cluster
-from nngeom_cli.launching import composed
-from nngeom_cli.process import sole_writer, this_process
-from nngeom_cli.run_directory import RunDirectory
-from nngeom_cli.stopping import STOPPED
-from nngeom_cli.store import load_run
-from nngeom_cli.sweep import Job, Sweep, load_sweep
+from nngeom_cli.launch.application import composed
+from nngeom_cli.launch.launchers import launched, refuse_new_cluster
+from nngeom_cli.launch.shutdown import STOPPED
+from nngeom_cli.store.checksums import sealed
+from nngeom_cli.store.run import load_run
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.store.sweep import Job, Sweep, load_sweep
+from nngeom_cli.system import writer as process
+from nngeom_cli.system.atomic import refuse_links, unshared
+from nngeom_cli.system.writer import sole_writer, this_process
 
 PLUGINS = {
     "basic": "hydra",
@@ -60,7 +60,7 @@ def launchers():
 
 def start(*words, folder):
     return subprocess.Popen(
-        [sys.executable, "-m", "nngeom_cli.cli", *words],
+        [sys.executable, "-m", "nngeom_cli", *words],
         cwd=folder,
         env=ENVIRONMENT,
         stdout=subprocess.PIPE,

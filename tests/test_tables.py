@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nngeom_cli.analysis.text_table import aligned, in_csv, literal, markdown
 from nngeom_cli.errors import printable
-from nngeom_cli.tables import aligned, in_csv, literal, markdown
 
 MARKUP = [
     "|",

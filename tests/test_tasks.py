@@ -7,9 +7,9 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from nngeom_cli.config.task import CirclesConfig, DigitsConfig, MoonsConfig, SinusoidConfig, SpiralsConfig, XorConfig
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.task_schemas import CirclesConfig, DigitsConfig, MoonsConfig, SinusoidConfig, SpiralsConfig, XorConfig
-from nngeom_cli.tasks import make_task
+from nngeom_cli.tasks.make import make_task
 
 DIGITS = DigitsConfig("digits")
 

@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 from test_datafile import config, refusal, task_of
 
-from nngeom_cli import records
-from nngeom_cli.datafile import located, read_table
 from nngeom_cli.errors import ConfigError
+from nngeom_cli.tables import records
+from nngeom_cli.tables.table_file import located, read_table
 
 INPUTS = [[1.5, 2.0], [3.0, 4.25], [5.0, 6.0], [7.0, 8.0]]
 TABLE = "x,y,animal\n1.5,2,dog\n3,4.25,cat\n5,6,dog\n7,8,cat\n"

@@ -9,10 +9,10 @@ import xarray as xr
 from made_runs import texts
 
 from nngeom_cli.errors import ConfigError
+from nngeom_cli.figures.infinite_width import draw_theory, save_theory
 from nngeom_cli.figures.style import style
-from nngeom_cli.figures.theory import draw_theory, save_theory
-from nngeom_cli.launching import composed
-from nngeom_cli.theory import TheoryConfig, load_theory, theory_curves
+from nngeom_cli.launch.application import composed
+from nngeom_cli.theory.infinite_width import TheoryConfig, load_theory, theory_curves
 
 SMALL = TheoryConfig(["erf", "softplus"], 2, 1.3, 0.4, 2.0, 4, [8, 512], 6, 0, "")
 

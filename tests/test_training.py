@@ -8,18 +8,19 @@ import pytest
 import torch
 from torch import nn
 
-from nngeom_cli import networks, training
-from nngeom_cli.backpropagation import Backpropagation
-from nngeom_cli.batches import Batches
-from nngeom_cli.forward import ForwardPass
+from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.geometry import get_activation
-from nngeom_cli.losses import MeanSquaredError
-from nngeom_cli.networks import Network, initial_network
-from nngeom_cli.optimizers import Optimizer
-from nngeom_cli.schemas import AdamConfig, AdamWConfig, SgdConfig
-from nngeom_cli.task_schemas import DigitsConfig, SinusoidConfig, XorConfig
-from nngeom_cli.tasks import make_task
-from nngeom_cli.training import batch_generators, history_epochs, initial_generators, train, train_on_cores
+from nngeom_cli.tasks.losses import MeanSquaredError
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training import loop as training
+from nngeom_cli.training import network as networks
+from nngeom_cli.training.backpropagation import Backpropagation
+from nngeom_cli.training.batches import Batches
+from nngeom_cli.training.forward import ForwardPass
+from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train, train_on_cores
+from nngeom_cli.training.network import Network, initial_network
+from nngeom_cli.training.optimizers import Optimizer
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "sin", "monomial3"]
 SGD = {"name": "sgd", "lr": 0.05, "weight_decay": 1e-3, "epochs": 200, "batch_size": None, "momentum": 0.9}

@@ -11,7 +11,7 @@ import pytest
 from test_datafile import refusal, written
 from test_textfile import TABLE, pinned, refused, zipped
 
-from nngeom_cli import unpacking
+from nngeom_cli.tables import unpacking
 
 
 def test_a_pipe_without_a_name_is_refused():

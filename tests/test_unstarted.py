@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 from test_resuming import assert_same
 from test_runner import config
 
-from nngeom_cli import runner
-from nngeom_cli.cli import main
+from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError, DamageError, FolderError
-from nngeom_cli.resuming import resume
-from nngeom_cli.store import load_run
-from nngeom_cli.unstarted import begun, opened
+from nngeom_cli.runs import run as runner
+from nngeom_cli.runs.resume import resume
+from nngeom_cli.runs.unstarted import begun, opened
+from nngeom_cli.store.run import load_run
 
 
 @pytest.fixture(autouse=True)

@@ -10,21 +10,21 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
-from nngeom_cli.cores import in_processes, split
 from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures import rc  # noqa: F401  (before anything imports matplotlib)
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.output import provenance, save
 from nngeom_cli.figures.path import SPEED, along_paths
-from nngeom_cli.figures.peaks import peak_distances
-from nngeom_cli.figures.plane import across_replicates, on_image_plane, through_training
-from nngeom_cli.figures.sheet import Sheet
+from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.style import style
-from nngeom_cli.files import refuse_link, remove_leftovers
-from nngeom_cli.held import held
-from nngeom_cli.measured import check_measured
-from nngeom_cli.memory import losses_explained
-from nngeom_cli.progress import Progress
-from nngeom_cli.store import FIGURES, Run
+from nngeom_cli.store.measured import check_measured
+from nngeom_cli.store.run import FIGURES, Run
+from nngeom_cli.system.atomic import refuse_link, remove_leftovers
+from nngeom_cli.system.held_folder import held
+from nngeom_cli.system.memory import losses_explained
+from nngeom_cli.system.parallel import in_processes, split
+from nngeom_cli.system.progress import Progress
 
 __all__ = ["draw_figures"]
 

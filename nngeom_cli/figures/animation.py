@@ -19,12 +19,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.lines import Line2D
 from PIL import Image
 
-from nngeom_cli.boundary import boundary_of
+from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.errors import ConfigError, FolderError, printable, shown
-from nngeom_cli.figures import panel
-from nngeom_cli.figures.heatmaps import Block, blocks_of, draw_bar, tick
+from nngeom_cli.figures import heatmap
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.heatmap_grid import Block, blocks_of, draw_bar, tick
 from nngeom_cli.figures.selection import describe, figures_config, networks_shown, outcomes, representative
-from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CLASS_COLOURS,
@@ -37,12 +37,12 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
-from nngeom_cli.files import refuse_link, remove_leftovers, written_whole
-from nngeom_cli.held import held
-from nngeom_cli.measured import check_measured
-from nngeom_cli.programs import clean_environment, program
-from nngeom_cli.progress import Progress
-from nngeom_cli.store import FIGURES, Run
+from nngeom_cli.store.measured import check_measured
+from nngeom_cli.store.run import FIGURES, Run
+from nngeom_cli.system.atomic import refuse_link, remove_leftovers, written_whole
+from nngeom_cli.system.held_folder import held
+from nngeom_cli.system.programs import clean_environment, program
+from nngeom_cli.system.progress import Progress
 
 __all__ = ["FEW", "animate"]
 
@@ -148,12 +148,12 @@ class Film:
             axes.clear()
             axes.set_title(part.quantity.title, fontsize=FONT_SIZE, fontweight="bold")
             if part.words[place]:
-                panel.say_flat(axes, part.words[place], SIDE, SMALL_FONT_SIZE)
+                heatmap.say_flat(axes, part.words[place], SIDE, SMALL_FONT_SIZE)
                 continue
-            panel.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
-            panel.draw_boundary(axes, boundary, SIDE)
+            heatmap.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
+            heatmap.draw_boundary(axes, boundary, SIDE)
             if "input" in data:
-                panel.draw_points(axes, data.input.values, data.label.values, SIDE)
+                heatmap.draw_points(axes, data.input.values, data.label.values, SIDE)
             tick(axes, left=part is self.blocks[0], bottom=True)
         epoch = self.epochs[place]
         self.now.set_xdata([epoch, epoch])

@@ -12,9 +12,9 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from nngeom_cli.comparisons import COMPARISONS, FITTED_SCALES, FITTED_WIDTHS, GEOMETRY, networks
+from nngeom_cli.analysis.networks import COMPARISONS, FITTED_SCALES, FITTED_WIDTHS, GEOMETRY, networks
+from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.output import convention_words, save
-from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     FONT_SIZE,
@@ -24,8 +24,8 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
-from nngeom_cli.files import remove_leftovers, written_whole
-from nngeom_cli.store import Run
+from nngeom_cli.store.run import Run
+from nngeom_cli.system.atomic import remove_leftovers, written_whole
 
 __all__ = ["draw_comparison", "experiment"]
 

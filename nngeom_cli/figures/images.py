@@ -9,7 +9,7 @@ import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
-from nngeom_cli.figures.panel import Field
+from nngeom_cli.figures.heatmap import Field
 from nngeom_cli.figures.style import CLASS_COLOURS, REGION_COLOURS
 
 __all__ = ["class_keys", "draw_corners"]

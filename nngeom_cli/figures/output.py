@@ -5,13 +5,13 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
-from nngeom_cli.arrays import netcdf_bytes
 from nngeom_cli.errors import printable
+from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.selection import figures_config
-from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import DPI
-from nngeom_cli.files import written_whole
-from nngeom_cli.store import Run
+from nngeom_cli.store.arrays import netcdf_bytes
+from nngeom_cli.store.run import Run
+from nngeom_cli.system.atomic import written_whole
 
 __all__ = ["convention_words", "provenance", "save"]
 

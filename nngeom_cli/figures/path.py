@@ -14,8 +14,10 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
+from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
+from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.selection import counted, describe, networks_shown, outcomes, representative
-from nngeom_cli.figures.sheet import Sheet
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     COLUMN_WIDTH,
@@ -26,9 +28,7 @@ from nngeom_cli.figures.style import (
     control_colours,
     wrapped,
 )
-from nngeom_cli.reading import bottleneck_words, volume_rank
-from nngeom_cli.statistics import path_statistics
-from nngeom_cli.store import Run
+from nngeom_cli.store.run import Run
 
 __all__ = ["SPEED", "VOLUME", "Curve", "along_paths", "class_colour", "coloured_curve", "first_change"]
 

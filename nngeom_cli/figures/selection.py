@@ -11,9 +11,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from nngeom_cli.reading import layer_words
-from nngeom_cli.schemas import FiguresConfig
-from nngeom_cli.store import Run
+from nngeom_cli.analysis.degeneracy import layer_words
+from nngeom_cli.config.general import FiguresConfig
+from nngeom_cli.store.run import Run
 
 __all__ = [
     "Outcome",

@@ -10,7 +10,7 @@ from nngeom_cli.geometry.curvature import (
     ricci_scalar_error,
 )
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
-from nngeom_cli.geometry.infinite import InfiniteWidth
+from nngeom_cli.geometry.infinite_width import InfiniteWidth
 from nngeom_cli.geometry.layers import layer_spectra, measure_layers
 from nngeom_cli.geometry.measure import measure
 from nngeom_cli.geometry.spectrum import (

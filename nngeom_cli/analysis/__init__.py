@@ -1,0 +1,1 @@
+"""Statistics over replicates and runs, their intervals, and tables of them; no torch."""

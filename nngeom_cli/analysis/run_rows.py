@@ -1,0 +1,171 @@
+"""The runs below some folders, each as a row: where it lies, its status, its config, what it measured at the end."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nngeom_cli.analysis.plane import plane_statistics
+from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.store.checksums import MANIFEST
+from nngeom_cli.store.run import FINISHED, INFO, Run, described, load_run
+from nngeom_cli.store.sweep import SWEEP, load_sweep
+
+__all__ = ["OF_SEEDS", "Row", "find_runs", "flat", "grouped_by_config", "read_row"]
+
+STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics}
+OF_SEEDS = ("seed", "replicates", "device")  # what runs of one group may differ in
+
+
+@dataclass(frozen=True)
+class Row:
+    """A run, or a group of them.
+
+    Attributes:
+        runs: directories.
+        status: of the run; of a group, how many have which.
+        config: by key as typed, `optimizer.lr`.
+        values: metrics after the last epoch, each over replicates (and pairs or planes).
+        note: what else there is to say.
+    """
+
+    runs: list[Path]
+    status: str
+    config: dict[str, Any]
+    values: dict[str, xr.DataArray]
+    note: str = ""
+
+    @property
+    def networks(self) -> int:
+        """How many the row is about."""
+        return max((values.sizes["replicate"] for values in self.values.values()), default=0)
+
+
+def find_runs(directories: Sequence[Path]) -> list[Path]:
+    """Run directories at or below `directories`, in order, each once. Jobs of sweeps count before they have begun."""
+    found: dict[Path, Path] = {}
+    for directory in directories:
+        if not directory.is_dir():
+            raise FileNotFoundError(f"`{directory}` must be a directory. Got none. See outputs/.")
+        below = {path.parent for name in (INFO, MANIFEST, ".hydra") for path in directory.rglob(name)}
+        for path in directory.rglob(SWEEP):
+            try:
+                below |= {path.parent / job.directory for job in load_sweep(path.parent).jobs}
+            except ConfigError:
+                continue  # its runs are there all the same
+        if not below:
+            raise FileNotFoundError(f"`{directory}` must hold runs. Got none. `nngeom run` prints where its own is.")
+        for path in sorted(below, key=_by_number):
+            found.setdefault(path.resolve(), path)
+    return list(found.values())
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Sorts 9-xor before 10-xor."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
+
+
+def read_row(directory: Path) -> Row:
+    """The row of one run."""
+    config: dict[str, Any] = {}
+    try:
+        config = flat(described(directory, verify=True).config)
+        run = load_run(directory)
+        if run.status not in FINISHED:
+            return Row([directory], run.status, config, {}, _progress(run))
+        run.look_through()
+        values = final_metrics(run)
+        lost = np.isnan(values["loss"])
+        values |= {name: of_network.where(~lost) for name, of_network in statistics_of(run).items()}
+        note = f"{int(lost.sum())} of {lost.size} replicates diverged" if lost.any() else ""
+        return Row([directory], run.status, config, values, note)
+    except FileNotFoundError as error:
+        missing = INFO not in {path.name for path in directory.glob(INFO)}
+        return Row([directory], "not started" if missing else "damaged", config, {}, "" if missing else str(error))
+    except Exception as error:  # whatever lies in a file, the other rows must come
+        what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        return Row([directory], "damaged", config, {}, " ".join(what.split()))
+
+
+def _progress(run: Run) -> str:
+    """How far an unfinished run has come, and what stopped it."""
+    epochs = run.config["optimizer"]["epochs"]
+    try:
+        reached = f"epoch {run.history.epoch.max()} of {epochs}"
+    except FileNotFoundError:
+        reached = f"epoch 0 of {epochs}"
+    error = str(run.info.get("error") or "")
+    return " ".join(f"{reached}{': ' if error else ''}{error}".split())
+
+
+def final_metrics(run: Run) -> dict[str, xr.DataArray]:
+    """Loss, accuracy and what else run.json has of each replicate; NaN where the loss is not finite, save `solved`."""
+    rows = run.info["replicates"]
+    seeds = [int(row["replicate"]) for row in rows]
+    lost = np.array([row["loss"] is None for row in rows])
+    metrics = {}
+    for name in rows[0]:
+        if name != "replicate":
+            numbers = np.array([math.nan if row[name] is None else float(row[name]) for row in rows])
+            kept = numbers if name == "solved" else np.where(lost, math.nan, numbers)
+            metrics[name] = xr.DataArray(kept, {"replicate": seeds}, "replicate")
+    return metrics
+
+
+def statistics_of(run: Run) -> dict[str, xr.DataArray]:
+    """Each statistic of the trained networks, and its `.change` since before training, to the final boundary."""
+    geometry = run.first_and_last
+    statistics = STATISTICS[geometry.attrs["kind"]](geometry).sel(boundary="final", drop=True)
+    values = {}
+    for name in statistics:
+        if f"{name}_undefined" not in statistics:
+            continue
+        for layer in statistics.layer.values.tolist():
+            of_layer = statistics[name].sel(layer=layer, drop=True)
+            label = str(name) if statistics.sizes["layer"] == 1 else f"{name}.layer{layer}"
+            before, after = (of_layer.isel(epoch=epoch, drop=True) for epoch in (0, -1))
+            values[label] = after
+            values[f"{label}.change"] = after - before
+    return values
+
+
+def grouped_by_config(rows: Sequence[Row]) -> Iterator[Row]:
+    """One row for the finished runs of each config, whatever their seeds; then the other runs."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        if row.values:
+            same = {key: value for key, value in row.config.items() if key not in OF_SEEDS}
+            groups.setdefault(json.dumps(same, sort_keys=True), []).append(row)
+    for group in groups.values():
+        counts = Counter(row.status for row in group)
+        values = {
+            name: xr.concat([row.values[name] for row in group if name in row.values], "replicate", join="override")
+            for name in group[0].values
+        }
+        configs = {key: [row.config.get(key) for row in group] for key in group[0].config}
+        yield Row(
+            runs=[run for row in group for run in row.runs],
+            config={key: found[0] if found.count(found[0]) == len(found) else found for key, found in configs.items()},
+            status=", ".join(f"{count} {status}" if len(group) > 1 else status for status, count in counts.items()),
+            values={name: pooled.drop_duplicates("replicate") for name, pooled in values.items()},
+            note="; ".join(row.note for row in group if row.note),
+        )
+    yield from (row for row in rows if not row.values)
+
+
+def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings as one, with dotted keys."""
+    result: dict[str, Any] = {}
+    for key, value in nested.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return result

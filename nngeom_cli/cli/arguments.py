@@ -1,0 +1,161 @@
+"""What follows a command: runs and sweeps by their folders, flags, and the one section that a drawing can change."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from nngeom_cli.errors import ConfigError
+
+__all__ = ["figures_keys", "frozen_run", "key_of_flag", "known_flags", "run_folders"]
+
+DEPTH = 4  # folders between outputs and its runs, at most
+NEWEST = 3  # runs that are named
+
+
+def run_folders(command: str, words: Sequence[str]) -> list[Path]:
+    """The folders of runs and sweeps that a command is given.
+
+    Raises:
+        ConfigError: there is none, a flag, or a folder that is neither.
+    """
+    flags = [word for word in words if word.startswith("-")]
+    if flags or not words:
+        got = " ".join(flags) or "nothing"
+        raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}. See outputs/runs.")
+    names = ["run.json", "sweep.json", *([".hydra/config.yaml"] if command == "resume" else [])]  # it begins that one
+    for word in words:
+        if not any((Path(word) / name).is_file() for name in names):
+            raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {_no_run(Path(word))}")
+    return [Path(word) for word in words]
+
+
+def _no_run(path: Path) -> str:
+    """What a path is that is no run, and where there are some."""
+    if not path.exists():
+        return f"{path}, which is not there. See outputs/runs."
+    if not path.is_dir():
+        return f"{path}, a file. `nngeom run` prints the directory of its run."
+    try:
+        runs = [file.parent for depth in range(1, DEPTH + 1) for file in path.glob("*/" * depth + "run.json")]
+    except OSError:  # it holds what nobody can look into: /proc
+        runs = []
+    if not runs:
+        return f"{path} without run.json. `nngeom run` prints its own."
+    newest = sorted(runs, key=lambda run: (run / "run.json").stat().st_mtime)[-NEWEST:]
+    names = " ".join(shlex.quote(str(run)) for run in reversed(newest))
+    return f"{path}, a folder of {len(runs)} of them. The newest: {names}"
+
+
+def frozen_run(words: Sequence[str]) -> tuple[Path | None, list[str]]:
+    """The run that `--from` names, and the words without it.
+
+    Raises:
+        ConfigError: it names no run, or a group is chosen beside it.
+    """
+    from nngeom_cli.config.unknown_key import SECTIONS
+
+    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
+    if "--from" not in words:
+        return None, words
+    place = words.index("--from")
+    named = words[place + 1 : place + 2]
+    if not named or named[0].startswith("-"):
+        got = " ".join(named) or "nothing"
+        raise ConfigError(f"`--from` must be followed by a run directory. Got {got}. See outputs/runs.")
+    run = Path(named[0])
+    if not (run / "run.json").is_file():
+        raise ConfigError(f"`--from` must be followed by a run directory. Got {_no_run(run)}")
+    rest = words[:place] + words[place + 2 :]
+    for key in (word.partition("=")[0] for word in rest if "=" in word):
+        if key in (*SECTIONS, "experiment"):
+            way_out = f"Set single keys: {key}.NAME=VALUE."
+            raise ConfigError(f"`{key}` must be left out with --from. Got a group, of which the run has one. {way_out}")
+    return run, rest
+
+
+def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that set keys of the section figures, and the others, which name folders.
+
+    Raises:
+        ConfigError: a word sets a key of another section.
+    """
+    from nngeom_cli.config.unknown_key import key_meant
+    from nngeom_cli.synonyms import typed
+
+    settings = [word for word in words if "=" in word and not word.startswith("-") and not Path(word).exists()]
+    for word in settings:
+        key, _, value = word.partition("=")
+        if not key.startswith("figures.") and "/" not in key:
+            meant = key_meant(key) or ""
+            way_out = f"`nngeom run --from RUN {word}` runs it again, changed."
+            if meant.startswith("figures."):
+                way_out = f"Did you mean `{typed(meant, value)}`?"
+            raise ConfigError(f"`{key}` must be a key of figures, as what is saved stays. Got {value}. {way_out}")
+    settings = [word for word in settings if word.startswith("figures.")]
+    return settings, [word for word in words if word not in settings]
+
+
+def known_flags(words: Sequence[str]) -> list[str]:
+    """The words, those that are no flags together, if `nngeom run` has all their flags.
+
+    Raises:
+        ConfigError: one is unknown, or is not for users.
+    """
+    import contextlib
+    import io
+
+    from hydra._internal.utils import get_args, get_args_parser
+
+    with contextlib.redirect_stderr(io.StringIO()) as complaint:
+        try:
+            known, others = get_args_parser().parse_known_args(list(words))
+            if known.overrides and not any(
+                other.startswith("-") for other in others
+            ):  # argparse wants them in one place
+                words = [word for word in words if word not in others]
+                place = words.index(known.overrides[-1]) + 1
+                words[place:place] = others
+            parsed = get_args(words)
+        except SystemExit as end:
+            if not end.code:
+                raise
+            reason = complaint.getvalue().strip().rpartition("error: ")[2]
+            meant = key_of_flag(words, reason)
+            way_out = f"Did you mean `{meant}`?" if meant else "See `nngeom run --help`."
+            raise ConfigError(f"`nngeom run` must be given flags that it has. Got {reason}. {way_out}") from None
+    if parsed.experimental_rerun is not None:
+        meant = key_of_flag(words)
+        way_out = f"Did you mean `{meant}`?" if meant else "Name the config."
+        raise ConfigError(f"`--experimental-rerun` must be left out. Got a pickle, which can run code. {way_out}")
+    if parsed.multirun and (shown := "--cfg" if parsed.cfg else "--info" if parsed.info else ""):
+        raise ConfigError(f"`{shown}` must be left out with -m. Got both. It shows the config of one run.")
+    for flag, value in (("--config-path", parsed.config_path), ("--config-name", parsed.config_name)):
+        if value is not None:
+            raise ConfigError(
+                f"`{flag}` must be left out. Got {value}. A file DIR/experiment/NAME.yaml is taken with "
+                "--config-dir DIR experiment=NAME."
+            )
+    return list(words)
+
+
+def key_of_flag(words: Sequence[str], reason: str = "") -> str | None:
+    """What to type instead of the first flag that is no flag: `optimizer.epochs=100` for `--epochs 100`.
+
+    Args:
+        words: that are typed.
+        reason: holds those that are no flags; empty: all.
+    """
+    from nngeom_cli.config.unknown_key import key_meant
+    from nngeom_cli.synonyms import typed
+
+    for place, word in enumerate(words):
+        flag, equals, value = word.partition("=")
+        meant = key_meant(flag.strip("-").replace("-", "_")) if flag.startswith("-") else None
+        if meant and (word in reason.split() or not reason):
+            following = "".join(words[place + 1 : place + 2])
+            if not equals and "=" not in following and not following.startswith("-"):
+                value = following
+            return typed(meant, value or "VALUE", flag.strip("-"))
+    return None

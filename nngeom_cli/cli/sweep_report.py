@@ -1,0 +1,88 @@
+"""What the user is told when a sweep has ended: how each job did, and what compares its runs."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nngeom_cli.errors import DamageError, say, system_words
+
+if TYPE_CHECKING:
+    from nngeom_cli.store.sweep import Outcome
+
+__all__ = ["draw_comparison_of", "report_sweep"]
+
+
+def report_sweep(sweep: Path, outcomes: Sequence[Outcome]) -> int:
+    """How the jobs of a sweep ended: a table on stdout and the sweep's directory as its last line, errors on stderr.
+
+    Returns:
+        How many are not complete.
+    """
+    from nngeom_cli.analysis.text_table import aligned
+
+    failures = [outcome for outcome in outcomes if outcome.error is not None]
+    for outcome in failures:
+        say(f"Job {outcomes.index(outcome)} ({outcome.overrides}): {outcome.error}")
+    rows = [
+        (
+            str(number),
+            outcome.overrides,
+            outcome.status,
+            "" if outcome.accuracy is None else f"{outcome.accuracy:.3f}",
+            str(outcome.directory.relative_to(sweep)),
+        )
+        for number, outcome in enumerate(outcomes)
+    ]
+    print(aligned([("job", "overrides", "status", "accuracy", "directory"), *rows]))
+    undrawn = 0
+    try:
+        draw_comparison_of(sweep)
+    except DamageError as error:
+        say(str(error))
+    except OSError as error:
+        say(system_words(error, f"`nngeom figures {shlex.quote(str(sweep))}` draws it"))
+        undrawn = 1
+    print(sweep, flush=True)
+    return len(failures) + undrawn
+
+
+def draw_comparison_of(directory: Path) -> bool:
+    """Draws what compares the runs of a sweep and prints its table, if its experiment is one that compares them."""
+    from nngeom_cli.store.sweep import load_sweep
+
+    sweep = load_sweep(directory)
+    if not any("experiment=" in job.command for job in sweep.jobs):  # spares other sweeps the imports
+        return False
+
+    import csv
+
+    from nngeom_cli.analysis.text_table import aligned
+    from nngeom_cli.config.run import load_config
+    from nngeom_cli.figures.comparison import draw_comparison
+    from nngeom_cli.store.run import FIGURES
+    from nngeom_cli.system.atomic import refuse_link
+    from nngeom_cli.system.held_folder import held
+
+    with held(directory, "nngeom figures"):
+        refuse_link(directory / FIGURES)
+        runs = [run for job in sweep.jobs if (run := sweep.run(job)) is not None]
+        for run in runs:
+            load_config(run.config)  # as it is read, it may hold anything
+        drawn = draw_comparison(runs, directory / FIGURES)
+    if drawn:
+        with drawn[1].open(newline="") as file:
+            print(aligned([[_rounded(cell) for cell in row] for row in csv.reader(file)]))
+    for path in drawn:
+        print(f"figure {path}" if path.suffix == ".png" else f"table {path}")
+    return bool(drawn)
+
+
+def _rounded(cell: str) -> str:
+    """A number to three digits, anything else as it is."""
+    try:
+        return f"{float(cell):.3g}"
+    except ValueError:
+        return cell

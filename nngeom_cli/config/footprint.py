@@ -1,0 +1,83 @@
+"""What a run must have in memory at the same time, at the very least: one that cannot fit is refused first."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from nngeom_cli.config.general import SgdConfig
+from nngeom_cli.config.probe import GridConfig, PathConfig
+from nngeom_cli.config.run import Config
+from nngeom_cli.system.memory import require_room
+
+__all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory"]
+
+FEWEST_POINTS = 64  # that are differentiated at once
+MOST_ELEMENTS = 1 << 23  # of derivatives at so few points, for which replicates are taken in turns
+MEASURED = {"grid": (4, 2), "plane": (5, 3)}  # numbers at a point of each replicate: in each layer, and once
+
+
+def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
+    """Bytes of the arrays that are in memory together, each with what it is: by the key that makes it large.
+
+    It is less than what a run takes: chunks, copies and figures come on top.
+
+    Args:
+        config: of a run; a user's own file, once it was looked into, is in memory already.
+
+    Example:
+        >>> from nngeom_cli.launch.application import composed
+        >>> from nngeom_cli.config.run import load_config
+        >>> arrays = main_arrays(load_config(composed(["task=sinusoid", "task.points=1000", "probe.resolution=40"])))
+        >>> arrays["task.points"], arrays["probe.resolution"]
+        ((1048000, 'the data and the units at them'), (1228800, 'what is measured'))
+    """
+    number = 8 if config.dtype == "float64" else 4
+    task, probe, copies = config.task, config.probe, config.replicates
+    widths = [task.inputs, *config.architecture.hidden, task.outputs]
+    parameters = copies * sum(out * (inputs + 1) for inputs, out in pairwise(widths))
+    vectors = 2 if isinstance(config.optimizer, SgdConfig) else 3  # parameters, and the optimizer's of the same size
+    batch = min(config.optimizer.batch_size or task.size, task.size)
+    layers = len(probe.layers)
+    if isinstance(probe, PathConfig):
+        points, on_path = probe.steps + 1, len(probe.pairs)
+        measured = on_path * points * copies * (layers * (min(probe.top_k + 1, task.inputs) + 2) + 1)
+        derivatives, size = task.inputs, "probe.steps"
+    else:
+        planes = 1 if isinstance(probe, GridConfig) else len(probe.triples)
+        of_layer, once = MEASURED[probe.kind]
+        points = probe.resolution**2
+        measured = planes * points * copies * (layers * of_layer + once)
+        derivatives, size = 2 + 3, "probe.resolution"
+    widest = max(widths[1 : max(probe.layers) + 1])
+    at_once = min(copies, max(1, MOST_ELEMENTS // (FEWEST_POINTS * widest * (1 + derivatives))))
+    arrays = {
+        size: (2 * 8 * measured, "what is measured"),  # in memory, and once more as the content of its file
+        "architecture.hidden": (
+            number * at_once * widest * min(points, FEWEST_POINTS) * (1 + derivatives)
+            + 2 * number * vectors * parameters,  # in training, and once more as a checkpoint
+            "the networks and their derivatives",
+        ),
+    }
+    units = number * copies * sum(config.architecture.hidden) * batch
+    drawn = getattr(task, "points", 0)
+    if drawn and config.optimizer.batch_size is None:
+        arrays["task.points"] = (8 * 3 * drawn + units, "the data and the units at them")
+    else:
+        arrays["task.points"] = (8 * 3 * drawn, "the data")  # two coordinates and a class
+        arrays["optimizer.batch_size"] = (units, "the units at a batch")
+    return {key: array for key, array in arrays.items() if array[0]}
+
+
+def least_memory(config: Config) -> int:
+    """Bytes that a run must have in memory at the same time, at the very least."""
+    return sum(size for size, _ in main_arrays(config).values())
+
+
+def require_memory(config: Config) -> None:
+    """Raise `ConfigError` where a run surely needs more than this machine has."""
+    arrays = main_arrays(config)
+    values = {}
+    for key in arrays:
+        section, _, name = key.partition(".")
+        values[key] = getattr(getattr(config, section), name)
+    require_room(arrays, values, f"replicates={config.replicates}")

@@ -1,0 +1,238 @@
+"""Hydra started for `nngeom run` and `nngeom resume SWEEP`, so that a wrong config leaves nothing on disk.
+
+Hydra makes a run's directory before it calls the job. So the checks hang on two of its inner functions: the one that
+starts a single job, and the one that starts a sweep.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal import hydra as hydra_application
+from hydra._internal.core_plugins import basic_sweeper
+from hydra.core.config_store import ConfigStore
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.errors import HydraException
+from hydra.types import TaskFunction
+from omegaconf import DictConfig
+from omegaconf.errors import OmegaConfBaseException
+
+from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, unwritable
+from nngeom_cli.groups import conf_directory
+from nngeom_cli.launch.checks import checked, checked_jobs, claimed_directory, told_of_sweep
+from nngeom_cli.launch.harmless import harmless_configs
+from nngeom_cli.launch.hydra_errors import explained
+from nngeom_cli.launch.job import job, resumed_job
+from nngeom_cli.launch.launchers import launched, refuse_new_cluster, replaced
+from nngeom_cli.launch.saved_config import FROZEN, frozen_config
+from nngeom_cli.quoting import quoted
+from nngeom_cli.store.run import INFO
+from nngeom_cli.store.sweep import COMPLETE, SWEEP, Outcome, Sweep, load_sweep
+from nngeom_cli.system.atomic import refuse_interpolation, refuse_links
+from nngeom_cli.system.held_folder import RESUME, held, require_held
+from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.system.surroundings import logging_left_alone
+
+__all__ = ["composed", "launch", "resume_sweep"]
+
+
+def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> tuple[Path | None, list[Outcome]]:
+    """Give `arguments` to Hydra, as if `prog` were a Hydra application.
+
+    Args:
+        arguments: overrides and flags, as typed.
+        prog: the name that Hydra shows for this command.
+        frozen: a run whose config is taken instead of that in conf/.
+
+    Returns:
+        The directory of the sweep, None for a single run; one outcome a job, none where Hydra only showed something
+        (`--help`, `--cfg job`, ...).
+
+    Raises:
+        ConfigError: the config was refused; nothing was made on disk, save where only the run itself could see it.
+        FolderError: the output folder cannot be made.
+        KeyboardInterrupt: with the directory of the run or sweep, if it has one.
+    """
+    outcomes: list[Outcome] = []
+    claimed: list[Path] = []
+    sweeps: list[Path] = []
+
+    def run_single(*, config: DictConfig, **rest: Any) -> JobReturn:
+        available_cores()
+        checked(config, local=True)
+        told_of_sweep(config)
+        claimed.append(claimed_directory(config, "hydra.run.dir"))
+        with held(claimed[0], RESUME):
+            result = run_job(config=config, **rest)
+        failed = result.status is JobStatus.FAILED
+        error = result._return_value if failed else None
+        result.status = JobStatus.COMPLETED  # lest Hydra print it
+        if isinstance(error, ConfigError):
+            raise error
+        outcomes.append(Outcome(claimed[0], "", "failed" if failed else COMPLETE, None, str(error) if failed else None))
+        return result
+
+    def run_sweep(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+        assert sweeper.config is not None
+        available_cores()
+        refuse_new_cluster(sweeper.launcher)
+        jobs, batch = checked_jobs(sweeper, arguments)
+        claimed.append(claimed_directory(sweeper.config, "hydra.sweep.dir"))
+        sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
+        sweeps.append(sweep.directory)
+        with (
+            held(sweep.directory, RESUME),
+            replaced(sweeper, "split_arguments", lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size))),
+            replaced(sweeper, "validate_batch_is_legal", lambda _: None),  # it would compose each of them again
+        ):
+            sweep.write()
+            outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
+
+    Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
+    plain_sweep = basic_sweeper.BasicSweeper.sweep
+    if frozen is not None:
+        ConfigStore.instance().store(FROZEN, frozen_config(frozen, conf_directory()))
+    with (
+        replaced(hydra_application, "run_job", run_single),
+        replaced(basic_sweeper.BasicSweeper, "sweep", run_sweep),
+    ):
+        _start(job, "config" if frozen is None else FROZEN, arguments, prog, claimed)
+    return (sweeps[0] if sweeps else None), outcomes
+
+
+def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
+    """Goes on with the runs of a sweep that are not complete, on the launcher that it was started with.
+
+    Args:
+        directory: of the sweep.
+        overrides: of the launcher only: hydra/launcher=NAME, hydra.launcher.KEY=VALUE.
+
+    Returns:
+        One outcome a job, complete ones too.
+
+    Raises:
+        FileNotFoundError: the directory holds no sweep.
+        ConfigError: an override is not about the launcher, sweep.json is damaged, or the sweep leads out of its folder.
+        KeyboardInterrupt: with the directory.
+    """
+    sweep = load_sweep(directory.absolute())
+    for override in overrides:
+        if not override.startswith(("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.max_batch_size=")):
+            raise ConfigError(
+                f"`{override.partition('=')[0]}` must be left out when a sweep goes on. Got {override}. "
+                "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
+            )
+    refuse_links(sweep.directory)
+    for folder in (sweep.directory, Path.cwd()):
+        refuse_interpolation("nngeom resume", folder)
+    left = [job for job in sweep.jobs if sweep.status(job) != COMPLETE]
+    outcomes: list[Outcome] = []
+    if not left:
+        return [sweep.outcome(job) for job in sweep.jobs]
+
+    claimed: list[Path] = []
+
+    def run_left(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+        refuse_new_cluster(sweeper.launcher)
+        claimed.append(sweep.directory)
+        with held(sweep.directory, RESUME):
+            outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
+
+    arguments = [
+        f"hydra/launcher={quoted(sweep.launcher)}",
+        *overrides,
+        f"hydra.sweep.dir={quoted(str(sweep.directory))}",
+        "directory=" + ",".join(quoted(job.directory) for job in left),
+    ]
+    Plugins.instance()
+    plain_sweep = basic_sweeper.BasicSweeper.sweep
+    with replaced(basic_sweeper.BasicSweeper, "sweep", run_left):
+        _start(resumed_job, "resume", arguments, "nngeom resume", claimed)
+    return outcomes
+
+
+def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:
+    """Hydra's main; its errors become ours until a directory is claimed."""
+    _take_own_launchers()
+    main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
+    try:
+        with (
+            harmless_configs(),
+            replaced(sys, "argv", [prog, *arguments]),
+            logging_left_alone(),
+            _held_folders_left_alone(),
+            _full_errors() as debugging,
+        ):
+            main()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(*claimed) from None
+    except SystemExit as end:
+        if end.code:
+            raise
+    except (ConfigError, FolderError):
+        raise
+    except Exception as error:
+        if claimed and (trouble := disk_trouble(error)):  # Hydra writes there before the job
+            if not any((claimed[0] / name).exists() for name in (INFO, SWEEP)):
+                shutil.rmtree(claimed[0], ignore_errors=True)  # lest it be in the way of the same command
+            raise unwritable(claimed[0], trouble) from error
+        of_the_system = isinstance(error, OSError) and not isinstance(error, HydraException)
+        if debugging or claimed or of_the_system:
+            raise
+        raise explained(error, arguments) from error
+
+
+def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
+    """The config that a command with these overrides would have; nothing is started.
+
+    Raises:
+        ConfigError: they cannot be composed.
+    """
+    Plugins.instance()
+    _take_own_launchers()
+    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"), harmless_configs():
+        try:
+            return hydra.compose(config_name, list(overrides))
+        except (HydraException, OmegaConfBaseException) as error:
+            raise explained(error, overrides, config_name) from error
+
+
+def _take_own_launchers() -> None:
+    launchers = ConfigStore.instance().repo["hydra"]["launcher"]
+    for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
+        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
+
+
+@contextmanager
+def _held_folders_left_alone() -> Iterator[None]:
+    """Hydra and submitit make no folder anew in one that was moved or deleted."""
+    mkdir = Path.mkdir
+
+    def mkdir_in_place(path: Path, *rest: Any, **options: Any) -> None:
+        require_held(path)
+        mkdir(path, *rest, **options)
+
+    with replaced(Path, "mkdir", mkdir_in_place):
+        yield
+
+
+@contextmanager
+def _full_errors() -> Iterator[bool]:
+    """Make Hydra raise its errors instead of printing them; yields whether the user had asked for that."""
+    before = os.environ.get("HYDRA_FULL_ERROR")
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield before == "1"
+    finally:
+        if before is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before

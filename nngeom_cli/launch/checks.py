@@ -1,0 +1,172 @@
+"""What is checked before a run or a sweep has a directory, and the directory."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib import import_module
+from itertools import chain, islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hydra._internal.core_plugins import basic_launcher
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from nngeom_cli.config.footprint import require_memory
+from nngeom_cli.config.run import Config, load_config
+from nngeom_cli.errors import ConfigError, FolderError, require, say
+from nngeom_cli.launch.job import command_of
+from nngeom_cli.launch.launchers import replaced
+from nngeom_cli.quoting import pasted
+from nngeom_cli.store.sweep import Job, is_inside
+from nngeom_cli.system.atomic import refuse_interpolation
+from nngeom_cli.system.progress import Progress
+from nngeom_cli.tables.table_file import located
+
+if TYPE_CHECKING:
+    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+
+__all__ = ["checked", "checked_jobs", "claimed_directory", "told_of_sweep"]
+
+MOST_JOBS = 100_000  # each is composed and checked before the first is run
+
+
+def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
+    """The config of a job, checked as far as this machine can.
+
+    Args:
+        composed: of the job.
+        local: it runs in this process, so that its device can be checked.
+        here: it runs on this machine, so that the memory can be.
+    """
+    config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
+    config = located(config, Path.cwd())
+    if here:
+        require_memory(config)
+    if local:
+        runner = import_module("nngeom_cli.runs.run")  # as the job will: matplotlib may refuse to start
+        if config.device in ("cuda", "mps"):
+            runner.resolve_device(config.device)
+    return config
+
+
+def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[Job], list[list[str]]]:
+    """The jobs of a sweep and the overrides of each, once the config of each is checked.
+
+    Raises:
+        ConfigError: a config is wrong, no job is left, two share a directory, or an experiment's own sweep is lost.
+    """
+    assert sweeper.hydra_context is not None
+    assert sweeper.config is not None
+    config, loader = sweeper.config, sweeper.hydra_context.config_loader
+    swept = [f"{key}={value}" for key, value in sweeper.params.items()]
+    overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
+    at_once = sweeper.max_batch_size
+    require(at_once is None or at_once > 0, "hydra.sweeper.max_batch_size", "at least 1", at_once, "null: all at once.")
+    count = math.prod(map(_values, overrides))
+    require(
+        count <= MOST_JOBS, "-m", f"at most {MOST_JOBS} jobs in a sweep", f"{count} or more", "Sweep over fewer values."
+    )
+    batch = [list(words) for words in chain.from_iterable(sweeper.split_arguments(overrides, None))]
+    jobs: dict[str, Job] = {}
+    launcher = sweeper.launcher
+    here = type(launcher).__name__ in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
+
+    def check(number: int) -> None:
+        typed = " ".join(batch[number])
+        composed = loader.load_sweep_config(config, batch[number])
+        _refuse_lost_sweep(composed, sweeper, overrides)
+        try:
+            found = checked(composed, local=isinstance(launcher, basic_launcher.BasicLauncher), here=here)
+        except ConfigError as error:
+            raise ConfigError(f"Job {number} ({typed}): {error}" if len(batch) > 1 else str(error)) from error
+        with open_dict(composed):
+            composed.hydra.job.num = number
+            composed.hydra.job.id = str(number)
+        directory = _selected(composed, "hydra.sweep.subdir")
+        way_out = "Name a folder of the sweep, for example ${hydra.job.num}."
+        require(is_inside(directory), "hydra.sweep.subdir", "a folder in the sweep's own", directory, way_out)
+        if directory in jobs:
+            raise ConfigError(
+                f"`hydra.sweep.subdir` must be different for each job. Got {directory} for "
+                f"{' '.join(jobs[directory].overrides)} and for {typed}. Begin it with ${{hydra.job.num}}."
+            )
+        jobs[directory] = Job(directory, batch[number], command_of(composed.hydra), asdict(found))
+
+    check(0)  # with it come the imports, which say nothing of the time that the others take
+    with Progress("config", len(batch), done=1) as progress:
+        for number in range(1, len(batch)):
+            check(number)
+            progress.update(number + 1, "checked before the first job starts")
+    return list(jobs.values()), batch
+
+
+def _values(override: Override) -> int:
+    """How many values a word has, counted up to one more than jobs can be; a sweep over none would have no jobs."""
+    if not override.is_sweep_override():
+        return 1
+    count = (
+        sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1)) if override.is_discrete_sweep() else 0
+    )
+    if count == 0:
+        key, typed = override.get_key_element(), str(override.input_line).partition("=")[2]
+        way_out = f"List them: {key}=A,B." if "glob" in typed else "List them: 1,2,3; or range(1,4), which is the same."
+        raise ConfigError(f"`{key}` must have values to sweep over. Got {typed}, which has none. {way_out}")
+    return count
+
+
+def _refuse_lost_sweep(composed: DictConfig, sweeper: BasicSweeper, overrides: Sequence[Override]) -> None:
+    """An experiment that is a sweep of its own is none any more as one job of another."""
+    lost = {key: value for key, value in _own_sweep(composed).items() if sweeper.params.get(key) != value}
+    if not lost:
+        return
+    names = [name for each in overrides if each.key_or_group == "experiment" for name in each.sweep_string_iterator()]
+    rest = [str(each.input_line) for each in overrides if each.key_or_group != "experiment"]
+    commands = [shlex.join(["nngeom", "run", "-m", f"experiment={name}", *rest]) for name in names]
+    raise ConfigError(
+        f"`experiment` must be one experiment where it is a sweep of its own, here of {' and '.join(lost)}. "
+        f"Got {','.join(names) or 'several'}. Run them one after another: {' && '.join(commands)}"
+    )
+
+
+def told_of_sweep(composed: DictConfig) -> None:
+    """Says of a single run whose experiment is a sweep that the others are left out."""
+    if own := _own_sweep(composed):
+        command = command_of(composed.hydra).replace("nngeom run", "nngeom run -m", 1)
+        say(f"This is one run of a sweep over {' and '.join(own)}. All of it: {command}")
+
+
+def _own_sweep(composed: DictConfig) -> dict[str, str]:
+    return dict(composed.hydra.sweeper.get("params") or {})
+
+
+def claimed_directory(composed: DictConfig, key: str) -> Path:
+    """Make the directory that `key` names, for this process alone."""
+    named = _selected(composed, key)
+    if named.startswith("~"):  # a folder of that name would be a trap
+        raise ConfigError(f"`{key}` must be a path that needs no shell. Got {named}. Type: {pasted(key, named)}")
+    directory = Path(named).absolute()
+    refuse_interpolation(key, directory)
+    refuse_interpolation("the working folder", Path.cwd())
+    try:
+        directory.mkdir(parents=True)
+    except FileExistsError:
+        raise ConfigError(
+            f"`{key}` must be a directory that does not exist yet. Got {directory}. Leave it out for a new name."
+        ) from None
+    except OSError as error:
+        raise FolderError(
+            f"`{key}` must be a folder that can be written. Got {directory}: {error.strerror}. Set {key}=FOLDER."
+        ) from error
+    return directory
+
+
+def _selected(composed: DictConfig, key: str) -> str:
+    """A value of Hydra's own part of the config, resolved as Hydra does in the job."""
+    with replaced(HydraConfig.instance(), "cfg", composed):
+        return str(OmegaConf.select(composed, key))

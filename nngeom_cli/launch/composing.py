@@ -1,0 +1,60 @@
+"""Hydra's composition of many configs that differ in single keys: each file is read, and merged, once for all of them.
+
+Which files a config is made of depends only on what chooses groups (`task=xor`), and they are merged before single keys
+(`seed=1`) are set. So the choice and the merged files are kept, and Hydra goes on from there, on a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from hydra._internal import config_loader_impl
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaults_list
+from hydra.core.default_element import ResultDefault
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig
+
+from nngeom_cli.launch.launchers import replaced
+
+__all__ = ["files_read_once"]
+
+
+@contextmanager
+def files_read_once() -> Iterator[None]:
+    """All that Hydra composes meanwhile is made of the files as they were when they were read first."""
+    merge = ConfigLoaderImpl._compose_config_from_defaults_list
+    chosen: dict[Any, DefaultsList] = {}
+    merged: dict[Any, DictConfig] = {}
+
+    def chosen_files(
+        repo: Any, config_name: str | None, overrides_list: Sequence[Override], **options: bool
+    ) -> DefaultsList:
+        single_keys = Overrides(repo=repo, overrides_list=list(overrides_list)).config_overrides
+        of_groups = [override for override in overrides_list if all(override is not single for single in single_keys)]
+        words = tuple(override.input_line for override in of_groups)
+        key = (_folders(repo), config_name, words, *sorted(options.items()))
+        if key not in chosen:
+            chosen[key] = create_defaults_list(repo, config_name, of_groups, **options)
+        return replace(chosen[key], config_overrides=single_keys)
+
+    def merged_files(loader: ConfigLoaderImpl, defaults: Sequence[ResultDefault], repo: Any) -> DictConfig:
+        key = (_folders(repo), *((file.config_path, file.package, file.primary) for file in defaults))
+        if key not in merged:
+            merged[key] = merge(loader, list(defaults), repo)
+        return copy.deepcopy(merged[key])
+
+    with (
+        replaced(config_loader_impl, "create_defaults_list", chosen_files),
+        replaced(ConfigLoaderImpl, "_compose_config_from_defaults_list", merged_files),
+    ):
+        yield
+
+
+def _folders(repo: Any) -> tuple[tuple[str, str], ...]:
+    """Where configs are looked for, in order."""
+    return tuple((source.provider, source.path) for source in repo.get_sources())

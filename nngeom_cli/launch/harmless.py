@@ -1,0 +1,65 @@
+"""Hydra's composition of a config, guarded: nothing is imported, started or written because a file names it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
+from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.types import RunMode
+from omegaconf import DictConfig, OmegaConf
+
+from nngeom_cli.launch.composing import files_read_once
+from nngeom_cli.launch.forbidden import (
+    is_about_hydra,
+    refuse_foreign_code,
+    refuse_foreign_section,
+    refuse_foreign_words,
+)
+from nngeom_cli.launch.launchers import replaced
+
+__all__ = ["harmless_configs"]
+
+FOLDER = "command-line"  # Hydra's name for what --config-dir adds
+
+
+@contextmanager
+def harmless_configs() -> Iterator[None]:
+    """What Hydra composes meanwhile is looked through before Hydra acts on it.
+
+    Raises:
+        ConfigError: in the block, where a config would have Hydra start, load or write what is not nngeom's own.
+    """
+    compose = ConfigLoaderImpl.load_configuration
+    own_sections: dict[tuple[str, ...], Any] = {}
+
+    def own_section(loader: ConfigLoaderImpl, config_name: str | None, words: Sequence[str]) -> Any:
+        """Hydra's section without the user's folder, composed once for all jobs of a sweep."""
+        if tuple(words) not in own_sections:
+            path = ConfigSearchPathImpl()
+            path.config_search_path = [s for s in loader.config_search_path.get_path() if s.provider != FOLDER]
+            config = compose(ConfigLoaderImpl(path), config_name, list(words), RunMode.RUN)
+            own_sections[tuple(words)] = OmegaConf.to_container(config.hydra, resolve=False)
+        return own_sections[tuple(words)]
+
+    def load(
+        loader: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *rest: Any, **options: Any
+    ) -> DictConfig:
+        refuse_foreign_words(overrides)
+        config = compose(loader, config_name, overrides, *rest, **options)
+        refuse_foreign_code(config)
+        if any(source.provider == FOLDER for source in loader.config_search_path.get_path()):
+            words = [word for word in overrides if is_about_hydra(word)]
+            own = own_section(loader, config_name, words)
+            typed = {"hydra": words, "task": [word for word in overrides if not is_about_hydra(word)]}
+            section = OmegaConf.to_container(config.hydra, resolve=False)
+            refuse_foreign_section(section, own | {"overrides": typed})
+        return config
+
+    with ExitStack() as stack:
+        stack.enter_context(files_read_once())
+        stack.enter_context(replaced(ConfigLoaderImpl, "load_configuration", load))
+        stack.enter_context(replaced(ConfigLoaderImpl, "_process_config_searchpath", lambda *_: None))
+        yield

@@ -1,0 +1,177 @@
+"""What one job of `nngeom run` or `nngeom resume SWEEP` does. Launchers for many machines pickle it by its name."""
+
+from __future__ import annotations
+
+import logging
+import shlex
+import signal
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from hydra.conf import HydraConf
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from nngeom_cli.config.run import Config, load_config
+from nngeom_cli.config.task import FileConfig
+from nngeom_cli.errors import ConfigError, printable, sentence_of
+from nngeom_cli.launch.launchers import replaced
+from nngeom_cli.launch.saved_config import FROZEN
+from nngeom_cli.launch.shutdown import is_stopped
+from nngeom_cli.runs.unstarted import begun
+from nngeom_cli.store.run import INFO
+from nngeom_cli.store.sweep import SWEEP, load_sweep
+from nngeom_cli.system.held_folder import RESUME, held
+from nngeom_cli.system.progress import quietly, within
+from nngeom_cli.system.surroundings import lenient_streams
+from nngeom_cli.system.writer import end_with_sweep
+from nngeom_cli.tables.table_file import located
+
+__all__ = ["JobError", "command_of", "job", "resumed_job"]
+
+ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs run side by side and write there
+
+log = logging.getLogger(__name__)
+
+
+class JobError(RuntimeError):
+    """Why a job failed, in a sentence that goes through any launcher."""
+
+
+def job(composed: DictConfig) -> None:
+    """One run, in the directory that Hydra made for it. What goes wrong is in its job.log, with the traceback."""
+    end_with_sweep()
+    settings = HydraConfig.get()
+    directory = Path(settings.runtime.output_dir)
+    with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings):
+        if settings.mode is RunMode.MULTIRUN:
+            print(printable(f"job {settings.job.num}: {' '.join(settings.overrides.task)}"), flush=True)
+        try:
+            config = located(_checked(composed, settings), Path(settings.runtime.cwd))
+            if (directory / INFO).exists():  # a cluster put the job back into its queue
+                from nngeom_cli.runs.resume import resume
+
+                resume(directory)
+            else:
+                _begin(directory, config, command_of(settings))
+        except Exception:
+            log.exception("The run failed.")
+            raise
+
+
+def _checked(composed: DictConfig, settings: HydraConf) -> Config:
+    """The config of a job; a data file is pinned to what it was when the sweep was checked."""
+    config = load_config(composed)
+    if settings.mode is not RunMode.MULTIRUN or not isinstance(config.task, FileConfig):
+        return config
+    sweep = Path(settings.sweep.dir)
+    if (sweep / SWEEP).exists():
+        frozen = {job.directory: job.config for job in load_sweep(sweep).jobs}
+        return load_config(frozen[settings.sweep.subdir]) if settings.sweep.subdir in frozen else config
+    return config
+
+
+def resumed_job(composed: DictConfig) -> None:
+    """One run of a sweep goes on, in its own directory and with its own config; or begins, if it had not."""
+    end_with_sweep()
+    settings = HydraConfig.get()
+    directory = Path(settings.runtime.output_dir)
+    with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, composed.directory):
+        print(printable(f"job {composed.directory}"), flush=True)
+        from nngeom_cli.runs.resume import job_log, resume
+
+        try:
+            if (directory / INFO).exists():
+                resume(directory)
+                return
+            (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
+            with job_log(directory):
+                _begin(directory, load_config(frozen.config), frozen.command)
+        except ConfigError:  # to a command a mistake, to a job why it failed
+            with job_log(directory):
+                log.exception("The run failed.")
+            raise
+
+
+def _begin(directory: Path, config: Config, command: str) -> None:
+    """A run from its first moment on: run.json is there before torch is."""
+    with held(directory, RESUME), begun(directory, config, command):
+        from nngeom_cli.runs.run import run
+
+        run(config, directory, command=command)
+
+
+def _progress_of(settings: HydraConf, name: str = "") -> AbstractContextManager[None]:
+    """How a job tells how far it is: under its name or number, and not at all beside others on the same terminal."""
+    if settings.mode is not RunMode.MULTIRUN:
+        return nullcontext()
+    return (
+        quietly()
+        if settings.runtime.choices["hydra/launcher"] in ON_ONE_TERMINAL
+        else within(f"job {name or settings.job.num}")
+    )
+
+
+@contextmanager
+def _told_plainly(settings: HydraConf) -> Iterator[None]:
+    """What goes wrong inside, as an error that can be pickled and read anywhere.
+
+    An interrupt ends a run and a sweep that runs in this process; elsewhere it ends the one job that it came to.
+    """
+    swept = settings.mode is RunMode.MULTIRUN
+    if swept and is_stopped(Path(settings.sweep.dir)):
+        raise JobError("It was not started: the sweep was interrupted.")
+    try:
+        with lenient_streams(), replaced(logging, "raiseExceptions", False):  # a full disk cuts the log short, no more
+            yield
+    except KeyboardInterrupt:
+        if swept and settings.runtime.choices["hydra/launcher"] != "basic":
+            raise JobError("It was interrupted.") from None
+        raise
+    except ConfigError:
+        raise
+    except Exception as error:
+        log_file = Path(settings.runtime.output_dir) / "job.log"
+        raise JobError(sentence_of(error, f"The traceback is in {log_file}.")) from None
+
+
+@contextmanager
+def _requeued_by_cluster() -> Iterator[None]:
+    """SIGUSR2, by which SLURM tells of a time limit or a preemption: the run is saved, then submitit requeues the job.
+
+    submitit's own handler, which stands when a job of its begins, would end the process in the middle of a step.
+    """
+    requeue = signal.getsignal(signal.SIGUSR2)
+    if not callable(requeue):
+        yield
+        return
+    told = False
+
+    def save(*_: Any) -> None:
+        nonlocal told
+        told = True
+        signal.raise_signal(signal.SIGTERM)
+
+    signal.signal(signal.SIGUSR2, save)
+    try:
+        yield
+    except KeyboardInterrupt:
+        if told:
+            requeue(signal.SIGUSR2, None)
+        raise
+    finally:
+        signal.signal(signal.SIGUSR2, requeue)
+
+
+def command_of(settings: HydraConf) -> str:
+    """The command that gives this job's run again, alone."""
+    words = ["nngeom", "run"]
+    for source in settings.runtime.config_sources:
+        if source.provider == "command-line":
+            words += ["--config-dir", source.path]
+    if settings.job.config_name == FROZEN:
+        words += ["--from", settings.job.name]
+    return shlex.join([*words, *settings.overrides.task])

@@ -1,0 +1,112 @@
+"""A sweep that is asked to end: its jobs save what they have, no other one starts, and no process is left."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+
+import psutil
+
+from nngeom_cli.store.sweep import Sweep
+from nngeom_cli.system.held_folder import require_held
+from nngeom_cli.system.writer import this_process
+
+__all__ = ["ended_by_signals", "is_stopped"]
+
+STOPPED = ".stopped"
+PATIENCE = 30.0  # seconds in which a job saves what it has and ends
+HEAD_START = 3.0  # seconds before it is asked, where Ctrl-C has asked it already
+
+
+@contextlib.contextmanager
+def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]:
+    """SIGINT and SIGTERM end all jobs, each when it has saved what it has, then raise KeyboardInterrupt.
+
+    A second signal does not wait for them.
+
+    Args:
+        sweep: whose jobs run meanwhile.
+        cancel: asks those to end that run on other machines.
+    """
+    (sweep.directory / STOPPED).unlink(missing_ok=True)
+    stopping = False
+
+    def stop(number: int, _: FrameType | None) -> None:
+        nonlocal stopping
+        if stopping:
+            raise KeyboardInterrupt
+        stopping = True
+        _mark(sweep)
+        cancel()
+        end_jobs(sweep, time.monotonic() + (HEAD_START if number == signal.SIGINT else 0))
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    except BaseException:
+        _mark(sweep)
+        end_descendants()
+        raise
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
+
+
+def _mark(sweep: Sweep) -> None:
+    """No job of the sweep starts any more. Where this cannot be written, the jobs are ended all the same."""
+    with contextlib.suppress(OSError):
+        require_held(sweep.directory)
+        (sweep.directory / STOPPED).touch()
+
+
+def is_stopped(directory: Path) -> bool:
+    """Whether no job of the sweep in `directory` is to start any more."""
+    return (directory / STOPPED).exists()
+
+
+def end_jobs(sweep: Sweep, ask: float) -> None:
+    """Sends each job that runs SIGTERM, once, from the monotonic time `ask` on, and waits until none runs.
+
+    Those that were stopped (SIGSTOP) are made to go on, to save what they have.
+    """
+    asked: set[Path] = set()
+    here = this_process()
+    while time.monotonic() < ask + PATIENCE:
+        runs = [run for job in sweep.jobs if sweep.status(job) == "running" and (run := sweep.run(job))]
+        elsewhere = [run for run in runs if run.info["process"] != here]
+        if not elsewhere:
+            return
+        for run in elsewhere:
+            process = run.info["process"]
+            if time.monotonic() >= ask and run.directory not in asked and process["host"] == here["host"]:
+                asked.add(run.directory)
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(process["pid"], signal.SIGTERM)
+        for descendant in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                descendant.resume()
+        time.sleep(0.1)
+
+
+def end_descendants() -> None:
+    """Ends the processes that descend from this one: asks them, and a second later makes them."""
+    for end in (psutil.Process.terminate, psutil.Process.kill):
+        processes = [child for child in psutil.Process().children(recursive=True) if not is_tracker(child)]
+        for process in processes:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                end(process)
+        psutil.wait_procs(processes, timeout=1)
+
+
+def is_tracker(process: psutil.Process) -> bool:
+    """Whether it removes the semaphores that joblib leaves in /dev/shm. It ends by itself, after all others."""
+    try:
+        return any("resource_tracker import main" in word for word in process.cmdline())
+    except psutil.Error:
+        return False

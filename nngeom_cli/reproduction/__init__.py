@@ -1,0 +1,1 @@
+"""The paper's figures and claims again, with a verdict on each."""

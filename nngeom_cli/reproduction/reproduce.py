@@ -1,0 +1,311 @@
+"""The paper's figures and claims again: run what is missing, draw everything, say of each claim what was measured."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import xarray as xr
+
+from nngeom_cli.analysis.text_table import markdown as markdown_table
+from nngeom_cli.config.run import Config, config_hash
+from nngeom_cli.errors import DamageError, FolderError, say
+from nngeom_cli.figures import draw_figures
+from nngeom_cli.figures.infinite_width import save_theory
+from nngeom_cli.reproduction.claims import CLAIMS, Claim, Estimate, Measured, verdict
+from nngeom_cli.runs.code_fingerprint import run_source, source_hash
+from nngeom_cli.store.arrays import read_dataset
+from nngeom_cli.store.checksums import checksum, fault
+from nngeom_cli.store.run import Run, described, load_run
+from nngeom_cli.system.atomic import read_json, refuse_link, remove_leftovers, written_whole
+from nngeom_cli.system.held_folder import held
+from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.system.progress import Progress, within
+from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
+
+__all__ = ["PLANS", "Plan", "find_runs", "reproduce"]
+
+TABLE = "REPRODUCTION"
+COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
+    "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli.entry import main; sys.exit(main())"
+)
+LOOK_SECONDS = 0.5  # between two looks at which runs are over
+SOFTPLUS = "architecture.activation=softplus"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One of the runs under the paper's figures.
+
+    Attributes:
+        overrides: what follows `nngeom run`.
+        quick: what is added for a quick look.
+        note: what each figure of the quick run says.
+    """
+
+    overrides: tuple[str, ...]
+    quick: tuple[str, ...]
+    note: str
+
+    def words(self, quick: bool) -> list[str]:
+        """The overrides of the whole run, or of the quick one."""
+        return [*self.overrides, *(self.quick if quick else ())]
+
+
+XOR = (
+    ("optimizer.epochs=600", "probe.checkpoints=log 8", "replicates=8"),
+    "QUICK: 600 of 2,000 epochs, 8 of 50 networks",
+)
+SINUSOID = (
+    ("optimizer.epochs=3000", "probe.checkpoints=log 8"),
+    "QUICK: 3,000 of 150,000 epochs, before it is learned",
+)
+DIGITS = (
+    ("optimizer.epochs=3", "probe.checkpoints=[0,1,3]", "probe.pairs=[[0,6],[1,7],[3,8],[4,9]]"),
+    "QUICK: 3 of 30 epochs, 4 of 20 pairs",
+)
+
+# The longest first, so that no core waits for the last.
+PLANS: dict[str, Plan] = {
+    "figure2": Plan(("experiment=figure2",), *SINUSOID),
+    "figure3-sigmoid": Plan(("experiment=figure3",), *DIGITS),
+    "figure3-softplus": Plan(("experiment=figure3", SOFTPLUS), *DIGITS),
+    "figure1-width8-sigmoid": Plan(("experiment=figure1_width8",), *XOR),
+    "figure1-width8-softplus": Plan(("experiment=figure1_width8", SOFTPLUS), *XOR),
+    "figure1-sigmoid": Plan(("experiment=figure1",), *XOR),
+    "figure1-softplus": Plan(("experiment=figure1", SOFTPLUS), *XOR),
+}
+
+QUICK_THEORY = ("activation=[erf]", "widths=[64,1024]", "networks=4")
+
+
+def reproduce(
+    configs: Mapping[str, Config], theory: TheoryConfig, directory: Path, *, quick: bool, outputs: Path
+) -> bool:
+    """Runs what is missing, draws what is missing, writes REPRODUCTION.md and REPRODUCTION.json.
+
+    A complete run is used again while its config and the code under its numbers are the same; a figure, while its run
+    and the code that draws it are.
+
+    Args:
+        configs: of each plan, by its name.
+        theory: of the curves at infinite width.
+        directory: where figures and tables go.
+        quick: stop training early; nothing is judged then.
+        outputs: where earlier runs are looked for.
+
+    Returns:
+        Whether no claim is off.
+
+    Raises:
+        FolderError: a run failed.
+    """
+    refuse_link(directory)
+    refuse_link(directory.parent)  # `figures` of the quick ones
+    known = figures_before(directory)
+    found = find_runs(configs, outputs)
+    missing = [name for name in PLANS if name not in found]
+    print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
+    found |= train(missing, quick)
+    runs = {name: load_run(found[name]) for name in PLANS}
+    directory.mkdir(parents=True, exist_ok=True)
+    with held(directory):
+        drawn = draw(runs, directory, known, quick)
+        curves, drawn["theory"] = draw_theory(theory, directory, known, quick)
+        measured: dict[str, Any] = {name: Measured(run) for name, run in runs.items()} | {"theory": curves}
+        rows = [
+            (claim, obtained, verdict(claim, obtained))
+            for claim in CLAIMS
+            for obtained in [claim.measure(measured[claim.run])]
+        ]
+        write_tables(rows, runs, drawn, directory, quick)
+    return quick or all(word != "off" for _, _, word in rows)
+
+
+def find_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
+    """The newest complete run under `outputs` for each config, made by the code as it is."""
+    sources = {kind: run_source(kind) for kind in {config.probe.kind for config in configs.values()}}
+    wanted: dict[tuple[object, ...], str] = {
+        (config_hash(config), sources[config.probe.kind]["training"], sources[config.probe.kind]["probe"]): name
+        for name, config in configs.items()
+    }
+    found: dict[str, Path] = {}
+    for path in sorted(outputs.glob("*/*/*/run.json"), key=lambda path: path.parent.name):
+        try:
+            info = described(path.parent, verify=True).info
+        except DamageError as error:
+            say(str(error))
+            continue
+        source = info.get("source", {})
+        name = wanted.get((info.get("config_hash"), source.get("training"), source.get("probe")))
+        if name is not None and info.get("status") == "complete":
+            found[name] = path.parent
+    return found
+
+
+def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
+    """Runs plans side by side, one core each; returns their directories."""
+
+    def one(name: str) -> Path:
+        words = [*PLANS[name].words(quick), "figures.draw=false"]  # they are drawn together, beside the table
+        print(f"nngeom run {' '.join(words)}\n", end="", flush=True)  # one write, so that lines stay whole
+        done = subprocess.run(
+            [sys.executable, "-c", COMMAND, "run", *words],
+            env=os.environ | {"NNGEOM_CORES": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            said = done.stderr.strip().splitlines()[-1:]  # the lines before tell how far it was
+            raise FolderError(f"`nngeom run {' '.join(words)}` must end well. Got: {' '.join(said)[-300:]}")
+        return Path(done.stdout.splitlines()[-1])
+
+    with ThreadPoolExecutor(available_cores()) as pool, Progress("run", len(names)) as progress:
+        running = {pool.submit(one, name): name for name in names}
+        left = set(running)
+        while left:
+            over, left = wait(left, timeout=LOOK_SECONDS, return_when=FIRST_EXCEPTION)
+            for future in over:
+                future.result()  # raises what it raised
+            progress.update(len(running) - len(left))
+        return {name: future.result() for future, name in running.items()}
+
+
+def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
+    """What was drawn into `directory`, and of which run and code, by the name of its plan; nothing if that is lost."""
+    try:
+        known = read_json(directory / f"{TABLE}.json")["figures"].items()
+        listed = {name: about for name, about in known if isinstance(about["files"], list)}
+        return {name: a for name, a in listed.items() if all(Path(file).name == file for file in a["files"])}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
+
+
+def draw(runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool) -> dict[str, dict[str, Any]]:
+    """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
+    code = source_hash(["figures.draw_figures"])
+    drawn = {}
+    for name, run in runs.items():
+        key = {"run": run.directory.name, "finished": run.info.get("finished"), "code": code}
+        files = up_to_date(known.get(name, {}), key, directory)
+        if not files:
+            print(f"drawing {name}", flush=True)
+            note = PLANS[name].note if quick else None
+            with within(name):
+                files = draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())
+        drawn[name] = key | {"files": [file.name for file in files]}
+    return drawn
+
+
+def draw_theory(
+    config: TheoryConfig, directory: Path, known: Mapping[str, Any], quick: bool
+) -> tuple[xr.Dataset, dict[str, Any]]:
+    """The curves at infinite width and their figure, made again if one is missing, or their code or config changed."""
+    code = source_hash(["theory.infinite_width.theory_curves", "figures.infinite_width.save_theory"])
+    command = shlex.join(["nngeom", "theory", *(QUICK_THEORY if quick else ())])
+    key = {"command": command, "config": asdict(config), "code": code}
+    files, data = up_to_date(known.get("theory", {}), key, directory), directory / "theory.nc"
+    if not files or fault(data, known["theory"].get("data")):
+        print("drawing theory", flush=True)
+        note = "QUICK: one activation, 4 networks of each width" if quick else None
+        files = [save_theory(theory_curves(config).assign_attrs(command=command), directory, note=note)]
+    return read_dataset(data), key | {"files": [file.name for file in files], "data": checksum(data)}
+
+
+def up_to_date(before: Mapping[str, Any], key: Mapping[str, Any], directory: Path) -> list[Path]:
+    """The figures that were drawn with the same `key`; none if it was another, or if one of them is missing."""
+    files = [directory / str(file) for file in before.get("files", [])]
+    there = all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
+    return files if there and all(before.get(part) == value for part, value in key.items()) else []
+
+
+def write_tables(
+    rows: Sequence[tuple[Claim, Estimate, str]],
+    runs: Mapping[str, Run],
+    drawn: Mapping[str, dict[str, Any]],
+    directory: Path,
+    quick: bool,
+) -> None:
+    """REPRODUCTION.md for people, REPRODUCTION.json for programs."""
+    listed = [
+        {
+            "run": claim.run,
+            "statement": claim.statement,
+            "statistic": claim.statistic,
+            "expected": [finite(end) for end in claim.expected],
+            "obtained": {key: finite(value) for key, value in asdict(obtained).items()},
+            "verdict": None if quick else word,
+            "finding": claim.finding,
+        }
+        for claim, obtained, word in rows
+    ]
+    about = {
+        name: {key: run.info.get(key) for key in ("command", "config_hash", "source", "wall_seconds")}
+        | {"directory": str(run.directory)}
+        for name, run in runs.items()
+    }
+    remove_leftovers(directory)
+    whole = {"quick": quick, "claims": listed, "runs": about, "figures": drawn}
+    with written_whole(directory / f"{TABLE}.json") as path:
+        path.write_text(json.dumps(whole, indent=2) + "\n")
+    with written_whole(directory / f"{TABLE}.md") as path:
+        path.write_text("\n".join(markdown(rows, about, drawn, quick)) + "\n", encoding="utf-8")
+
+
+def finite(value: float) -> float | None:
+    """JSON has no infinity."""
+    return value if abs(value) < float("inf") else None
+
+
+def markdown(
+    rows: Sequence[tuple[Claim, Estimate, str]],
+    about: Mapping[str, dict[str, Any]],
+    drawn: Mapping[str, dict[str, Any]],
+    quick: bool,
+) -> list[str]:
+    """The table, what it shows, and where it comes from."""
+    lines = ["# The paper's claims, measured", ""]
+    if quick:
+        lines += ["**QUICK: training stopped early, so nothing is judged.**", ""]
+    lines += [
+        "Intervals hold 95 %, over networks. A claim holds if the whole interval has the sign that it names, or if the",
+        "interval meets a range that was given in numbers. Expected ranges were fixed before the runs. `differs`: the",
+        "number is not as the paper says, for the reason under Findings; `off`: nor is any reason known.",
+        "",
+    ]
+    table = [("run", "statement", "statistic", "expected", "obtained", "verdict")]
+    for claim, obtained, word in rows:
+        judged = "not judged" if quick else word
+        table.append((claim.run, claim.statement, claim.statistic, shown(claim.expected), str(obtained), judged))
+    lines.append(markdown_table(table))
+    findings = dict.fromkeys(claim.finding for claim, _, word in rows if word == "differs")
+    if findings and not quick:
+        lines += ["", "## Findings", "", *(f"- {finding}" for finding in findings)]
+    lines += ["", "## Runs and figures", ""]
+    for name, figures in drawn.items():
+        files = ", ".join(f"[{file}]({file})" for file in figures["files"])
+        if name in about:
+            run = about[name]
+            made = f"`{run['command']}`, config {run['config_hash'][:12]}, {run['wall_seconds']} s"
+        else:
+            made = f"`{figures['command']}`"
+        lines.append(f"- {name}: {made}. {files}")
+    return lines
+
+
+def shown(expected: tuple[float, float]) -> str:
+    low, high = expected
+    if low == high:
+        return f"{low:g}"
+    if high == float("inf"):
+        return f"> {low:g}"
+    return f"< {high:g}" if low == -float("inf") else f"{low:.3g} to {high:.3g}"

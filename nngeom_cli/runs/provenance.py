@@ -1,0 +1,84 @@
+"""Where, with what and at what cost a run was made."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import platform
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from nngeom_cli.config.run import Config, config_hash
+from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.system.programs import output_of
+
+__all__ = ["Meter", "provenance", "timestamp"]
+
+# git starts nothing that a repository or the system names, and writes nothing
+GIT_SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=cat", "protocol.allow=never")
+GIT_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def provenance(config: Config, device: torch.device) -> dict[str, Any]:
+    """A new id, config, versions, commit and device, for run.json."""
+    own = {"python": platform.python_version(), "torch": str(torch.__version__)}  # with the build: +cpu, +cu130
+    return {
+        "id": uuid.uuid4().hex,
+        "config": asdict(config),
+        "config_hash": config_hash(config),
+        "source": run_source(config.probe.kind),
+        "versions": own | {name: version(name) for name in ("nngeom", "numpy", "hydra-core")},
+        "git": git_commit(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+    }
+
+
+def git_commit() -> dict[str, Any] | None:
+    """Commit of the checkout that this code runs from, and whether it was changed since; None outside a checkout."""
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        return None
+    settings = (*GIT_SETTINGS, f"safe.directory={root}")  # whoever owns it, it is the code that runs
+    git = ["git", "-C", str(root), *(word for setting in settings for word in ("-c", setting))]
+    commit = output_of(*git, "rev-parse", "HEAD", **GIT_VARIABLES)
+    changes = output_of(*git, "status", "--porcelain", "--untracked-files=no", **GIT_VARIABLES)
+    return None if commit is None or changes is None else {"commit": commit, "dirty": bool(changes)}
+
+
+def timestamp() -> str:
+    """Now, in ISO format, UTC."""
+    return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+class Meter:
+    """What a run has cost until now, earlier sittings included as far as run.json tells of them."""
+
+    def __init__(self, info: Mapping[str, Any]) -> None:
+        self.wall = time.monotonic() - info.get("wall_seconds", 0)
+        self.cpu = cpu_seconds() - info.get("cpu_seconds", 0)
+        self.peak = info.get("peak_memory_mib", 0)
+
+    def reading(self) -> dict[str, float]:
+        """Seconds on the wall, of all cores (training processes included), memory of the largest process."""
+        usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+        unit = 2**20 if sys.platform == "darwin" else 2**10
+        return {
+            "wall_seconds": round(time.monotonic() - self.wall, 3),
+            "cpu_seconds": round(cpu_seconds() - self.cpu, 3),
+            "peak_memory_mib": round(max(self.peak, *(usage.ru_maxrss / unit for usage in usages)), 1),
+        }
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those of its children that have ended."""
+    usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)

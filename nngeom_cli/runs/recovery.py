@@ -1,0 +1,198 @@
+"""What a run that was interrupted has on disk: where it goes on, and what is made again of what is damaged."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from nngeom_cli.errors import DamageError
+from nngeom_cli.runs.run import Laboratory
+from nngeom_cli.store.checkpoints import read_checkpoint
+from nngeom_cli.store.checksums import MANIFEST, checksum, fault, read_manifest
+from nngeom_cli.store.history import History
+from nngeom_cli.store.run import CHECKPOINTS, HISTORY, checkpoint_name, epoch_of, geometry_name, saved_epochs
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.system.progress import Progress
+from nngeom_cli.training.loop import Checkpoint, batch_generators, train_on_cores
+from nngeom_cli.training.optimizers import state_names
+
+__all__ = ["Recovery", "recovered", "restore"]
+
+COLUMNS = ["epoch", "replicate", "loss", "accuracy"]
+
+
+@dataclass
+class Recovery:
+    """What was found.
+
+    Attributes:
+        start: the newest whole checkpoint, from which training goes on; None begins with the initial network.
+        lost: epochs before it at which the run is measured and whose checkpoint is damaged.
+        unmeasured: epochs until then whose geometry is damaged.
+        notes: what is damaged, in sentences.
+        sound: nothing of what the run has until then is damaged.
+    """
+
+    start: Checkpoint | None = None
+    lost: list[int] = field(default_factory=list)
+    unmeasured: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    sound: bool = True
+
+
+def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
+    """Looks at all that a run has. The store takes on what is whole until the start; nothing is written.
+
+    Where the manifest is damaged, a checkpoint counts that names the run and in which zip finds no damage.
+
+    Raises:
+        DamageError: there are checkpoints, and none is whole.
+    """
+    directory, found = store.directory, Recovery()
+    manifest, what = read_manifest(directory, store.id)
+    store.checksums = {name: value for name, value in manifest.items() if epoch_of(name) >= 0}
+    present = {*saved_epochs(directory, CHECKPOINTS), *store.epochs(CHECKPOINTS)}
+    faults: dict[int, str] = {}
+    history = None
+    for epoch in sorted(present | {epoch for epoch in laboratory.probed if epoch <= max(present, default=-1)}):
+        known = examined(store, epoch, laboratory, alone=what is not None)
+        if isinstance(known, str):
+            faults[epoch] = known
+        else:
+            found.start, history = known
+    store.history = History(history)
+    last = -1 if found.start is None else found.start.epoch
+    if last < 0 < max(present, default=0):
+        skipped = " ".join(f"Skipped {checkpoint_name(epoch)}: {reason}." for epoch, reason in faults.items())
+        raise DamageError(f"`{directory}` must hold a whole checkpoint. Got none. {skipped} {anew(directory)}")
+    if what is not None and present:
+        found.notes.append(f"Makes {MANIFEST} again, and measures again: {what}.")
+    for epoch, reason in faults.items():
+        name = checkpoint_name(epoch)
+        if epoch < last and epoch in laboratory.probed:  # its checksum stays, to know it by when it is made again
+            found.lost.append(epoch)
+            found.notes.append(f"Makes {name} again: {reason}.")
+        else:
+            store.checksums.pop(name, None)
+            found.notes.append(f"Skipped {name}: {reason}.")
+    for epoch in (epoch for epoch in laboratory.probed if epoch <= last):
+        name = geometry_name(epoch)
+        if fresh := fault(directory / name, store.checksums.get(name)):
+            found.unmeasured.append(epoch)
+            if what is None:
+                found.notes.append(f"Measures {name} again: {fresh}.")
+    store.checksums = {name: value for name, value in store.checksums.items() if epoch_of(name) <= last}
+    saved = directory / HISTORY
+    if last >= 0 and (not saved.is_file() or saved.read_bytes() != store.history.text()):
+        found.notes.append(f"Writes {HISTORY} again.")
+    found.sound = not found.notes
+    return found
+
+
+def examined(
+    store: RunDirectory, epoch: int, laboratory: Laboratory, *, alone: bool
+) -> tuple[Checkpoint, pd.DataFrame] | str:
+    """The checkpoint of an epoch with the history until then, or what is wrong with it.
+
+    Args:
+        store: with the checksums of the manifest.
+        epoch: of the checkpoint.
+        laboratory: of the run.
+        alone: there is no manifest that it could be in; it goes into the next one.
+    """
+    name = checkpoint_name(epoch)
+    path = store.directory / name
+    if (what := fault(path, store.checksums.get(name))) and not (alone and store.id and path.is_file()):
+        return what
+    try:
+        checkpoint, history, run = read_checkpoint(path)
+    except DamageError:
+        return "it holds something else"
+    if run != store.id:
+        return "it is of another run"
+    if checkpoint.epoch != epoch or not fitting(checkpoint, laboratory) or list(history.columns[:4]) != COLUMNS:
+        return "it is of another network or optimizer"
+    if alone:
+        store.checksums[name] = checksum(path)
+    return checkpoint, history
+
+
+def fitting(checkpoint: Checkpoint, laboratory: Laboratory) -> bool:
+    """Whether a checkpoint has the names, shapes and types of a run's state."""
+    network, config = laboratory.network, laboratory.config
+    layers = [checkpoint.weights, *checkpoint.optimizer.values()]
+    numbers = [checkpoint.loss, checkpoint.accuracy, *checkpoint.test.values()]
+    if set(checkpoint.optimizer) != set(state_names(config.optimizer)):
+        return False
+    if any([values.shape for values in layer] != network.shapes for layer in layers):
+        return False
+    if any(values.dtype != np.dtype(config.dtype) for layer in layers for values in layer):
+        return False
+    if any(values.shape != (network.replicates,) or values.dtype != np.float64 for values in numbers):
+        return False
+    try:
+        for generator in checkpoint.generators:
+            torch.Generator().set_state(torch.from_numpy(generator).clone())
+    except (RuntimeError, TypeError):
+        return False
+    return len(checkpoint.generators) == network.replicates
+
+
+def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: Callable[[str], None]) -> None:
+    """Makes again what is damaged behind the start: checkpoints by training, geometry from checkpoints.
+
+    Each file stays until its replacement is on disk. What lies ahead of the start is out of the manifest only, until
+    training comes to it.
+
+    Raises:
+        DamageError: an epoch has lost its checkpoint and its geometry, and training gives other bits than it had.
+    """
+    if found.start is None:
+        if (store.directory / MANIFEST).exists():
+            store.write_manifest()
+        return
+    store.rewind()
+    whole = [epoch for epoch in store.epochs(CHECKPOINTS) if epoch not in found.lost]
+    for epoch in found.lost:
+        before = max((known for known in whole if known < epoch), default=None)
+        if epoch == 0 or before is not None:
+            start = None if before is None else read_checkpoint(store.directory / checkpoint_name(before))[0]
+            if store.write_again(trained(laboratory, start, epoch)):
+                whole.append(epoch)
+                continue
+        tell(f"Leaves {checkpoint_name(epoch)} as it is: training gives other bits here than the run had.")
+    with Progress("checkpoint", len(found.unmeasured)) as progress:
+        for place, epoch in enumerate(found.unmeasured):
+            if epoch not in whole:
+                raise DamageError(
+                    f"`{store.directory}` must have a whole checkpoint where its geometry is damaged. Got none at "
+                    f"epoch {epoch}. {anew(store.directory)}"
+                )
+            laboratory.network.load(read_checkpoint(store.directory / checkpoint_name(epoch))[0].weights)
+            store.write_geometry(epoch, laboratory.probe(laboratory.network))
+            store.write_manifest()
+            progress.update(place + 1, "measured again")
+
+
+def anew(directory: Path) -> str:
+    """What to do where a run cannot go on."""
+    return f"`nngeom run --from {shlex.quote(str(directory))}` begins again in a new directory."
+
+
+def trained(laboratory: Laboratory, start: Checkpoint | None, epoch: int) -> Checkpoint:
+    """The checkpoint of an epoch, from an earlier one; None begins with the initial network."""
+    config = laboratory.config
+    generators = batch_generators(config.seed, config.replicates)
+    checkpoints = train_on_cores(
+        laboratory.network, laboratory.task, config.optimizer, generators, [epoch], start, cores=available_cores()
+    )
+    with contextlib.closing(checkpoints):
+        return next(checkpoints)

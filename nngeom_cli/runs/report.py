@@ -1,0 +1,131 @@
+"""What a run tells its user at the end."""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
+from nngeom_cli.config.run import Config
+from nngeom_cli.config.task import FileConfig
+from nngeom_cli.errors import printable
+from nngeom_cli.tasks.make import Task
+from nngeom_cli.training.loop import Checkpoint
+
+__all__ = ["divergence_words", "metrics", "remarks", "report", "scores_words", "tell_remarks"]
+
+log = logging.getLogger(__name__)
+
+MOST_NAMED = 8  # diverged replicates in a sentence
+
+
+def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[dict[str, Any]]:
+    """Loss, accuracy and success of each replicate; NaN, and no success, where the loss is not finite."""
+    diverged = ~np.isfinite(checkpoint.loss)
+    scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
+    scores = {name: np.where(diverged, np.nan, values) for name, values in scores.items()}
+    return [
+        {
+            "replicate": seed,
+            "loss": float(scores["loss"][place]),
+            "accuracy": float(scores["accuracy"][place]),
+            "solved": bool(scores["accuracy"][place] >= task.solved_accuracy),
+        }
+        | {name: float(scores[name][place]) for name in checkpoint.test}
+        for place, seed in enumerate(seeds)
+    ]
+
+
+def scores_words(checkpoint: Checkpoint) -> str:
+    """Mean loss and accuracy of the replicates whose loss is finite, and how many there are of others.
+
+    Example:
+        >>> loss, accuracy = np.array([0.5, np.nan]), np.array([0.75, np.nan])
+        >>> scores_words(Checkpoint(3, loss, accuracy, weights=[], optimizer={}, generators=np.zeros((2, 1))))
+        'mean loss 0.5, mean accuracy 0.7500, loss of 1 of 2 replicates not finite'
+    """
+    finite = np.isfinite(checkpoint.loss)
+    parts = []
+    if finite.any():
+        with np.errstate(over="ignore"):  # finite losses of a network that is about to diverge
+            parts.append(f"mean loss {checkpoint.loss[finite].mean():.6g}")
+        parts.append(f"mean accuracy {checkpoint.accuracy[finite].mean():.4f}")
+    if not finite.all():
+        parts.append(f"loss of {(~finite).sum()} of {finite.size} replicates not finite")
+    return ", ".join(parts)
+
+
+def divergence_words(diverged: Sequence[Mapping[str, int]], replicates: int, lr: float) -> str:
+    """Which of the replicates diverged, when, and what helps.
+
+    Example:
+        >>> divergence_words([{"replicate": 3, "epoch": 80}], 8, 2)
+        'The loss of 1 of 8 replicates is not finite at the end (seed 3 at epoch 80). Lower `optimizer.lr`, which is 2.'
+    """
+    named = [f"{row['replicate']} at epoch {row['epoch']}" for row in diverged[:MOST_NAMED]]
+    more = f" and {len(diverged) - MOST_NAMED} more" if len(diverged) > MOST_NAMED else ""
+    return (
+        f"The loss of {len(diverged)} of {replicates} replicates is not finite at the end (seed {', '.join(named)}"
+        f"{more}). Lower `optimizer.lr`, which is {lr:g}."
+    )
+
+
+def remarks(measured: xr.Dataset) -> list[str]:
+    """What a reader of the final geometry must know: bottlenecks, flat layers, points without a metric or a digit."""
+    if measured.sizes["replicate"] == 0:
+        return []
+    notes, widths = [], measured.attrs["widths"]
+    needed = {volume_rank(measured.attrs, str(name)) for name in measured if "volume_element" in str(name)}
+    for layer in measured.layer.values.tolist():
+        name = layer_words(widths, layer)
+        bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(widths, layer, rank))]
+        notes += [f"{name} is {words}" for words in bottlenecks[:1]]
+        if "ricci_scalar" in measured and not bottleneck_words(widths, layer, 2):
+            R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
+            if bool((R == 0).all()):
+                notes.append(f"{name} is {flat_words(widths, layer)}")
+            if missing := int((~np.isfinite(R)).sum()):
+                notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
+            if doubtful := int(unreliable(R, error).sum()):
+                notes.append(f"{name}: no reliable digit of R at {doubtful} of {R.size} points")
+    return notes
+
+
+def tell_remarks(measured: xr.Dataset) -> None:
+    """Says the remarks on the final geometry to the user, and to those who read job.log later."""
+    for note in remarks(measured):
+        log.warning(note)
+        print(note)
+
+
+def report(config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], where: str) -> None:
+    """What the user reads when the run is over."""
+    widths = "-".join(map(str, [task.dimension, *config.architecture.hidden, task.outputs]))
+    print(
+        f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
+        f"{config.optimizer.epochs} epochs {where}"
+    )
+    if isinstance(config.task, FileConfig):
+        names = (f"{place} = {name}" for place, name in enumerate(config.task.class_names or []))
+        print(printable("class " + ", ".join(names)))
+    for score in ("accuracy", "test_accuracy"):
+        values = [f"{row['replicate']}: {score_words(row[score])}" for row in final if score in row]
+        heading = f"{score.replace('_', ' ')} by seed  "
+        for start in range(0, len(values), 8):
+            print((heading if start == 0 else " " * len(heading)) + "  ".join(values[start : start + 8]))
+    solved, diverged = sum(row["solved"] for row in final), sum(math.isnan(row["loss"]) for row in final)
+    also = f"; {diverged} diverged" if diverged else ""
+    print(f"{solved} of {len(final)} replicates solved the task (accuracy of at least {task.solved_accuracy:g}){also}")
+    for figure in figures:
+        print(f"figure {figure}")
+
+
+def score_words(score: float) -> str:
+    """A score, which a replicate that diverged has not."""
+    return "diverged" if math.isnan(score) else f"{score:.3f}"

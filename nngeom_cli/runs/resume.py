@@ -1,0 +1,179 @@
+"""Going on with a run that was interrupted, or that is to train longer, in its own directory."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nngeom_cli.config.footprint import require_memory
+from nngeom_cli.config.run import Config, config_hash, load_config, overridden
+from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, printable, require, shown, unwritable
+from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.runs.provenance import timestamp
+from nngeom_cli.runs.recovery import recovered, restore
+from nngeom_cli.runs.run import carry_through, conclude, prepare, recorded, refuse_divergence, resolve_device
+from nngeom_cli.runs.run import run as begin
+from nngeom_cli.runs.unstarted import is_unstarted, opened
+from nngeom_cli.store.run import FINISHED, Run, described
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.atomic import unshared
+from nngeom_cli.system.held_folder import RESUME, held, trouble_of
+from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.system.surroundings import one_thread
+from nngeom_cli.system.writer import sole_writer, stop_on_signal
+
+__all__ = ["changed_config", "resume"]
+
+log = logging.getLogger(__name__)
+
+
+def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
+    """Goes on with a run from its newest whole checkpoint: the same bits as if it had never been interrupted.
+
+    What lies behind is checked and, where it is damaged, made again. Nothing goes before its replacement is on disk.
+
+    Args:
+        directory: of the run.
+        overrides: `optimizer.epochs=N` makes a complete run longer; the config has no other key that can change.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        ConfigError: it is at work in another process, another config is asked for, or no checkpoint is whole.
+        FolderError: the directory cannot be written, or was moved or deleted meanwhile.
+        RunError: a replicate diverged.
+        KeyboardInterrupt: a signal asked for an end; what was done is on disk.
+    """
+    try:
+        _resume(directory, overrides)
+    except FolderError as error:
+        trouble = disk_trouble(error)
+        if not overrides or trouble is None:
+            raise
+        command = shlex.join(["nngeom", "resume", str(directory), *overrides])  # else it would not be longer
+        raise unwritable(directory, trouble, f"`{command}` goes on") from error
+
+
+def _resume(directory: Path, overrides: Sequence[str]) -> None:
+    run = opened(directory)  # before a lock is laid into a folder that is no run
+    if is_unstarted(run):
+        config = changed_config(run, overrides)
+        with held(directory, RESUME), job_log(directory):
+            tell("Begins: the run was ended before it had done anything.")
+            begin(config, directory, command=run.info.get("command", ""))
+        return
+    available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
+    with sole_writer(directory), job_log(directory), one_thread():
+        run = described(directory, verify=True)
+        config = changed_config(run, overrides)
+        require_memory(config)
+        old = run.config["optimizer"]["epochs"]
+        before = run.info.get("extended_from", [])
+        rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]
+        require(rising, f"{directory / 'run.json'}: extended_from", f"rising epochs below {old}", before, "Mend it.")
+        lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
+        laboratory = prepare(config, resolve_device(config.device), lasts)
+        store = RunDirectory(directory, run.info)
+        found = recovered(store, laboratory)
+        for note in found.notes:
+            tell(note)
+        reached = found.start.epoch if found.start else 0
+        if run.status in FINISHED and reached == config.optimizer.epochs and found.sound:
+            tell(f"The run is {run.status}: nothing is left to do.")
+            refuse_divergence(store, config)
+            return
+        source = run_source(config.probe.kind)
+        same = {part: code for part, code in run.info.get("source", {}).items() if source.get(part) == code}
+        if same != source:
+            parts = " and ".join(part for part in source if part not in same)
+            tell(f"The code of {parts} has changed since the run began: what follows may differ in the last bits.")
+        tell(f"Goes on from epoch {reached} of {config.optimizer.epochs}.")
+        sittings = [*run.info.get("resumed", []), {"at": timestamp(), "epoch": reached}]
+        store.info |= {
+            "config": asdict(config),
+            "config_hash": config_hash(config),
+            "source": same,  # a part that two versions have worked on is the work of neither
+            "resumed": sittings,
+        }
+        if lasts[:-1]:
+            store.info["extended_from"] = lasts[:-1]
+        with recorded(store):
+            with stop_on_signal() as stop:
+                stop.at_once()
+                restore(store, laboratory, found, tell)
+            final, figures = carry_through(laboratory, store, found.start)
+            store.remove_rest()
+    conclude(laboratory, store, final, figures)
+
+
+def tell(sentence: str) -> None:
+    """Says something to the user, and to those who read job.log later."""
+    print(printable(sentence), flush=True)
+    log.info(sentence)
+
+
+@contextlib.contextmanager
+def job_log(directory: Path) -> Iterator[None]:
+    """What is logged meanwhile goes on in the run's job.log."""
+    unshared(directory / "job.log")
+    handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
+    handler.addFilter(lambda _: handler.stream is not None or trouble_of(directory) is None)  # it opens no other
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("nngeom_cli")
+    level, raising = package.level, logging.raiseExceptions
+    logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    except ConfigError:  # the command was wrong, nothing happened to the run
+        raise
+    except Exception:
+        log.exception("The run failed.")
+        raise
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        with contextlib.suppress(OSError):  # as above
+            handler.close()
+        logging.raiseExceptions = raising
+
+
+def changed_config(run: Run, overrides: Sequence[str]) -> Config:
+    """The config of a run, with more epochs if `overrides` ask for them.
+
+    Raises:
+        ConfigError: it is not the one that the run was written with, or `overrides` would change anything else.
+    """
+    frozen = load_config(run.config)
+    key = f"{run.directory / 'run.json'}: config"
+    require(
+        config_hash(frozen) == run.info.get("config_hash"),
+        key,
+        "as it was when the run began",
+        "another one",
+        f"`nngeom run --from {run.directory}` runs it in a new directory.",
+    )
+    asked = load_config(overridden(run.config, overrides))
+    old, new = dict(_leaves(asdict(frozen))), dict(_leaves(asdict(asked)))
+    for key in new:
+        way_out = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
+        if key == "optimizer.epochs" and new[key] != old[key]:
+            require(new[key] > old[key], key, f"at least {old[key]}, which were trained", new[key], way_out)
+            finished = run.status in FINISHED
+            require(finished, key, f"{old[key]} until the run is complete", new[key], "Resume it without, first.")
+        else:
+            require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], way_out)
+    return asked
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

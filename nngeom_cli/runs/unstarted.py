@@ -1,0 +1,102 @@
+"""A run of which nothing is done yet. Its run.json is there before torch is, so that it can be resumed once killed."""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import uuid
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from nngeom_cli.config.run import Config, config_hash, load_config
+from nngeom_cli.errors import ConfigError, disk_trouble, one_line, unwritable
+from nngeom_cli.store.run import Run, described, refuse_lost
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.held_folder import trouble_of
+from nngeom_cli.system.writer import this_process
+from nngeom_cli.tables.table_file import located
+
+__all__ = ["begun", "is_unstarted", "opened"]
+
+HYDRA = ".hydra"
+
+
+@contextlib.contextmanager
+def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
+    """Writes run.json; what goes wrong before the run has begun in earnest is in it.
+
+    Args:
+        directory: of the run, without one until now.
+        config: of the run.
+        command: how to get it again, for the record.
+
+    Raises:
+        DamageError: there was one, which is lost.
+        FolderError: the directory cannot be written.
+    """
+    refuse_lost(directory)
+    info = {"id": uuid.uuid4().hex, "command": command, "config": asdict(config), "config_hash": config_hash(config)}
+    store = RunDirectory(directory, info)
+    try:
+        store.update(status="running", process=this_process())
+    except OSError as error:
+        if trouble := disk_trouble(error):
+            resumable = (directory / HYDRA / "overrides.yaml").is_file()  # the last that Hydra writes
+            then = f"`nngeom resume {shlex.quote(str(directory))}` begins" if resumable else ""
+            raise unwritable(directory, trouble, then) from error
+        raise
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError, ConfigError):  # then the process is gone, which reads as interrupted
+            cause = trouble_of(directory) or error
+            store.follow()
+            if is_unstarted(described(store.directory, verify=True)):
+                status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+                store.update(status=status, error=f"{type(cause).__name__}: {cause}".rstrip(": "))
+        raise
+
+
+def is_unstarted(run: Run) -> bool:
+    """Whether nothing of a run is done."""
+    return "started" not in run.info
+
+
+def opened(directory: Path) -> Run:
+    """A run that can be resumed, of which run.json is checked; without one, what Hydra wrote before it.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        DamageError: its run.json is damaged, or lost.
+        ConfigError: it was to be a run, of a config that is none.
+    """
+    try:
+        return described(directory, verify=True)
+    except FileNotFoundError:
+        if not (directory / HYDRA / "config.yaml").is_file():
+            raise
+    settings = {name: _plain(directory / HYDRA / f"{name}.yaml") for name in ("config", "hydra", "overrides")}
+    try:
+        plain = {str(key): value for key, value in settings["config"].items()}
+        folder = Path(settings["hydra"]["hydra"]["runtime"]["cwd"])
+        command = shlex.join(["nngeom", "run", *settings["overrides"]])
+    except (AttributeError, KeyError, TypeError) as error:
+        what = f"{type(error).__name__}: {error}"
+        raise ConfigError(f"`{directory / HYDRA}` must be what Hydra writes. Got {what}. Run it again.") from error
+    config = located(load_config(plain), folder)
+    info = {"status": "interrupted", "config": asdict(config), "config_hash": config_hash(config), "command": command}
+    return Run(directory, info)
+
+
+def _plain(path: Path) -> Any:
+    """The content of a YAML file, nothing in it resolved."""
+    try:
+        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
+    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        raise ConfigError(f"`{path}` must be what Hydra writes. Got: {one_line(error)}. Run it again.") from error

@@ -1,0 +1,80 @@
+"""The state of a run as plain arrays: what a checkpoint file holds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from nngeom_cli.errors import DamageError
+from nngeom_cli.store.arrays import read_arrays
+
+if TYPE_CHECKING:
+    from nngeom_cli.training.loop import Checkpoint
+
+__all__ = ["arrays_of", "read_checkpoint", "read_weights"]
+
+WHOLE_COLUMNS = ("epoch", "replicate")
+
+
+def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame, run: str | None) -> dict[str, np.ndarray]:
+    """All that is needed to go on from `checkpoint`, by name: `weights.0`, `optimizer.mean.0`, `generators`, ...
+
+    Args:
+        checkpoint: the state.
+        history: until then.
+        run: the id of the run that it belongs to, if that has one.
+    """
+    state = {name: value for name, value in vars(checkpoint).items() if value is not None}
+    table = {"history": history.to_numpy(dtype=np.float64), "history_columns": np.array(list(history.columns))}
+    return dict(_flat(state)) | table | ({} if run is None else {"run": np.array(run)})
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+    for name, value in tree.items():
+        if isinstance(value, list):
+            value = {str(layer): item for layer, item in enumerate(value)}
+        if isinstance(value, dict):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, np.asarray(value)
+
+
+def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
+    """The checkpoint of a file, the history until then, and the id of the run if it has one.
+
+    Raises:
+        DamageError: the file does not hold one.
+    """
+    from nngeom_cli.training.loop import Checkpoint
+
+    arrays = read_arrays(path)
+    try:
+        run = str(arrays.pop("run")) if "run" in arrays else None
+        table = pd.DataFrame(arrays.pop("history"), columns=arrays.pop("history_columns").tolist())
+        history = table.astype(dict.fromkeys(WHOLE_COLUMNS, int))
+        state: dict[str, Any] = {"weights": _layers(arrays, "weights"), "optimizer": {}}
+        for name in {key.split(".")[1] for key in arrays if key.startswith("optimizer.")}:
+            state["optimizer"][name] = _layers(arrays, f"optimizer.{name}")
+        state["test"] = {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith("test.")}
+        state |= {name: values for name, values in arrays.items() if "." not in name}
+        return Checkpoint(**state | {"epoch": int(arrays["epoch"])}), history, run
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamageError(f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` mends a run.") from error
+
+
+def read_weights(path: Path) -> list[np.ndarray]:
+    """The weights of each layer in a checkpoint file.
+
+    Raises:
+        DamageError: the file does not hold arrays.
+    """
+    return _layers(read_arrays(path), "weights")
+
+
+def _layers(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
+    count = sum(key.startswith(f"{name}.") for key in arrays)
+    return [arrays[f"{name}.{layer}"] for layer in range(count)]

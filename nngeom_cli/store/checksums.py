@@ -1,0 +1,128 @@
+"""Checksums by which a run is known to be as it was written: of its files in a manifest, of run.json in itself.
+
+SHA256SUMS begins with a line that names the run and has the checksum of the rest. The name is `id` in run.json,
+which has a checksum of its own. A run from before there were such names has neither, and no such line.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from nngeom_cli.errors import DamageError
+from nngeom_cli.system.atomic import written_whole
+
+__all__ = ["beginning", "checksum", "damaged", "fault", "fits_seal", "read_manifest", "sealed", "write_manifest"]
+
+MANIFEST = "SHA256SUMS"
+ID, SEAL = "id", "checksum"  # keys of run.json
+HEAD = re.compile(r"# nngeom run (\w+), checksum [0-9a-f]{64}")  # `sha256sum --check` skips it
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def fault(path: Path, expected: str | None) -> str | None:
+    """What is wrong with a file of the manifest, None where it is whole."""
+    if expected is None:
+        return "it is not in the manifest"
+    if not path.is_file():
+        return "it is missing"
+    try:
+        if path.stat().st_size == 0:
+            return "it is empty"
+        return None if checksum(path) == expected else "its checksum is wrong"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror})"
+
+
+def damaged(path: Path, what: str, run: Path) -> DamageError:
+    """The error for a file of the run in a directory, for the caller to raise."""
+    way_out = f"Copy it again, or `nngeom resume {shlex.quote(str(run))}` repairs it."
+    return DamageError(f"`{path}` must be as the run wrote it. Got: {what}. {way_out}")
+
+
+def beginning(content: bytes, expected: str) -> bytes | None:
+    """The first lines of a text that have a checksum; None where no number of them has.
+
+    Example:
+        >>> first = hashlib.sha256(b"epoch\\n0\\n").hexdigest()
+        >>> beginning(b"epoch\\n0\\n1\\n", first)
+        b'epoch\\n0\\n'
+    """
+    digest, end = hashlib.sha256(), 0
+    for line in content.splitlines(keepends=True):
+        digest.update(line)
+        end += len(line)
+        if digest.hexdigest() == expected:
+            return content[:end]
+    return None
+
+
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What a JSON file shall hold, with its own checksum as the last key."""
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    return plain | {SEAL: _of_json(plain)}
+
+
+def fits_seal(content: Mapping[str, Any]) -> bool:
+    """Whether what a JSON file holds has the checksum that it names."""
+    return content.get(SEAL) == _of_json({key: value for key, value in content.items() if key != SEAL})
+
+
+def _of_json(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def write_manifest(directory: Path, checksums: Mapping[str, str], run: str | None) -> None:
+    """Writes the checksums of files of `directory`, as `sha256sum --check` reads them.
+
+    Args:
+        directory: of the run.
+        checksums: by the names of the files in it.
+        run: the run's id; None writes no first line.
+    """
+    lines = "".join(f"{value}  {name}\n" for name, value in sorted(checksums.items()))
+    with written_whole(directory / MANIFEST) as path:
+        path.write_text(lines if run is None else f"{_head(run, lines)}\n{lines}")
+
+
+def read_manifest(directory: Path, run: str | None) -> tuple[dict[str, str], str | None]:
+    """Checksum of each file by its name in `directory`, and what is wrong with the manifest; then there are none.
+
+    Args:
+        directory: of the run.
+        run: its id; without one, a damaged line is a checksum that fits no file.
+    """
+    path = directory / MANIFEST
+    if not path.is_file():
+        return {}, "it is missing"
+    try:
+        text = path.read_bytes().decode(errors="replace")
+    except OSError as error:
+        return {}, f"it cannot be read ({error.strerror})"
+    head, _, lines = text.partition("\n")
+    if run is None and not head.startswith("#"):
+        lines = text
+    elif head != _head(str(run), lines):
+        found = HEAD.fullmatch(head)
+        foreign = found is not None and head == _head(found[1], lines)
+        return {}, "it is of another run" if foreign else "its own checksum is wrong"
+    pairs = (line.partition("  ") for line in lines.splitlines())
+    return {name: value for value, _, name in pairs if name}, None
+
+
+def _head(run: str, lines: str) -> str:
+    """The first line of a manifest: the run, and the checksum of its name and all other lines."""
+    return f"# nngeom run {run}, checksum {hashlib.sha256(f'{run} {lines}'.encode()).hexdigest()}"

@@ -1,0 +1,302 @@
+"""The run directory: what is written where, and how it is read back. A file appears whole or not at all.
+
+run.json       status, process, command, config, versions, times, device, final metrics of each replicate
+history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
+geometry/      epoch-000200.nc, one labelled dataset a probed epoch
+checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
+SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
+figures/       pictures, drawn from the files above
+"""
+
+from __future__ import annotations
+
+import functools
+import io
+import re
+import shlex
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from nngeom_cli.errors import DamageError, one_line
+from nngeom_cli.store.arrays import read_dataset
+from nngeom_cli.store.checkpoints import read_weights
+from nngeom_cli.store.checksums import (
+    ID,
+    MANIFEST,
+    beginning,
+    damaged,
+    fault,
+    read_manifest,
+)
+from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info
+from nngeom_cli.system.writer import is_gone
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+__all__ = ["FIGURES", "Run", "load_run"]
+
+INFO = "run.json"
+HISTORY = "history.csv"
+GEOMETRY = "geometry"
+CHECKPOINTS = "checkpoints"
+FIGURES = "figures"
+SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
+FINISHED = ("complete", "diverged")
+ROOM = 2**30
+T = TypeVar("T")
+
+
+def geometry_name(epoch: int) -> str:
+    return f"{GEOMETRY}/epoch-{epoch:06d}.nc"
+
+
+def checkpoint_name(epoch: int) -> str:
+    return f"{CHECKPOINTS}/epoch-{epoch:06d}.npz"
+
+
+def epoch_of(name: str) -> int:
+    """The epoch of a file that one of the two functions above named; -1 of any other file."""
+    found = re.fullmatch(rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.npz)", name)
+    return int(found[1] or found[2]) if found else -1
+
+
+def saved_epochs(directory: Path, folder: str) -> dict[int, Path]:
+    """The files of `folder` in a run directory, by their epoch, in order."""
+    paths = {epoch_of(f"{folder}/{path.name}"): path for path in (directory / folder).glob("epoch-*")}
+    return {epoch: paths[epoch] for epoch in sorted(paths) if epoch >= 0}
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run as it lies on disk. Nothing is read before it is asked for, run.json and SHA256SUMS apart.
+
+    Attributes:
+        directory: where it lies.
+        info: run.json.
+        manifest: checksums of its files by their names, with which all that is read must agree; None reads anything.
+        thinned: of how many checkpoints `geometry` has some only; 0: it has all.
+    """
+
+    directory: Path
+    info: dict[str, Any]
+    manifest: Mapping[str, str] | None = None
+    thinned: int = 0
+    chosen: Collection[int] | None = None
+
+    @property
+    def status(self) -> str:
+        """running, complete, diverged, interrupted or failed; one that is running without a process is interrupted."""
+        status = str(self.info["status"])
+        return "interrupted" if status == "running" and is_gone(self.info.get("process", {})) else status
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The whole config of the run."""
+        if "config" not in self.info:
+            raise DamageError(f"`{self.directory / INFO}: config` must be given. Got nothing. {OTHERWISE}")
+        return dict(self.info["config"])
+
+    @functools.cached_property
+    def history(self) -> pd.DataFrame:
+        """Loss and accuracy: columns epoch, replicate, loss, accuracy, and test_loss, test_accuracy if there are."""
+        return self._consistent(Run._read_history)
+
+    @functools.cached_property
+    def geometry(self) -> xr.Dataset:
+        """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
+        return self._consistent(lambda run: run._joined(run._to_be_read()))
+
+    @functools.cached_property
+    def first_and_last(self) -> xr.Dataset:
+        """`geometry` at the first and at the last probed checkpoint only, which is quicker to read."""
+        return self._consistent(lambda run: run._joined([run._measured()[place] for place in (0, -1)]))
+
+    def drawable(self, most: int, room: int = ROOM) -> Run:
+        """The same run with no more of its measured checkpoints than a picture can show and memory should hold.
+
+        They are chosen evenly, the first and the last among them.
+
+        Args:
+            most: checkpoints, at least 2.
+            room: bytes that `geometry` may take, of which it takes more only for two checkpoints.
+        """
+        epochs = self._consistent(Run._measured)
+        largest = max((self.directory / geometry_name(epoch)).stat().st_size for epoch in epochs)
+        most = max(2, min(most, room // max(1, largest)))
+        if len(epochs) <= most:
+            return self
+        places = {round(place * (len(epochs) - 1) / (most - 1)) for place in range(most)}
+        return replace(self, thinned=len(epochs), chosen=frozenset(epochs[place] for place in places))
+
+    def parameters(self, epoch: int) -> list[Tensor]:
+        """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
+
+        In the parametrization ntk these are W, of which the layer uses W / sqrt(in).
+        """
+        import torch
+
+        name = checkpoint_name(epoch)
+        if not (self.directory / name).exists() and name not in (self.manifest or ()):
+            saved = ", ".join(map(str, saved_epochs(self.directory, CHECKPOINTS)))
+            raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
+        weights = self._consistent(lambda run: read_weights(run._whole(name)))
+        return [torch.from_numpy(layer) for layer in weights]
+
+    def look_through(self) -> None:
+        """Looks for damage as far as that costs little: history.csv must be as it was written, other files be there.
+
+        Raises:
+            DamageError: one of them is not.
+        """
+        self._consistent(Run._require_files)
+
+    def _require_files(self) -> None:
+        for name in self.manifest or ():
+            if not (self.directory / name).is_file():
+                raise damaged(self.directory / name, "it is missing", self.directory)
+        self._history_text(self.directory / HISTORY)
+
+    def _consistent(self, read: Callable[[Run], T]) -> T:
+        """What `read` reads; where the run was written to since it was loaded, what it reads then."""
+        try:
+            return read(self)
+        except DamageError:
+            if self.manifest is None:
+                raise
+            now = load_run(self.directory)
+            if (now.manifest, now.info) == (self.manifest, self.info) or now.info.get(ID) != self.info.get(ID):
+                raise
+            return replace(now, thinned=self.thinned, chosen=self.chosen)._consistent(read)
+
+    def _whole(self, name: str) -> Path:
+        """The path of a file that is as the run wrote it."""
+        path = self.directory / name
+        if self.manifest is not None and (what := fault(path, self.manifest.get(name))):
+            raise damaged(path, what, self.directory)
+        return path
+
+    def _read_history(self) -> pd.DataFrame:
+        path = self.directory / HISTORY
+        try:
+            text = io.BytesIO(self._history_text(path))
+            history = pd.read_csv(text, converters=dict.fromkeys(SCORES, float), index_col=False)
+            return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
+        except DamageError:
+            raise
+        except (ValueError, KeyError, OverflowError) as error:
+            what = "columns epoch, replicate, loss, accuracy"
+            way_out = f"`nngeom resume {shlex.quote(str(self.directory))}` repairs it."
+            raise DamageError(f"`{path}` must have {what}. Got: {one_line(error)}. {way_out}") from error
+
+    def _history_text(self, path: Path) -> bytes:
+        """What the manifest has the checksum of: all, or what was there when a run that is not finished wrote it."""
+        expected = None if self.manifest is None else self.manifest.get(HISTORY)
+        if expected is None:
+            if not path.is_file() or (self.manifest is not None and ID in self.info):
+                raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
+            return path.read_bytes()
+        what, text = fault(path, expected), None
+        if what is None or (path.is_file() and self.info["status"] not in FINISHED):
+            text = path.read_bytes() if what is None else beginning(path.read_bytes(), expected)
+        if text is None:
+            raise damaged(path, str(what), self.directory)
+        return text
+
+    def _measured(self) -> list[int]:
+        """Epochs whose geometry there is; of a run that is finished, all at which it is measured."""
+        if self.manifest is None:
+            epochs = list(saved_epochs(self.directory, GEOMETRY))
+        else:
+            epochs = sorted(epoch_of(name) for name in self.manifest if name.startswith(f"{GEOMETRY}/"))
+            due = probed_epochs(self.directory / INFO, self.info)
+            finished = self.info["status"] in FINISHED
+            for epoch in sorted({*epochs, *(due if finished else ())}):
+                path = self.directory / geometry_name(epoch)
+                if epoch not in due:
+                    raise damaged(path, "the run is not measured after that epoch", self.directory)
+                if epoch not in epochs or not path.is_file():
+                    what = "it is missing" if epoch in epochs else "it is not in the manifest"
+                    raise damaged(path, what, self.directory)
+        if not epochs:
+            raise FileNotFoundError(f"`{self.directory}` must hold probed checkpoints. Got none. Run it to the end.")
+        return epochs
+
+    def _to_be_read(self) -> list[int]:
+        return [epoch for epoch in self._measured() if self.chosen is None or epoch in self.chosen]
+
+    def _joined(self, epochs: Sequence[int]) -> xr.Dataset:
+        """What was measured at several checkpoints, along `epoch`."""
+        parts = [self._measured_after(epoch) for epoch in epochs]
+        measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
+        try:
+            joined = xr.concat(
+                [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
+            )
+            constant = parts[0].drop_vars([*measured, "epoch"])
+            geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+        except (ValueError, KeyError) as error:
+            what = f"files of different arrays: {one_line(error)}"
+            raise damaged(self.directory / GEOMETRY, what, self.directory) from error
+        return geometry
+
+    def _measured_after(self, epoch: int) -> xr.Dataset:
+        path = self._whole(geometry_name(epoch))
+        dataset = read_dataset(path)
+        if self.manifest is not None and np.asarray(dataset.coords.get("epoch", -1)).tolist() != epoch:
+            raise damaged(path, "it is of another epoch", self.directory)
+        return dataset
+
+
+def load_run(directory: Path | str, *, verify: bool = True) -> Run:
+    """Reads a run directory back.
+
+    What is read must agree with the checksums that the run wrote, also while it is at work. A run that was saved before
+    run.json had an `id` has none for history.csv and for its final metrics.
+
+    Args:
+        directory: of the run.
+        verify: False reads what is there, whatever has become of it.
+
+    Raises:
+        FileNotFoundError: the directory holds no run.
+        DamageError: its run.json or SHA256SUMS is not what the run wrote. Whatever is read later can raise it, too.
+
+    Example:
+        >>> run = load_run("outputs/runs/xor/20260101-120000-000000-seed0")    # doctest: +SKIP
+        >>> run.geometry.log_volume_element.sel(epoch=2000, layer=1).mean("replicate")    # doctest: +SKIP
+    """
+    run = described(Path(directory), verify=verify)
+    if not verify:
+        return run
+    manifest, what = read_manifest(run.directory, run.info.get(ID))
+    path = run.directory / MANIFEST
+    if what is not None and (path.exists() or (ID in run.info and run.info["status"] in FINISHED)):
+        raise damaged(path, what, run.directory)
+    return Run(run.directory, run.info, manifest)
+
+
+def described(directory: Path, *, verify: bool) -> Run:
+    """A run of which run.json is checked, or nothing."""
+    path = directory / INFO
+    if not path.is_file():
+        refuse_lost(directory)
+        raise FileNotFoundError(
+            f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
+        )
+    return Run(directory, read_info(path, verify=verify))
+
+
+def refuse_lost(directory: Path) -> None:
+    """Raises DamageError where a directory without run.json holds what a run has measured."""
+    if any((directory / name).exists() for name in (MANIFEST, HISTORY, GEOMETRY, CHECKPOINTS)):
+        raise DamageError(
+            f"`{directory}` must hold {INFO}. Got a run that has lost it. Copy it from a backup, or run again."
+        )

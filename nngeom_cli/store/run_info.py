@@ -1,0 +1,123 @@
+"""run.json as it is read back: what it must hold, and the epochs at which its run is measured."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from types import NoneType
+from typing import Any
+
+from nngeom_cli.config.general import MOST_EPOCHS
+from nngeom_cli.config.run import checkpoint_epochs, config_hash, staged
+from nngeom_cli.errors import DamageError, one_line, shown
+from nngeom_cli.store.checksums import ID, SEAL, fits_seal
+from nngeom_cli.system.atomic import read_json
+
+__all__ = ["OTHERWISE", "probed_epochs", "read_info"]
+
+STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
+TEXT, WHOLE, FLAG = (str,), (int,), (bool,)
+NUMBER, LOST, ANY = (float, int), (float, int, NoneType), (dict,)
+SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its value}, `...` for all other keys
+    "id": TEXT,
+    "process": {"host": TEXT, "pid": WHOLE, "started": (str, NoneType)},
+    "command": TEXT,
+    "config": ANY,
+    "config_hash": TEXT,
+    "extended_from": [WHOLE],
+    "resumed": [{"at": TEXT, "epoch": WHOLE}],
+    "replicates": [{"replicate": WHOLE, "loss": LOST, "accuracy": LOST, "solved": FLAG, ...: LOST}],
+    "diverged": [{"replicate": WHOLE, "epoch": WHOLE}],
+    "source": {...: TEXT},
+    "versions": {...: TEXT},
+    "git": {"commit": TEXT, "dirty": FLAG},
+    "device": TEXT,
+    "started": TEXT,
+    "finished": TEXT,
+    "error": TEXT,
+    "wall_seconds": NUMBER,
+    "cpu_seconds": NUMBER,
+    "peak_memory_mib": NUMBER,
+}
+WORDS = {TEXT: "a text", WHOLE: "an integer", FLAG: "true or false", NUMBER: "a number", LOST: "a number or null"}
+MOST_MEASURED = 10_000_000  # epochs to think of when the stages of a run are put together
+OTHERWISE = "It was changed or damaged: copy it from a backup, or run again."
+
+
+def read_info(path: Path, *, verify: bool) -> dict[str, Any]:
+    """What a run.json holds.
+
+    Raises:
+        DamageError: it is not what a run writes; or `verify`, and it is not what its run wrote.
+    """
+    try:
+        info = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DamageError(f"`{path}` must hold JSON. Got: {one_line(error)}. {OTHERWISE}") from error
+    if not isinstance(info, dict) or info.get("status") not in STATUSES:
+        raise DamageError(f"`{path}` must hold one of the statuses {', '.join(STATUSES)}. Got none. {OTHERWISE}")
+    for key, shape in SHAPES.items():
+        if key in info and not _has_shape(info[key], shape):
+            raise DamageError(f"`{path}: {key}` must be {_in_words(shape)}. Got {shown(info[key])}. {OTHERWISE}")
+    if verify and not _is_untouched(info):
+        raise DamageError(f"`{path}` must be as the run wrote it. Got: its checksum is wrong. {OTHERWISE}")
+    return info
+
+
+def _has_shape(value: Any, shape: Any) -> bool:
+    """Whether a value of JSON is of one of the types, or a list or mapping of such."""
+    if isinstance(shape, list):
+        return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
+    if isinstance(shape, dict):
+        required = {key for key in shape if key is not ...}
+        if not isinstance(value, dict) or not required <= set(value):
+            return False
+        others = shape.get(..., (object,))
+        return all(_has_shape(item, shape.get(key, others)) for key, item in value.items())
+    if isinstance(value, float) and not math.isfinite(value):
+        return False
+    return isinstance(value, shape) and (type(value) is not bool or shape in (FLAG, (object,)))
+
+
+def _in_words(shape: Any) -> str:
+    """What follows "must be"."""
+    if isinstance(shape, list):
+        return f"a list, each item {_in_words(shape[0])}"
+    if isinstance(shape, dict):
+        keys = [f"{key}, {_in_words(of)}" for key, of in shape.items() if key is not ...]
+        return f"a mapping with {'; '.join(keys)}" if keys else f"a mapping, each value {_in_words(shape[...])}"
+    return WORDS.get(shape, "a mapping" if shape == ANY else "a text or null")
+
+
+def _is_untouched(info: Mapping[str, Any]) -> bool:
+    """Of a run from before run.json had a checksum, only the config can be told."""
+    try:
+        if ID in info or SEAL in info:
+            return ID in info and fits_seal(info)
+        return info.get("config_hash") in (None, config_hash(info.get("config", {})))
+    except (ValueError, RecursionError):  # what no run writes: infinity, a tree that is deeper than Python's stack
+        return False
+
+
+def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
+    """The epochs at which a run is measured, if it comes to its end.
+
+    Args:
+        path: of its run.json.
+        info: what that holds.
+
+    Raises:
+        DamageError: it has no such config.
+    """
+    try:
+        config = info["config"]
+        lasts = [*info.get("extended_from", []), config["optimizer"]["epochs"]]
+        spec = config["probe"]["checkpoints"]
+        count = spec["count"] if isinstance(spec, dict) else len(spec)
+        if not (min(lasts) > 0 and max(lasts) <= MOST_EPOCHS and len(lasts) * count <= MOST_MEASURED):
+            raise ValueError(f"{count} checkpoints of {len(lasts)} stages up to {max(lasts)}")
+        return staged(lambda last: checkpoint_epochs(spec, last), lasts)
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
+        what = f"{type(error).__name__}: {one_line(error)}"
+        raise DamageError(f"`{path}: config` must say when the run is measured. Got {what}. {OTHERWISE}") from error

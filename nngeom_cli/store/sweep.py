@@ -1,0 +1,189 @@
+"""The directory of a sweep: what its jobs are, and how each ended.
+
+sweep.json      launcher, and each job's directory, overrides, command and whole config; written before the first starts
+0-xor-seed0/    a run directory
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path, PurePath
+from typing import Any
+
+from nngeom_cli.errors import ConfigError, DamageError
+from nngeom_cli.store.checksums import SEAL, fits_seal, sealed
+from nngeom_cli.store.run import Run, load_run
+from nngeom_cli.system.atomic import read_json, written_whole
+
+__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
+
+SWEEP = "sweep.json"
+ENDING = 100  # bytes: a checksum and what is around it
+COMPLETE, MISSING, DAMAGED = "complete", "not started", "damaged"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep, as it was asked for.
+
+    Attributes:
+        directory: its run directory, from the sweep's.
+        overrides: as typed.
+        command: that gives its run again, alone.
+        config: the whole config, as in run.json.
+    """
+
+    directory: str
+    overrides: list[str]
+    command: str
+    config: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended.
+
+    Attributes:
+        directory: its run directory.
+        overrides: those that not all jobs have.
+        status: of its run, or `not started`.
+        accuracy: mean over replicates after the last epoch; None where the run did not get there.
+        error: a sentence; None where it came to a good end.
+    """
+
+    directory: Path
+    overrides: str
+    status: str
+    accuracy: float | None
+    error: str | None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A sweep as it lies on disk.
+
+    Attributes:
+        directory: where it lies.
+        launcher: that started it, a name of conf/hydra/launcher.
+        jobs: its runs, in order.
+    """
+
+    directory: Path
+    launcher: str
+    jobs: Sequence[Job]
+
+    def write(self) -> None:
+        """Writes sweep.json."""
+        with written_whole(self.directory / SWEEP) as path:
+            content = {"launcher": self.launcher, "jobs": [asdict(job) for job in self.jobs]}
+            path.write_text(json.dumps(sealed(content), indent=2) + "\n")
+
+    def run(self, job: Job) -> Run | None:
+        """The run of a job; None where it has not started.
+
+        Raises:
+            DamageError: it is not what was written there.
+        """
+        try:
+            return load_run(self.directory / job.directory)
+        except FileNotFoundError:
+            return None
+
+    def status(self, job: Job) -> str:
+        """Of a job's run; `not started` where there is none, `damaged` where it cannot be read."""
+        try:
+            run = self.run(job)
+        except DamageError:
+            return DAMAGED
+        return run.status if run else MISSING
+
+    def outcome(self, job: Job, error: str | None = None) -> Outcome:
+        """How a job ended; `error` is what its launcher heard of it."""
+        run, damage = None, None
+        try:
+            run = self.run(job)
+        except DamageError as found:
+            damage = error = str(found)
+        status = run.status if run else DAMAGED if damage else "failed" if error else MISSING
+        replicates = run.info.get("replicates", []) if run else []
+        accuracies = [row["accuracy"] for row in replicates if isinstance(row.get("accuracy"), float)]
+        if status != COMPLETE and not error:
+            error = str(run.info.get("error", "")) if run else ""
+            error = f"It is {status}{f': {error}' if error else ''}."
+        shared = set.intersection(*(set(job.overrides) for job in self.jobs)) if len(self.jobs) > 1 else set()
+        return Outcome(
+            self.directory / job.directory,
+            " ".join(override for override in job.overrides if override not in shared),
+            status,
+            sum(accuracies) / len(accuracies) if accuracies else None,
+            None if status == COMPLETE else error,
+        )
+
+
+def ending(directory: Path) -> bytes:
+    """How the sweep.json of a sweep ends, which is with its checksum: a sweep is known by that. Nothing without one."""
+    try:
+        with (directory / SWEEP).open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - ENDING))
+            return file.read()
+    except OSError:
+        return b""
+
+
+def load_sweep(directory: Path | str) -> Sweep:
+    """Reads a sweep back. Nothing in it is trusted: directories lie in the sweep's, configs are checked when they run.
+
+    Raises:
+        FileNotFoundError: the directory holds no sweep.
+        ConfigError: its sweep.json is not what a sweep writes.
+    """
+    directory = Path(directory)
+    path = directory / SWEEP
+    if not path.exists():
+        raise FileNotFoundError(
+            f"`{directory}` must be the directory of a sweep. Got one without {SWEEP}. `nngeom run -m` prints its own."
+        )
+    try:
+        content = read_json(path)
+        if SEAL in content and not fits_seal(content):  # a sweep from before has none
+            raise ValueError("another content than its checksum is of")
+        jobs = [Job(**job) for job in content["jobs"]]
+        launcher = content["launcher"]
+        if not all(_is_sound(job, directory) for job in jobs):
+            raise ValueError("a job with a value of another type, or a directory outside of the sweep")
+        if len({job.directory for job in jobs}) != len(jobs):
+            raise ValueError("two jobs with the same directory")
+        if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
+            raise ValueError(f"{launcher!r} for the name of a launcher")
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise ConfigError(
+            f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {error}. "
+            "It was changed or damaged: run the jobs again, one by one."
+        ) from error
+    return Sweep(directory, launcher, jobs)
+
+
+def _is_sound(job: Job, sweep: Path) -> bool:
+    if not isinstance(job.config, dict) or not isinstance(job.overrides, list):
+        return False
+    if not all(isinstance(text, str) for text in (job.directory, job.command, *job.overrides)):
+        return False
+    path = PurePath(job.directory)
+    below = (path, *path.parents)[:-1]  # the last one is the sweep's own
+    return is_inside(job.directory) and not any((sweep / part).is_symlink() for part in below)
+
+
+def is_inside(directory: str) -> bool:
+    """Whether a job's directory, as a sweep names it, lies in the sweep's own."""
+    try:
+        os.fsencode(directory)
+    except UnicodeEncodeError:  # no file can have the name
+        return False
+    path = PurePath(directory)
+    if "$" in directory or "\0" in directory:
+        return False
+    return not path.is_absolute() and ".." not in path.parts and path.parts != ()

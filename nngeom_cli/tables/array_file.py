@@ -1,0 +1,176 @@
+"""A table as numpy's arrays: a vector is a column of its name, a matrix X the columns X0, X1, ..."""
+
+from __future__ import annotations
+
+import io
+import math
+import warnings
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from nngeom_cli.errors import ConfigError, one_line, require, shown
+from nngeom_cli.tables.cells import Table, number_of
+from nngeom_cli.tables.unpacking import UNPACKING_ERRORS, ZIP, foreign_archive, refuse_kind, refuse_size
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["ArrayFile"]
+
+WANTED = "a file of numpy.savez, of numbers and strings only"
+MANY_COLUMNS = 300_000
+OBJECT = 64  # bytes of a Python string, beside its characters
+OTHERWISE = {  # kind of an array that is no column -> how to save it
+    "O": "Save it as numbers or strings: {0}={0}.astype(float), or {0}={0}.astype(str).",
+    "c": "Save two arrays: {0}_real={0}.real, {0}_imag={0}.imag.",
+    "M": "Save days: {0}={0}.astype('datetime64[D]').astype(int).",
+    "m": "Save seconds: {0}={0} / numpy.timedelta64(1, 's').",
+    "V": "Save an array for each of its fields: a={0}['a'], b={0}['b'].",
+}
+
+
+class ArrayFile:
+    """A file of numpy.savez whose arrays are known.
+
+    Args:
+        content: of the file.
+        path: of the file.
+
+    Raises:
+        ConfigError: it is none, its arrays are no columns of equal length, or do not fit into memory.
+    """
+
+    header: bool | None = None
+
+    def __init__(self, content: bytes, path: Path) -> None:
+        if not content.startswith((ZIP, b"PK\x05\x06")):  # with arrays, or without
+            refuse_kind(content, path, WANTED)
+            raise ConfigError(
+                f"`task.path` must be {WANTED}. Got {path}, another file. task=csv reads text; unpack what is packed."
+            )
+        try:
+            self.arrays = _arrays(zipfile.ZipFile(io.BytesIO(content)), path)
+        except ConfigError:
+            raise
+        except (*UNPACKING_ERRORS, ValueError, TypeError, SyntaxError, KeyError) as error:
+            raise ConfigError(f"`task.path` must be {WANTED}. Got {path}: {one_line(error)}. Save it again.") from error
+        lengths = {name: len(array) for name, array in self.arrays.items()}
+        require(
+            len(set(lengths.values())) == 1 and min(lengths.values()) > 0,
+            "task.path",
+            "arrays with equally many rows, at least one",
+            lengths,
+            "A row is an example.",
+        )
+        self.columns: dict[str, Any] = {}
+        for name, array in self.arrays.items():
+            columns = {name: array} if array.ndim == 1 else {f"{name}{place}": row for place, row in enumerate(array.T)}
+            twice = sorted(columns.keys() & self.columns.keys())
+            require(not twice, "task.path", "arrays with different names of columns", twice, f"Rename {name}.")
+            self.columns |= columns
+        self.names = list(self.columns)
+
+    def last(self) -> str:
+        """The last column, if it is a vector or the only array has it."""
+        name, array = list(self.arrays.items())[-1]
+        if array.ndim == 2 and array.shape[1] > 1:
+            one_hot = array.dtype.kind in "biuf" and _is_one_hot(array)
+            vectors = [name for name, array in self.arrays.items() if array.ndim == 1]
+            way_out = f"Choose task.label={vectors[-1] if vectors else self.names[-1]}."
+            require(
+                len(self.arrays) == 1 and not one_hot,
+                "task.label",
+                "given where the last array is a matrix",
+                f"{name} of shape {array.shape}, with a single 1 in each row" if one_hot else f"null for {name}",
+                f"Save classes: {name}={name}.argmax(axis=1)." if one_hot else way_out,
+            )
+        return self.names[-1]
+
+    def table(self, columns: Sequence[str], label: str) -> Table:
+        """The examples: inputs are `columns`, classes those of `label`."""
+        import numpy as np
+
+        inputs = np.stack([self._numbers(name) for name in columns], axis=1)
+        values, codes = np.unique(self.columns[label], return_inverse=True)
+        texts = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values]
+        return Table(inputs, texts, codes.reshape(-1), lambda row: f"row {row + 1}")
+
+    def _numbers(self, name: str) -> NDArray[np.float64]:
+        import numpy as np
+
+        column = self.columns[name]
+        if column.dtype.kind in "SU":
+            column = column.astype(str)
+            numbers = np.array([number_of(text) for text in column.tolist()])
+        else:
+            with np.errstate(over="ignore"):
+                numbers = column.astype(np.float64)
+        unusable = ~np.isfinite(numbers)
+        if unusable.any():
+            row = int(unusable.argmax())
+            raise ConfigError(
+                f"`task.columns` must be columns of finite numbers. Got {shown(column[row])} in column {name}, "
+                f"row {row + 1}. Remove the row, or name other columns."
+            )
+        return numbers
+
+
+def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
+    """The arrays of an archive, in this machine's byte order; all are looked at before the first is loaded."""
+    import numpy as np
+
+    names = archive.namelist()
+    if not all(name.endswith(".npy") for name in names):
+        raise foreign_archive(names, path, WANTED)
+    if len(set(names)) < len(names):
+        raise ValueError("two arrays have one name")
+    size = 0
+    for entry in archive.infolist():
+        with archive.open(entry) as file:
+            shape, dtype = _header(file)
+            count = math.prod(shape)
+            _refuse_array(entry.filename.removesuffix(".npy"), shape, dtype, path)
+            if count * dtype.itemsize != entry.file_size - file.tell():
+                raise ValueError(f"{entry.filename} has more or less than its shape {shape}")
+        size += count * (dtype.itemsize + OBJECT if dtype.kind in "SU" else max(dtype.itemsize, 8))
+        refuse_size(path, f"{entry.filename} of shape {shape} and type {dtype}, with what comes before it,", size)
+    arrays = {}
+    for name in names:
+        with archive.open(name) as file:
+            array = np.lib.format.read_array(file, allow_pickle=False)
+        arrays[name.removesuffix(".npy")] = array.astype(array.dtype.newbyteorder("="), copy=False)
+    return arrays
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    import numpy as np
+
+    version = np.lib.format.read_magic(file)
+    readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    if version not in readers:
+        raise ValueError(f"version {version} of the format")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about files of Python 2
+        shape, _, dtype = readers[version](file)
+    return shape, dtype
+
+
+def _refuse_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], path: Path) -> None:
+    if dtype.kind not in "biufSU" or dtype.itemsize == 0:
+        raise ConfigError(
+            f"`task.path` must hold numbers and strings. Got {name} of type {dtype} in {path}. "
+            + OTHERWISE.get(dtype.kind, "Leave it out.").format(name)
+        )
+    if len(shape) not in (1, 2) or math.prod(shape[1:]) > MANY_COLUMNS:
+        way_out = f"Save a row an example: {name}={name}.reshape(len({name}), -1)." if shape else "Leave it out."
+        raise ConfigError(
+            f"`task.path` must hold vectors, and matrices of at most {MANY_COLUMNS} columns. "
+            f"Got {name} of shape {shape} in {path}. {way_out}"
+        )
+
+
+def _is_one_hot(array: Any) -> bool:
+    return bool(((array == 0) | (array == 1)).all() and (array.sum(axis=1) == 1).all())

@@ -1,0 +1,1 @@
+"""The training problems: data, labels and losses."""

@@ -1,0 +1,145 @@
+"""The geometry of an infinitely wide layer against the radius, and of finite layers that approach it."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from omegaconf import DictConfig, OmegaConf
+from torch import Tensor
+
+from nngeom_cli.config.footprint import FEWEST_POINTS
+from nngeom_cli.config.general import ACTIVATIONS
+from nngeom_cli.errors import did_you_mean, require, require_seed
+from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, InfiniteWidth, MLPFeatureMap, get_activation, measure
+from nngeom_cli.system.memory import require_room
+from nngeom_cli.system.progress import Progress
+
+__all__ = ["TheoryConfig", "load_theory", "theory_curves"]
+
+DEFAULTS = "`nngeom theory --help` shows the defaults."
+SMOOTH = tuple(name for name in ACTIVATIONS if name != "relu")
+QUANTITIES = ("omega", "log_volume_element", "ricci_scalar")
+
+
+@dataclass(frozen=True)
+class TheoryConfig:
+    """What `nngeom theory` can be told; conf/theory.yaml explains each."""
+
+    activation: list[str]
+    d: int
+    weight_std: float
+    bias_std: float
+    radius: float
+    points: int
+    widths: list[int]
+    networks: int
+    seed: int
+    directory: str
+
+
+def load_theory(composed: DictConfig) -> TheoryConfig:
+    """Check what was composed.
+
+    Raises:
+        ConfigError: in one line, what is wrong first.
+    """
+    values: Any = OmegaConf.to_container(composed, resolve=True)
+    given = {field.name: values[field.name] for field in fields(TheoryConfig)}
+    if isinstance(given["activation"], str):
+        given["activation"] = [given["activation"]]
+    names = given["activation"]
+    require(bool(names), "activation", "given", names, "For example activation=erf, or [erf,monomial3].")
+    for name in names:
+        try:
+            smooth = get_activation(str(name)).smooth
+        except ValueError:
+            smooth = False
+        way_out = did_you_mean(str(name), SMOOTH) or "For example activation=erf, or [erf,monomial3]."
+        require(smooth, "activation", "smooth and known", name, way_out)
+    for key, least in (("d", 2), ("points", 2), ("networks", 2), ("seed", 0)):
+        require(_whole(given[key], least), key, f"an integer of at least {least}", given[key], DEFAULTS)
+    for key in ("weight_std", "bias_std", "radius"):
+        number = type(given[key]) in (int, float) and 0 <= given[key] < math.inf
+        positive = number and (given[key] > 0 or key == "bias_std")
+        require(positive, key, "a number of at least 0" if key == "bias_std" else "positive", given[key], DEFAULTS)
+    widths = given["widths"]
+    wide = isinstance(widths, list) and all(_whole(width, given["d"]) for width in widths)
+    require(wide, "widths", f"a list of widths of at least d = {given['d']}", widths, "[] leaves finite layers out.")
+    folder = given["directory"]
+    require(isinstance(folder, str), "directory", "a folder", folder, "The default is directory=outputs/theory.")
+    require_seed("seed", given["seed"])
+    config = TheoryConfig(**given)
+    require_room(main_arrays(config), given, f"networks={config.networks}")
+    return config
+
+
+def _whole(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def main_arrays(config: TheoryConfig) -> dict[str, tuple[int, str]]:
+    """Bytes of the arrays that are in memory together, each with what it is: by the key that makes it large."""
+    d, points, layers = config.d, config.points, len(config.activation)
+    widest = max(config.widths, default=0)
+    jets = widest * min(points, FEWEST_POINTS) * (1 + d + d * (d + 1) // 2)
+    return {
+        "points": (8 * points * (3 * layers * (1 + len(config.widths) * config.networks) + d), "the curves"),
+        "widths": (8 * config.networks * (widest * (d + 1) + jets), "the widest layers and their derivatives"),
+        "d": (8 * config.networks * points * d * d if config.widths else 0, "their metrics"),
+    }
+
+
+def theory_curves(config: TheoryConfig) -> xr.Dataset:
+    """Omega, log volume element and Ricci scalar along a ray from the origin, at infinite and at finite width.
+
+    Finite layers have Gaussian weights and biases as in the limit; their Omega is that of the metric across the ray,
+    g = e^Omega there by eq. (7).
+
+    Returns:
+        `omega`, `log_volume_element`, `ricci_scalar`, each (activation, radius), and `finite_...` of the same,
+        (activation, width, network, radius). The config is in the attributes.
+
+    Example:
+        >>> config = TheoryConfig(["erf"], 2, 1.0, 0.5, 1.7, 2, [64], 2, 0, "")
+        >>> round(theory_curves(config).ricci_scalar.sel(activation="erf", radius=1.7).item(), 4)
+        -4.4866
+    """
+    radius = torch.linspace(0, config.radius, config.points + 1, dtype=torch.float64)[1:]
+    infinite = np.empty((len(config.activation), len(QUANTITIES), config.points))
+    finite = np.empty((len(config.activation), len(config.widths), config.networks, len(QUANTITIES), config.points))
+    layers = len(config.activation) * (1 + len(config.widths))
+    with Progress("layer", layers) as progress:
+        for place, name in enumerate(config.activation):
+            layer = InfiniteWidth(name, config.weight_std, config.bias_std, config.d)
+            infinite[place] = [getattr(layer, quantity)(radius).numpy() for quantity in QUANTITIES]
+            for size, width in enumerate(config.widths):
+                progress.update(place * (1 + len(config.widths)) + 1 + size)
+                finite[place, size] = _finite(config, name, width, radius)
+    variables: dict[str, Any] = {}
+    for place, quantity in enumerate(QUANTITIES):
+        variables[quantity] = (("activation", "radius"), infinite[:, place])
+        variables[f"finite_{quantity}"] = (("activation", "width", "network", "radius"), finite[:, :, :, place])
+    widths = np.array(config.widths, dtype=int)
+    coordinates = {"activation": config.activation, "radius": radius.numpy(), "width": widths}
+    about = {key: value for key, value in asdict(config).items() if key not in ("activation", "widths", "directory")}
+    about |= {"convention": "the unit 2-sphere has R = +2", "paper_curvature_factor": PAPER_CURVATURE_FACTOR}
+    return xr.Dataset(variables, coordinates, about)
+
+
+def _finite(config: TheoryConfig, activation: str, width: int, radius: Tensor) -> np.ndarray:
+    """Quantities of random layers at points on the first axis, (network, quantity, radius)."""
+    generator = torch.Generator().manual_seed(config.seed)
+    shape = (config.networks, width)
+    weights = torch.randn(*shape, config.d, dtype=torch.float64, generator=generator) * config.weight_std
+    biases = torch.randn(*shape, dtype=torch.float64, generator=generator) * config.bias_std
+    points = torch.zeros(len(radius), config.d, dtype=torch.float64)
+    points[:, 0] = radius
+    layer = MLPFeatureMap([weights], [biases], activation)
+    measured = measure(layer, points, ("pullback_metric", "log_volume_element", "ricci_scalar"))
+    across = measured["pullback_metric"][..., 1, 1].log()
+    return torch.stack([across, measured["log_volume_element"], measured["ricci_scalar"]], dim=1).numpy()

@@ -1,0 +1,237 @@
+"""The training loop: a generator of checkpoints that knows no disk and no probe."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from nngeom_cli.config.general import OptimizerConfig
+from nngeom_cli.system.parallel import in_processes, never, split
+from nngeom_cli.tasks.make import Task
+from nngeom_cli.training.backpropagation import Backpropagation
+from nngeom_cli.training.batches import Batches
+from nngeom_cli.training.cuda_graph import Captured
+from nngeom_cli.training.network import POINTS_AT_ONCE, Network
+from nngeom_cli.training.optimizers import Optimizer
+
+__all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train", "train_on_cores"]
+
+NUMBERS_IN_CACHE = 200_000  # parameters, and units times points, that are trained side by side
+HISTORY_ROWS = 200
+TEST_SCORES = ("test_loss", "test_accuracy")
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """The state of training after `epoch` epochs: arrays in main memory, untouched by what follows.
+
+    Attributes:
+        epoch: number of epochs done; 0 is the initial network.
+        loss: mean over the training set, `(replicates,)`, float64 on the CPU.
+        accuracy: fraction of the training set, `(replicates,)`.
+        weights: per layer, `(replicates, out, in + 1)`, the bias as last column.
+        optimizer: what else the next step depends on, by its name, per layer like `weights`.
+        generators: states of the replicates' batch generators, `(replicates, bytes)`.
+        test: `test_loss` and `test_accuracy`, `(replicates,)`, if the task keeps examples for testing.
+    """
+
+    epoch: int
+    loss: np.ndarray
+    accuracy: np.ndarray
+    weights: list[np.ndarray]
+    optimizer: dict[str, list[np.ndarray]]
+    generators: np.ndarray
+    test: dict[str, np.ndarray] = field(default_factory=dict)
+
+    def block(self, replicates: slice) -> Checkpoint:
+        """Some of the replicates."""
+        return Checkpoint(
+            self.epoch,
+            self.loss[replicates],
+            self.accuracy[replicates],
+            [weights[replicates] for weights in self.weights],
+            {name: [values[replicates] for values in layers] for name, layers in self.optimizer.items()},
+            self.generators[replicates],
+            {name: values[replicates] for name, values in self.test.items()},
+        )
+
+    @staticmethod
+    def join(blocks: Sequence[Checkpoint]) -> Checkpoint:
+        """One checkpoint of the replicates of several, all after the same epoch."""
+
+        def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
+            return np.concatenate(arrays)
+
+        return Checkpoint(
+            blocks[0].epoch,
+            join([block.loss for block in blocks]),
+            join([block.accuracy for block in blocks]),
+            [join(layer) for layer in zip(*(block.weights for block in blocks), strict=True)],
+            {
+                name: [join(layer) for layer in zip(*(block.optimizer[name] for block in blocks), strict=True)]
+                for name in blocks[0].optimizer
+            },
+            join([block.generators for block in blocks]),
+            {name: join([block.test[name] for block in blocks]) for name in blocks[0].test},
+        )
+
+
+def initial_generators(seed: int, replicates: int) -> list[torch.Generator]:
+    """Generators of the initial parameters: replicate r starts as `torch.manual_seed(seed + r)` would."""
+    return [torch.Generator().manual_seed(seed + replicate) for replicate in range(replicates)]
+
+
+def batch_generators(seed: int, replicates: int) -> list[torch.Generator]:
+    """Generators of the order of mini-batches, independent of the initial parameters'."""
+    seeds = [np.random.SeedSequence([seed + replicate, 1]) for replicate in range(replicates)]
+    return [torch.Generator().manual_seed(int(seed.generate_state(1)[0])) for seed in seeds]
+
+
+def history_epochs(epochs: int) -> list[int]:
+    """The epochs at which loss and accuracy are recorded: all, or about 200 evenly spaced, first and last included.
+
+    Example:
+        >>> history_epochs(3), len(history_epochs(150_000))
+        ([0, 1, 2, 3], 201)
+    """
+    rows = min(epochs, HISTORY_ROWS)
+    return [round(epochs * row / rows) for row in range(rows + 1)]
+
+
+@torch.no_grad()
+def train(
+    network: Network,
+    task: Task,
+    optimizer: OptimizerConfig,
+    generators: Sequence[torch.Generator],
+    record: Sequence[int],
+    start: Checkpoint | None = None,
+) -> Iterator[Checkpoint]:
+    """Trains every replicate side by side and yields a checkpoint at each epoch of `record`.
+
+    Args:
+        network: trained in place.
+        task: training set and loss.
+        optimizer: update rule and batch size (None: the whole training set).
+        generators: order of the batches, one a replicate.
+        record: epochs, sorted; 0 is before the first step.
+        start: goes on from there, with the same bits as if training had never stopped; `network` and `generators` take
+            on its state.
+
+    Returns:
+        Checkpoints in order of their epochs, those after `start` only. Once no replicate can change any more, the steps
+        are left out, which gives the same ones.
+    """
+    batches = Batches(task, network, optimizer.batch_size)
+    backpropagation = Backpropagation(network, task.loss, batches.batch)
+    stepper = Optimizer(optimizer, network.parameters, backpropagation.gradient)
+
+    def kernels() -> None:
+        backpropagation()
+        stepper.step()
+
+    step = Captured(kernels) if network.parameters.is_cuda else kernels
+    state = {name: network.views(flat) for name, flat in stepper.state.items()}
+    first = 0
+    if start is not None:
+        first = start.epoch + 1
+        stepper.skip(start.epoch * batches.count)
+        network.load(start.weights)
+        for name, layers in start.optimizer.items():
+            for mine, saved in zip(state[name], layers, strict=True):
+                mine.copy_(torch.from_numpy(saved))
+        for generator, value in zip(generators, start.generators, strict=True):
+            generator.set_state(torch.from_numpy(value).clone())  # of a view, it would read another row
+    due = {epoch for epoch in record if epoch >= first}
+    lost = False
+    for epoch in range(first, max(due, default=-1) + 1):
+        if epoch:
+            for _ in batches.epoch(generators):  # draws its order, lost or not: a checkpoint has the generators' states
+                if not lost:
+                    step()
+        if epoch in due:
+            loss, accuracy = scores(network, task, task.inputs, task.labels)
+            test = {} if task.test is None else dict(zip(TEST_SCORES, scores(network, task, *task.test), strict=True))
+            yield Checkpoint(
+                epoch,
+                loss,
+                accuracy,
+                [snapshot(weights) for weights in network.weights],
+                {name: [snapshot(values) for values in layers] for name, layers in state.items()},
+                np.stack([generator.get_state().numpy() for generator in generators]),
+                test,
+            )
+            lost = lost or (bool(np.isnan(loss).all()) and is_lost(network, backpropagation.gradient))
+
+
+def is_lost(network: Network, gradient: Tensor) -> bool:
+    """Whether no further step can change any replicate: each weight is NaN, and was each number of the last gradient.
+
+    NaN plus anything is NaN, so what the optimizer keeps is NaN as well. Less is not certain: a loss
+    that overflows may come back.
+    """
+    return all(bool(values.isnan().all()) for flat in (network.parameters, gradient) for values in network.views(flat))
+
+
+def train_on_cores(
+    network: Network,
+    task: Task,
+    optimizer: OptimizerConfig,
+    generators: Sequence[torch.Generator],
+    record: Sequence[int],
+    start: Checkpoint | None = None,
+    *,
+    cores: int = 1,
+    asked: Callable[[], bool] = never,
+) -> Generator[Checkpoint, None, None]:
+    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
+
+    Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
+    elsewhere the blocks are trained in turns.
+    `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
+    `asked` tells whether an end was asked for: see `in_processes`.
+    """
+    workers = rounds = 1
+    if network.parameters.device.type == "cpu":
+        workers = min(cores, network.replicates)
+        points = min(optimizer.batch_size or len(task.inputs), len(task.inputs))
+        numbers = network.parameters.numel() + network.replicates * sum(network.widths[1:-1]) * points
+        rounds = -(-numbers // (workers * NUMBERS_IN_CACHE))
+    blocks = split(network.replicates, min(workers * rounds, network.replicates))
+    trainings = [
+        train(network.block(b), task, optimizer, generators[b], record, start and start.block(b)) for b in blocks
+    ]
+    shares = [zip(*trainings[share], strict=True) for share in split(len(blocks), workers)]
+    with in_processes(shares, asked) as sources:
+        for parts in zip(*sources, strict=True):
+            checkpoint = Checkpoint.join([block for part in parts for block in part])
+            network.load(checkpoint.weights)
+            yield checkpoint
+
+
+def snapshot(tensor: Tensor) -> np.ndarray:
+    """A copy in main memory."""
+    values: np.ndarray = tensor.cpu().clone().numpy()
+    return values
+
+
+def scores(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """What `evaluate` gives; a network whose loss is NaN predicts nothing, so that it has no accuracy."""
+    loss, accuracy = evaluate(network, task, inputs, labels)
+    return loss, np.where(np.isnan(loss), np.nan, accuracy)
+
+
+def evaluate(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Mean loss and accuracy of each replicate on some examples, of which not all are in memory at once."""
+    like, loss, accuracy = network.parameters, np.zeros(network.replicates), np.zeros(network.replicates)
+    for x, classes in zip(inputs.split(POINTS_AT_ONCE), labels.split(POINTS_AT_ONCE), strict=True):
+        share = len(x) / len(inputs)
+        outputs = network.outputs(x)
+        targets = task.loss.encode(classes, task.outputs, like.dtype).to(like.device)
+        loss += share * task.loss.value(outputs, targets).double().cpu().numpy()
+        accuracy += share * (task.loss.predict(outputs) == classes.to(like.device)).double().mean(dim=1).cpu().numpy()
+    return loss, accuracy
