@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers bench lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers bench packages lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -35,6 +35,9 @@ bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: m
 	$(BIN)/python benchmarks/probing.py
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/scale.py
+
+packages:  ## the packages of nngeom_cli, lowest first, each with what it imports (docs/architecture.md)
+	@$(PYTHON) docs/packages.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -64,6 +64,12 @@ def test_imports_point_one_way(path):
             assert part != "geometry" or imported == "geometry", f"geometry imports {imported}"
 
 
+def test_the_page_on_architecture_shows_the_packages_as_they_are():
+    command = [sys.executable, PACKAGE.parent / "docs" / "packages.py"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert f"```\n{shown}```" in (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
+
+
 @pytest.mark.parametrize("path", modules(), ids=lambda p: p.stem)
 def test_only_the_command_line_imports_hydra(path):
     if modules()[path] not in HYDRA:
