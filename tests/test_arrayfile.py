@@ -1,6 +1,7 @@
 """Tables as numpy's arrays: any type of number, any byte order; what is no table is refused with what to do."""
 
 import io
+import resource
 import zipfile
 
 import numpy as np
@@ -194,3 +195,17 @@ def test_a_table_of_arrays_has_no_header(tmp_path):
     assert not hasattr(located(config(path, kind="npz"), tmp_path).task, "header")
     with pytest.raises(ConfigError, match=r"`task\.header` must be left out with task\.name=npz"):
         config(path, kind="npz", header=True)
+
+
+def test_a_header_that_is_longer_than_any_is_not_read(tmp_path):
+    """Two hundred megabytes of spaces, packed into two hundred kilobytes."""
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with (
+        zipfile.ZipFile(tmp_path / "points.npz", "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("X.npy", "w") as file,
+    ):
+        file.write(b"\x93NUMPY\x02\x00" + (2 * 10**8).to_bytes(4, "little"))
+        for _ in range(200):
+            file.write(b" " * 10**6)
+    assert "a header of 200000000 bytes" in refusal(tmp_path / "points.npz", kind="npz")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # kB

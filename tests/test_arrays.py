@@ -237,7 +237,32 @@ def compressed(file):
     file.create_dataset("out", data=np.zeros(10**6), compression="gzip", chunks=(10_000,))
 
 
+def pieces_larger_than_the_array(file):
+    """A gigabyte of zeros in a megabyte: whoever reads one number unpacks all of them."""
+    file.create_dataset("out", (1,), "f8", maxshape=(None,), chunks=(2**20,), compression="gzip")[0] = 1
+
+
+def list_of_dimensions(file):
+    references = np.empty(40, dtype=object)
+    references[:] = [np.array([file["R"].ref], dtype=h5py.ref_dtype)] * 40
+    file["out"] = np.zeros(3)
+    file["out"].attrs.create("DIMENSION_LIST", references, dtype=h5py.vlen_dtype(h5py.ref_dtype))
+
+
+def dimension_of_two_scales(file):
+    file["out"] = np.zeros(9)
+    for name in ("one", "two"):
+        file[name] = np.zeros(9)
+        file[name].make_scale()
+        file["out"].dims[0].attach_scale(file[name])
+
+
+def many_dimensions(file):
+    file["out"] = np.zeros((1,) * 20)
+
+
 HARMS = [
+    pieces_larger_than_the_array, list_of_dimensions, dimension_of_two_scales, many_dimensions,
     many_attributes, text_attributes, large_attribute, vector_attributes, reference_attribute, vectors, type_of_its_own,
     compound, the_same_array_twice, compressed,
 ]  # fmt: skip
@@ -257,6 +282,15 @@ def test_units_are_words_and_no_dates(netcdf, units):
         file["R"].attrs["units"] = units
     read = read_dataset(netcdf).R
     assert (read.attrs["units"], read.values.tolist()) == (units, list(range(9)))
+
+
+@pytest.mark.parametrize("name", ["punycode", "zlib", "idna", "no such codec"])
+def test_bytes_are_not_decoded_as_the_file_says(netcdf, name):
+    with h5py.File(netcdf, "a") as file:
+        file["letters"] = np.frombuffer(b"ab-cd-efg", dtype="S1")
+        file["letters"].dims[0].attach_scale(file["x"])
+        file["letters"].attrs["_Encoding"] = name
+    assert read_dataset(netcdf).letters.values.tolist() == [b"a", b"b", b"-", b"c", b"d", b"-", b"e", b"f", b"g"]
 
 
 @settings(max_examples=60)

@@ -10,6 +10,7 @@ from matplotlib.colors import SymLogNorm, to_hex
 from matplotlib.patches import PathPatch
 
 from nngeom_cli.analysis.boundary import distance_to_boundary
+from nngeom_cli.figures import heatmap
 from nngeom_cli.figures.heatmap import Field
 from nngeom_cli.figures.input_plane import across_replicates, through_training
 
@@ -203,3 +204,11 @@ def test_a_run_whose_measurements_are_all_nan_is_drawn(tmp_path, name):
     figure = through_training(made_run(tmp_path, geometry), 1).figure
     figure.savefig(io.BytesIO(), dpi=50)
     assert ("(625 grey, of 625 points)" in texts(figure)) == (name != "margin")
+
+
+def test_of_many_classes_the_first_are_in_the_legend():
+    keys = [key.get_label() for key in heatmap.point_keys(np.arange(1000))]
+    assert keys[:2] == ["training point, class 0", "training point, class 1"]
+    assert keys[-1] == f"and {1001 - len(keys)} other classes"
+    assert len(keys) < 50
+    assert len(heatmap.point_keys(np.arange(10))) == 10

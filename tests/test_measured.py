@@ -48,7 +48,7 @@ def test_each_array_that_is_drawn_has_its_dimensions_and_numbers(kind, name, tmp
 
 WRONG = {
     "kind": [None, 3],
-    "task": [None, 3, np.array([1, 2])],
+    "task": [None, 3, np.array([1, 2]), "x " * 100, "\x1b[2J", "a\nb"],
     "activation": [None, 3],
     "widths": [None, "2-8-1", [2], [2, 0, 1], [2.5, 8, 1], [[2, 8], [8, 1]]],
     "box": [None, "box", [1, 2, 3], [1, 2, 3, np.nan]],

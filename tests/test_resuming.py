@@ -20,6 +20,7 @@ from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.runs import recovery
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume
+from nngeom_cli.store.checksums import checksum
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
 
@@ -395,3 +396,70 @@ def test_resuming_adds_up_what_a_run_costs(tmp_path, monkeypatch):
     for cost in ("wall_seconds", "cpu_seconds", "peak_memory_mib"):
         assert 0 < first[cost] <= last[cost]
     assert np.isfinite(last["wall_seconds"])
+
+
+def unstarted(directory):
+    """Makes a run one of which nothing is done."""
+    info = load_run(directory).info
+    for name in ("geometry", "checkpoints", "figures"):
+        shutil.rmtree(directory / name, ignore_errors=True)
+    for name in ("history.csv", "SHA256SUMS"):
+        (directory / name).unlink()
+    kept = {key: info[key] for key in ("id", "command", "config", "config_hash")}
+    RunDirectory(directory, kept).update(status="failed")
+
+
+@pytest.mark.parametrize("place", ["job.log", ".hydra/hydra.yaml"])
+@pytest.mark.parametrize("lead", [lambda path: path.symlink_to("../theirs"), os.mkfifo], ids=["link", "pipe"])
+def test_nothing_is_read_or_written_through_a_link_of_a_run_that_has_not_begun(copy, place, lead):
+    unstarted(copy)
+    (copy / ".hydra").mkdir(exist_ok=True)
+    (copy.parent / "theirs").write_text("theirs")
+    lead(copy / place)
+    with pytest.raises(ConfigError, match=f"`{copy / place}` must be a file or"):
+        resume(copy)
+    assert (copy.parent / "theirs").read_text() == "theirs"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]",
+        "a: !!timestamp x",
+        "a: !!int ''",
+        "a: !!bool x",
+        "a: !!python/object/apply:os.getcwd []",
+        "# " + "x" * 2**20,
+    ],
+)
+def test_what_hydra_never_writes_is_not_begun(copy, text):
+    unstarted(copy)
+    (copy / "run.json").unlink()
+    (copy / ".hydra").mkdir(exist_ok=True)
+    (copy / ".hydra" / "config.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"`.*config\.yaml` must be what Hydra writes"):
+        resume(copy)
+
+
+HOSTILE = {
+    "epoch": np.array(np.inf),
+    "weights": np.array(1.0),
+    "optimizer": np.zeros(3),
+    "test": np.zeros(3),
+    "generators": np.zeros((2, 5056), dtype=">u2"),
+    "history": np.full((2, 4), np.inf),
+    "history_columns": np.array("x"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_checkpoint_that_no_run_wrote_is_passed_over_though_its_checksum_fits(whole, copy, name):
+    path = copy / "checkpoints" / "epoch-000020.npz"
+    with np.load(path) as saved:
+        arrays = dict(saved)
+    np.savez(path, **arrays | {name: HOSTILE[name]})
+    store = RunDirectory(copy, load_run(copy).info)
+    store.checksums = dict(load_run(copy).manifest) | {"checkpoints/epoch-000020.npz": checksum(path)}
+    store.write_manifest()
+    resume(copy)
+    assert_same(load_run(copy), whole)

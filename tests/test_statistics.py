@@ -7,6 +7,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 
+from nngeom_cli.analysis import bootstrap
 from nngeom_cli.analysis import statistic as module
 from nngeom_cli.analysis.bootstrap import over_replicates, summarize
 from nngeom_cli.analysis.boundary import decision_boundary, distance_to_boundary
@@ -465,3 +466,13 @@ def test_distances_are_computed_once_for_each_boundary(monkeypatch):
     monkeypatch.setattr(module, "distance_to_boundary", lambda *both: calls.append(1) or distance_to_boundary(*both))
     grid_statistics(random_geometry(shape=(4, 3, 2)))
     assert len(calls) == 4 * 2
+
+
+@pytest.mark.parametrize("at_once", [1, 700, 20_000])
+def test_an_interval_is_the_same_where_not_all_resamples_fit_into_memory(monkeypatch, at_once):
+    values = xr.DataArray(np.random.default_rng(1).normal(size=(2, 5, 3)), dims=("epoch", "replicate", "pair"))
+    rng, again = np.random.default_rng(0), np.random.default_rng(0)
+    whole = over_replicates(values, rng, "median")
+    monkeypatch.setattr(bootstrap, "MOST_DRAWN", at_once)
+    assert over_replicates(values, again, "median").identical(whole)
+    assert rng.random() == again.random()

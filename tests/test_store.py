@@ -21,6 +21,8 @@ from nngeom_cli.system.atomic import written_whole
 from nngeom_cli.system.writer import is_gone, this_process
 from nngeom_cli.training.loop import Checkpoint
 
+ROW = {"replicate": 0, "loss": 1e300, "accuracy": None, "solved": False, "test_loss": 1}
+
 
 def checkpoint(epoch):
     generator = torch.Generator().manual_seed(epoch)
@@ -241,6 +243,14 @@ def test_the_manifest_is_one_that_sha256sum_reads(run):
         ('{"status": "complete", "resumed": [{"at": "now"}]}', "resumed` must be"),
         ('{"status": "complete", "extended_from": [true]}', "extended_from` must be a list, each item an integer"),
         ('{"status": "complete", "error": {"a": 1}}', "error` must be a text"),
+        (r'{"status": "complete", "id": "\ud800"}', "id` must be a word"),
+        (r'{"status": "complete", "id": "a\n0 b"}', "id` must be a word"),
+        ('{"status": "complete", "wall_seconds": ' + "9" * 400 + "}", "wall_seconds` must be a number"),
+        ('{"status": "complete", "config": {"lr": NaN}}', "config` must be a mapping"),
+        (json.dumps({"status": "complete", "config": {"a" * 200: 1}}), "config` must be a mapping"),
+        (json.dumps({"status": "complete", "config": {"a": dict.fromkeys(map(str, range(2000)))}}), "config` must be"),
+        (json.dumps({"status": "complete", "replicates": [ROW | {"=1+1": 2}]}), "replicates` must be a list"),
+        ('{"status": "complete", "x": [' + "[]," * 4_000_000 + "1]}", "must hold JSON. Got: it has more than"),
     ],
 )
 def test_a_damaged_run_json_is_refused_in_a_sentence(tmp_path, text, sentence):
@@ -341,3 +351,45 @@ from nngeom_cli.store.run import load_run
 print(load_run({str(run.directory)!r}).geometry.ricci_scalar.shape, "torch" in sys.modules)"""
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(3, 2, 2, 3, 3) False"
+
+
+def test_a_row_of_a_replicate_has_the_scores_that_a_run_gives(tmp_path):
+    (tmp_path / "run.json").write_text(json.dumps({"status": "complete", "replicates": [ROW]}))
+    assert load_run(tmp_path, verify=False).info["replicates"] == [ROW]
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"optimizer": {"epochs": 200_000.5}, "probe": {"checkpoints": [0, 10]}},
+        {"optimizer": {"epochs": True}, "probe": {"checkpoints": [0, 10]}},
+        {"optimizer": {"epochs": 200_000}, "probe": {"checkpoints": {"spacing": "log", "count": "9" * 9}}},
+        {"optimizer": {"epochs": 200_000}, "probe": {"checkpoints": {"spacing": "log", "count": 10**9}}},
+        {"optimizer": {"epochs": 200_000}, "probe": {"checkpoints": [0, -5]}},
+        {"optimizer": {"epochs": 200_000}, "probe": {"checkpoints": [0, [5]]}},
+    ],
+    ids=str,
+)
+def test_epochs_that_no_run_is_measured_at_are_refused_in_a_sentence(run, config):
+    RunDirectory(run.directory, run.info).update(config=config)
+    with pytest.raises(DamageError, match="config` must say when the run is measured"):
+        load_run(run.directory).geometry  # noqa: B018
+
+
+def test_a_history_has_the_columns_that_a_run_writes(tmp_path):
+    (tmp_path / "history.csv").write_text("epoch,replicate,loss,accuracy,=1+1\n0,0,1,1,1\n")
+    with pytest.raises(DamageError, match="must have columns epoch, replicate, loss, accuracy"):
+        store_module.Run(tmp_path, {}).history  # noqa: B018
+
+
+def everything_of(directory):
+    run = load_run(directory)
+    return run.history, run.geometry
+
+
+@pytest.mark.parametrize("name", ["SHA256SUMS", "history.csv", "geometry/epoch-000010.nc"])
+def test_a_file_that_memory_cannot_hold_is_refused_unread(run, name):
+    with (run.directory / name).open("r+b") as file:
+        file.truncate(2**42)  # takes no room
+    with pytest.raises(DamageError, match="must be as the run wrote it"):
+        everything_of(run.directory)

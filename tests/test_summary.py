@@ -38,7 +38,7 @@ def write_run(
     ]
     epochs = geometry.epoch.values.tolist()
     settings = config(seed=int(seeds[0]), **{"epochs": epochs[-1], "probe": {"checkpoints": epochs}} | changes)
-    info = {"id": directory.name, "config": settings, "replicates": rows, "error": error}
+    info = {"id": directory.name.encode().hex(), "config": settings, "replicates": rows, "error": error}
     info |= {"finished": finished}
     directory.mkdir(parents=True)
     store = RunDirectory(directory, info)
@@ -269,3 +269,9 @@ def test_texts_of_a_stranger_are_text_in_every_form(tmp_path, capsys):
     assert table["task.path"].tolist()[0] == "'@SUM(A1)"
     assert table["task.=key"].tolist()[0] == "'-cmd"
     assert [str(path) for path in summary.rows[0].runs] == [str(run)]
+
+
+def test_what_a_stranger_says_at_length_is_cut_short(tmp_path):
+    write_run(tmp_path / "run", status="failed", error="-" + "1" * 300_000 + "x")  # which looks like a number for long
+    for form in ("terminal", "markdown", "csv", "json"):
+        assert len(summarize_runs([tmp_path]).text(form)) < 5000

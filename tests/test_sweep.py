@@ -343,7 +343,9 @@ def test_a_sweep_whose_jobs_lie_elsewhere_is_refused(tmp_path, directory):
         load_sweep(tmp_path)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"launcher": "basic", "jobs": [1]}', '{"jobs": []}', "\x00"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '["checksum"]', '"checksum"', '{"launcher": "basic", "jobs": [1]}', '{"jobs": []}', "\x00"]
+)
 def test_a_damaged_sweep_is_refused_in_one_sentence(tmp_path, text):
     (tmp_path / "sweep.json").write_text(text)
     with pytest.raises(ConfigError, match="must be what a sweep writes") as caught:
@@ -382,9 +384,10 @@ def test_a_job_that_is_a_link_or_there_twice_is_refused(tmp_path):
         sweep_of(tmp_path / "sweep", directory)
         with pytest.raises(ConfigError, match="must be what a sweep writes"):
             load_sweep(tmp_path / "sweep")
-    sweep_of(tmp_path / "sweep", "1", "1")
-    with pytest.raises(ConfigError, match="two jobs with the same directory"):
-        load_sweep(tmp_path / "sweep")
+    for again in ("1", "./1", "1/", "1/."):
+        sweep_of(tmp_path / "sweep", "1", again)
+        with pytest.raises(ConfigError, match="two jobs with the same directory"):
+            load_sweep(tmp_path / "sweep")
     sweep_of(tmp_path / "sweep", "1")
     assert [job.directory for job in load_sweep(tmp_path / "latest").jobs] == ["1"]
 

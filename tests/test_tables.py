@@ -1,6 +1,7 @@
 """Tables in Markdown show each cell as it is, whatever is written there."""
 
 import re
+import time
 from itertools import pairwise
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from nngeom_cli.analysis.text_table import aligned, in_csv, literal, markdown
 from nngeom_cli.errors import printable
+from nngeom_cli.tables.cells import looks_like_number, number_of
 
 MARKUP = [
     "|",
@@ -99,3 +101,10 @@ def test_numbers_and_other_texts_of_a_csv_file_stay_as_they_are(value):
 def test_control_characters_of_a_csv_file_are_written_out():
     assert in_csv("\t=1") == r"\t=1"
     assert in_csv("\r\n@x") == r"\r\n@x"
+
+
+@pytest.mark.parametrize("read", [in_csv, number_of, looks_like_number])
+def test_digits_without_an_end_are_looked_at_once(read):
+    before = time.process_time()
+    read("-" + "1" * 100_000 + "x")
+    assert time.process_time() - before < 1

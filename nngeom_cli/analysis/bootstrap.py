@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import collections
+import copy
 import math
 from collections import Counter
+from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +23,7 @@ Array: TypeAlias = NDArray[Any]
 Centre: TypeAlias = Literal["mean", "median"]
 
 LEVEL, RESAMPLES = 0.95, 5000
+MOST_DRAWN = 2**23  # numbers that are resampled at once
 REPLICATION = ("replicate", "pair", "plane")
 
 
@@ -46,7 +50,13 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
         [2.5, 1.0, 4.0, 4]
     """
     reduce: Any = {"mean": np.nanmean, "median": np.nanmedian}[centre]
-    uniform = rng.random((RESAMPLES, values.sizes["replicate"]))
+    replicates = values.sizes["replicate"]
+    across = math.prod(values.sizes[dim] for dim in REPLICATION if dim in values.dims)
+    at_once = max(1, min(RESAMPLES, MOST_DRAWN // max(1, across)))
+    again = copy.deepcopy(rng)  # where not all draws fit into memory they are drawn anew for each cell
+    kept = list(_draws(rng, replicates, at_once)) if at_once == RESAMPLES else []
+    if not kept:
+        collections.deque(_draws(rng, replicates, at_once), maxlen=0)  # the next to draw finds it where it was left
 
     def estimate(cells: Array) -> tuple[float, float, float, int]:
         cells = cells.reshape(len(cells), -1)  # (replicates, pairs)
@@ -54,14 +64,23 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
         n = len(cells)
         if n < 2:
             return (float(reduce(cells)) if n else math.nan), math.nan, math.nan, n
-        resampled = cells[(uniform[:, :n] * n).astype(int)].reshape(RESAMPLES, -1)
+        resampled = [
+            reduce(cells[(uniform[:, :n] * n).astype(int)].reshape(len(uniform), -1), axis=1)
+            for uniform in kept or _draws(copy.deepcopy(again), replicates, at_once)
+        ]
         tail = float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + LEVEL) / 2)))
-        low, high = np.quantile(reduce(resampled, axis=1), [tail, 1 - tail])
+        low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
         return float(reduce(cells)), float(low), float(high), n
 
     pooled = [[dim for dim in REPLICATION if dim in values.dims]]
     results = xr.apply_ufunc(estimate, values, input_core_dims=pooled, output_core_dims=[[]] * 4, vectorize=True)
     return xr.Dataset(dict(zip(("estimate", "low", "high", "n"), results, strict=True)))
+
+
+def _draws(rng: np.random.Generator, replicates: int, at_once: int) -> Iterator[Array]:
+    """`RESAMPLES` rows of uniform numbers, in blocks; the same numbers whatever the size of a block."""
+    for first in range(0, RESAMPLES, at_once):
+        yield rng.random((min(at_once, RESAMPLES - first), replicates))
 
 
 def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre = "mean") -> pd.DataFrame:

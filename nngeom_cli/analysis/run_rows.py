@@ -24,6 +24,7 @@ from nngeom_cli.store.sweep import SWEEP, load_sweep
 __all__ = ["OF_SEEDS", "Row", "find_runs", "flat", "grouped_by_config", "read_row"]
 
 STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics}
+LONGEST_NOTE = 1000  # characters
 OF_SEEDS = ("seed", "replicates", "device")  # what runs of one group may differ in
 
 
@@ -94,7 +95,7 @@ def read_row(directory: Path) -> Row:
         return Row([directory], "not started" if missing else "damaged", config, {}, "" if missing else str(error))
     except Exception as error:  # whatever lies in a file, the other rows must come
         what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
-        return Row([directory], "damaged", config, {}, " ".join(what.split()))
+        return Row([directory], "damaged", config, {}, _note(what))
 
 
 def _progress(run: Run) -> str:
@@ -105,7 +106,13 @@ def _progress(run: Run) -> str:
     except FileNotFoundError:
         reached = f"epoch 0 of {epochs}"
     error = str(run.info.get("error") or "")
-    return " ".join(f"{reached}{': ' if error else ''}{error}".split())
+    return _note(f"{reached}{': ' if error else ''}{error}")
+
+
+def _note(text: str) -> str:
+    """Text on one line; the start of a long one."""
+    text = " ".join(text.split())
+    return text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}..."
 
 
 def final_metrics(run: Run) -> dict[str, xr.DataArray]:

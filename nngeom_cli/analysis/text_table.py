@@ -13,7 +13,7 @@ __all__ = ["aligned", "in_csv", "literal", "markdown"]
 FORMULAS = tuple(
     "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
 )
-NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|-inf")
+NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|-inf")
 
 # What Markdown reads as more than text. Underscores within words are text already, so are most brackets.
 MARKUP = re.compile(r"[\\`*<|~&$]|(?<![^\W_])_|_(?![^\W_])|\[(?=\^)|\](?=\()|:(?=//)|(?<=www)\.", re.IGNORECASE)

@@ -29,6 +29,7 @@ from nngeom_cli.system.progress import Progress
 __all__ = ["draw_figures"]
 
 MOST_CHECKPOINTS = 50  # more along a strip of two inches are not told apart
+MOST_LAYERS = 20  # on one sheet: of five times as many no picture can be made
 Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
 
@@ -96,7 +97,7 @@ def draw_figures(
 def grid_sheets(run: Run) -> Sheets:
     """All layers through training, and each across replicates."""
     layers = run.geometry.layer.values.tolist()
-    sheets: Sheets = {f"plane-{layer_name(layers)}": partial(through_training, run, *layers)}
+    sheets: Sheets = {f"plane-{name}": partial(through_training, run, *some) for name, some in shared(layers).items()}
     if run.geometry.sizes["replicate"] > 1:
         sheets |= {f"plane-layer-{layer}-replicates": partial(across_replicates, run, layer) for layer in layers}
     return sheets
@@ -115,11 +116,12 @@ def path_sheets(run: Run) -> Sheets:
 
 def plane_sheets(run: Run) -> Sheets:
     """Each plane through three inputs, all layers."""
-    layers = run.geometry.layer.values.tolist()
+    parts = shared(run.geometry.layer.values.tolist())
     names = ["-".join(f"{end:g}" for end in triple) for triple in run.geometry[naming(run)].values]
     return {
-        f"plane-{name}-{layer_name(layers)}": partial(on_image_plane, run, plane, *layers)
+        f"plane-{name}-{part}": partial(on_image_plane, run, plane, *layers)
         for plane, name in enumerate(names)
+        for part, layers in parts.items()
     }
 
 
@@ -128,9 +130,17 @@ def naming(run: Run) -> str:
     return "corner_class" if run.config["probe"]["corners"] == "class" else "corner_index"
 
 
-def layer_name(layers: list[int]) -> str:
-    """Of one layer its number."""
-    return f"layer-{layers[0]}" if len(layers) == 1 else "layers"
+def shared(layers: list[int]) -> dict[str, list[int]]:
+    """The layers of each sheet, by what is said of them in its name: as many as a picture can be high.
+
+    Example:
+        >>> shared([2]), shared([1, 2]), list(shared(list(range(1, 51))))
+        ({'layer-2': [2]}, {'layers': [1, 2]}, ['layers-1-20', 'layers-21-40', 'layers-41-50'])
+    """
+    if len(layers) <= MOST_LAYERS:
+        return {f"layer-{layers[0]}" if len(layers) == 1 else "layers": layers}
+    parts = [layers[first : first + MOST_LAYERS] for first in range(0, len(layers), MOST_LAYERS)]
+    return {f"layers-{part[0]}-{part[-1]}": part for part in parts}
 
 
 SHEETS: dict[str, Callable[[Run], Sheets]] = {"grid": grid_sheets, "path": path_sheets, "plane": plane_sheets}

@@ -211,7 +211,7 @@ def draw_losses(axes: Axes, run: Run, shown: xr.Dataset, seed: int) -> Line2D:
     The loss of the replicate in the film is black. Returns the line that marks the epoch.
     """
     last = int(shown.epoch[-1])
-    history = run.history[run.history.epoch <= last]
+    history = run.history[(run.history.epoch <= last) & run.history.replicate.isin(run.geometry.replicate.values)]
     for replicate, rows in history.groupby("replicate"):
         mine = int(replicate) == seed
         colour, width = ("black", 1.2) if mine else (CLASS_COLOURS[3], 0.6)

@@ -53,6 +53,7 @@ UNRELIABLE: dict[str, Any] = {
 }
 BOUNDARY_WIDTH = 1.0  # points
 SMALL_PANEL = 0.75  # inches
+MOST_KEYS = 20  # classes in a legend
 MAX_MARKED = 20  # of more training points, each is a dot without a rim
 
 
@@ -149,9 +150,9 @@ def draw_points(axes: Axes, points: Array, labels: NDArray[Any], inches: float) 
     """Training points `(points, 2)`, by class; the smaller, the more there are and the smaller the panel."""
     few = len(points) <= MAX_MARKED
     size = min(1.0, inches) * (14.0 if few else max(0.5, 240.0 / len(points)))
-    classes = np.unique(labels)
-    for place, label in enumerate(classes):
-        x, y = points[labels == label].T
+    classes, places = np.unique(labels, return_inverse=True)
+    for place in range(min(len(classes), len(CLASS_COLOURS))):  # classes beyond have the same colours again
+        x, y = points[places % len(CLASS_COLOURS) == place].T
         axes.scatter(x, y, s=size, zorder=4 if few else 2, **point_look(place, len(classes), few))
 
 
@@ -184,9 +185,11 @@ def boundary_key() -> Line2D:
 
 
 def point_keys(labels: NDArray[Any]) -> list[Line2D]:
-    """Legend entries of the training points."""
+    """Legend entries of the training points; of many classes the first ones, and how many others there are."""
     classes = np.unique(labels)
-    looks = [point_look(place, len(classes), True) for place in range(len(classes))]
+    shown = classes[:MOST_KEYS]
+    looks = [point_look(place, len(classes), True) for place in range(len(shown))]
+    others = len(classes) - len(shown)
     return [
         Line2D(
             [],
@@ -199,8 +202,8 @@ def point_keys(labels: NDArray[Any]) -> list[Line2D]:
             markeredgewidth=0.5,
             label=f"training point, class {label:g}",
         )
-        for label, look in zip(classes, looks, strict=True)
-    ]
+        for label, look in zip(shown, looks, strict=True)
+    ] + [Line2D([], [], linestyle="none", label=f"and {others} other classes")] * (others > 0)
 
 
 def missing_key() -> Patch:

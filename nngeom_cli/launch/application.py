@@ -36,7 +36,7 @@ from nngeom_cli.launch.saved_config import FROZEN, frozen_config
 from nngeom_cli.quoting import quoted
 from nngeom_cli.store.run import INFO
 from nngeom_cli.store.sweep import COMPLETE, SWEEP, Outcome, Sweep, load_sweep
-from nngeom_cli.system.atomic import refuse_interpolation, refuse_links
+from nngeom_cli.system.atomic import refuse_interpolation, refuse_links, unshared
 from nngeom_cli.system.held_folder import RESUME, held, require_held
 from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.surroundings import logging_left_alone
@@ -144,6 +144,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
         refuse_new_cluster(sweeper.launcher)
         claimed.append(sweep.directory)
         with held(sweep.directory, RESUME):
+            unshared(sweep.directory / "multirun.yaml")  # which Hydra writes in place
             outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
 
     arguments = [

@@ -91,7 +91,7 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
                 found.notes.append(f"Measures {name} again: {fresh}.")
     store.checksums = {name: value for name, value in store.checksums.items() if epoch_of(name) <= last}
     saved = directory / HISTORY
-    if last >= 0 and (not saved.is_file() or saved.read_bytes() != store.history.text()):
+    if last >= 0 and fault(saved, store.history.checksum()):
         found.notes.append(f"Writes {HISTORY} again.")
     found.sound = not found.notes
     return found
@@ -141,7 +141,7 @@ def fitting(checkpoint: Checkpoint, laboratory: Laboratory) -> bool:
     try:
         for generator in checkpoint.generators:
             torch.Generator().set_state(torch.from_numpy(generator).clone())
-    except (RuntimeError, TypeError):
+    except (RuntimeError, TypeError, ValueError):
         return False
     return len(checkpoint.generators) == network.replicates
 

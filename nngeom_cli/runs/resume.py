@@ -21,7 +21,7 @@ from nngeom_cli.runs.run import run as begin
 from nngeom_cli.runs.unstarted import is_unstarted, opened
 from nngeom_cli.store.run import FINISHED, Run, described
 from nngeom_cli.store.run_directory import RunDirectory
-from nngeom_cli.system.atomic import unshared
+from nngeom_cli.system.atomic import refuse_links, unshared
 from nngeom_cli.system.held_folder import RESUME, held, trouble_of
 from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.surroundings import one_thread
@@ -59,6 +59,7 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
 
 
 def _resume(directory: Path, overrides: Sequence[str]) -> None:
+    refuse_links(directory)  # before one is read, or written into: a lock, a log
     run = opened(directory)  # before a lock is laid into a folder that is no run
     if is_unstarted(run):
         config = changed_config(run, overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import shlex
 import uuid
 from collections.abc import Iterator
@@ -10,14 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import yaml
 from omegaconf import OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from nngeom_cli.config.run import Config, config_hash, load_config
 from nngeom_cli.errors import ConfigError, disk_trouble, one_line, unwritable
 from nngeom_cli.store.run import Run, described, refuse_lost
 from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.held_folder import trouble_of
 from nngeom_cli.system.writer import this_process
 from nngeom_cli.tables.table_file import located
@@ -25,6 +26,7 @@ from nngeom_cli.tables.table_file import located
 __all__ = ["begun", "is_unstarted", "opened"]
 
 HYDRA = ".hydra"
+LARGEST_YAML = 2**20  # bytes: Python reads it in some seconds
 
 
 @contextlib.contextmanager
@@ -95,8 +97,14 @@ def opened(directory: Path) -> Run:
 
 
 def _plain(path: Path) -> Any:
-    """The content of a YAML file, nothing in it resolved."""
+    """The content of a YAML file, nothing in it resolved.
+
+    It has no aliases: Hydra writes none, and with them a few lines can name more values than the memory holds.
+    """
     try:
-        return OmegaConf.to_container(OmegaConf.load(path), resolve=False)
-    except (OSError, ValueError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        text = read_whole(path, LARGEST_YAML)
+        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
+            raise ValueError("it has aliases")
+        return OmegaConf.to_container(OmegaConf.load(io.BytesIO(text)), resolve=False)
+    except Exception as error:  # of whatever kind: several libraries read what anybody may have written
         raise ConfigError(f"`{path}` must be what Hydra writes. Got: {one_line(error)}. Run it again.") from error

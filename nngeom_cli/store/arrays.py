@@ -18,12 +18,14 @@ import numpy as np
 import xarray as xr
 
 from nngeom_cli.errors import DamageError, one_line
+from nngeom_cli.system.memory import available_memory, in_words
 
 __all__ = ["netcdf_bytes", "read_arrays", "read_dataset"]
 
 ENGINE = "h5netcdf"
 PLAIN_FILTERS = (1, 2, 3)  # deflate, shuffle, checksum: any other one is a library that HDF5 would load
 MOST_ARRAYS = 10_000  # in a file
+MOST_DIMENSIONS = 8  # of an array
 MOST_ATTRIBUTES = 100  # of an array, each of at most so many numbers
 MOST_NUMBERS = 1_000
 MOST_TEXTS, LONGEST_TEXT = 1_000, 10_000
@@ -38,7 +40,7 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
         DamageError: it is not one, or not a harmless one.
     """
     try:
-        _refuse(not path.is_file(), "it is missing, or no file")
+        _refuse_file(path)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
             _refuse(len(entries) > MOST_ARRAYS, "very many arrays")
@@ -66,11 +68,11 @@ def read_dataset(path: Path) -> xr.Dataset:
     import h5py
 
     try:
-        _refuse(not path.is_file(), "it is missing, or no file")
+        _refuse_file(path)
         with h5py.File(path, "r") as file:
             _refuse_harm(file, path.stat().st_size)
         with warnings.catch_warnings():  # xarray adds a filter of its own each time
-            return xr.load_dataset(path, engine=ENGINE, decode_times=False)
+            return xr.load_dataset(path, engine=ENGINE, decode_times=False, concat_characters=False)
     except Exception as error:  # of whatever kind, as above
         raise _damaged(path, "labelled arrays that `nngeom run` saved", error) from error
 
@@ -106,7 +108,12 @@ def _refuse_harm(file: Any, size: int) -> None:
         creation = item.id.get_create_plist()
         if any(creation.get_filter(number)[0] not in PLAIN_FILTERS for number in range(creation.get_nfilters())):
             raise ValueError(f"{name} is packed by a filter")
+        if item.chunks and any(part > whole for part, whole in zip(item.chunks, item.shape, strict=True)):
+            raise ValueError(f"{name} lies in pieces that are larger than it")  # each is unpacked as a whole
         texts += _attributes(name, item)
+        _refuse(item.ndim > MOST_DIMENSIONS, f"{name} has {item.ndim} dimensions")
+        for scales in item.dims:
+            _refuse(len(scales) > 1, f"a dimension of {name} with {len(scales)} scales")
         dtype, count = item.dtype, math.prod(item.shape or ())
         string = h5py.check_string_dtype(dtype)
         if string is None or string.length is not None:
@@ -138,12 +145,20 @@ def _attributes(name: str, item: Any) -> Iterator[tuple[str, Callable[[], Any]]]
             yield name, partial(attributes.__getitem__, key)
         elif key not in OF_NETCDF:
             _refuse_dtype(name, dtype)
+        elif key == "DIMENSION_LIST":
+            _refuse(count != getattr(item, "ndim", 0), f"{name} with {count} dimensions in its list")
         _refuse(count > MOST_NUMBERS, f"an attribute of {name} with {count} values")
 
 
 def _refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
     if dtype.kind not in "biufSU" or dtype.itemsize == 0:
         raise ValueError(f"{name} holds {dtype}")
+
+
+def _refuse_file(path: Path) -> None:
+    _refuse(not path.is_file(), "it is missing, or no file")
+    size, room = path.stat().st_size, available_memory()
+    _refuse(size > room, f"{in_words(size)}, of which {in_words(room)} are free in memory")
 
 
 def _refuse(harmful: bool, what: str) -> None:

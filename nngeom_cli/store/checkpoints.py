@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["arrays_of", "read_checkpoint", "read_weights"]
 
 WHOLE_COLUMNS = ("epoch", "replicate")
+ALONE = ("loss", "accuracy", "generators")  # arrays of a checkpoint that are no list or mapping of arrays
 
 
 def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame, run: str | None) -> dict[str, np.ndarray]:
@@ -60,9 +61,9 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
         for name in {key.split(".")[1] for key in arrays if key.startswith("optimizer.")}:
             state["optimizer"][name] = _layers(arrays, f"optimizer.{name}")
         state["test"] = {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith("test.")}
-        state |= {name: values for name, values in arrays.items() if "." not in name}
-        return Checkpoint(**state | {"epoch": int(arrays["epoch"])}), history, run
-    except (KeyError, TypeError, ValueError) as error:
+        state |= {name: arrays[name] for name in ALONE}
+        return Checkpoint(epoch=int(arrays["epoch"]), **state), history, run
+    except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise DamageError(f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` mends a run.") from error
 
 

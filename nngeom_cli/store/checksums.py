@@ -15,12 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from nngeom_cli.errors import DamageError
-from nngeom_cli.system.atomic import written_whole
+from nngeom_cli.system.atomic import read_whole, written_whole
+from nngeom_cli.system.memory import available_memory, in_words
 
 __all__ = ["beginning", "checksum", "damaged", "fault", "fits_seal", "read_manifest", "sealed", "write_manifest"]
 
 MANIFEST = "SHA256SUMS"
 ID, SEAL = "id", "checksum"  # keys of run.json
+LARGEST = 2**26  # bytes of a manifest, of half a million files
 HEAD = re.compile(r"# nngeom run (\w+), checksum [0-9a-f]{64}")  # `sha256sum --check` skips it
 
 
@@ -40,8 +42,11 @@ def fault(path: Path, expected: str | None) -> str | None:
     if not path.is_file():
         return "it is missing"
     try:
-        if path.stat().st_size == 0:
+        size, room = path.stat().st_size, available_memory()
+        if size == 0:
             return "it is empty"
+        if size > room:  # whoever reads it has no room for it
+            return f"it has {in_words(size)}, of which {in_words(room)} are free in memory"
         return None if checksum(path) == expected else "its checksum is wrong"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
@@ -109,9 +114,11 @@ def read_manifest(directory: Path, run: str | None) -> tuple[dict[str, str], str
     if not path.is_file():
         return {}, "it is missing"
     try:
-        text = path.read_bytes().decode(errors="replace")
+        text = read_whole(path, LARGEST).decode(errors="replace")
     except OSError as error:
         return {}, f"it cannot be read ({error.strerror})"
+    except ValueError as error:
+        return {}, str(error)
     head, _, lines = text.partition("\n")
     if run is None and not head.startswith("#"):
         lines = text

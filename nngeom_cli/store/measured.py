@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from nngeom_cli.errors import DamageError
+from nngeom_cli.errors import DamageError, shown
 
 __all__ = ["check_measured"]
 
@@ -50,6 +50,7 @@ ARRAYS = {  # their dimensions; those in brackets may be absent
         y y
     """,
 }
+LONGEST_WORD = 100  # characters; it is drawn
 LARGEST_LOG = 1e6  # of a volume: that of the largest number is 710 in each dimension
 NUMBERS = {"grid": {"box": 4}, "path": {"steps": 1, "top_k": 1}, "plane": {"top_k": 1}}  # attributes
 
@@ -71,8 +72,9 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
     """What is wrong, first things first."""
     attributes = geometry.attrs
     for name in ("kind", "task", "activation"):
-        if not isinstance(attributes.get(name), str):
-            yield f"{name} {attributes.get(name)!r}"
+        word = attributes.get(name)
+        if not isinstance(word, str) or not word.isprintable() or len(word) > LONGEST_WORD:
+            yield f"{name} {shown(repr(word))}"
     kind = attributes["kind"]
     if kind not in ARRAYS:
         yield f"kind {kind}"

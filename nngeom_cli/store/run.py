@@ -25,7 +25,7 @@ import xarray as xr
 
 from nngeom_cli.errors import DamageError, one_line
 from nngeom_cli.store.arrays import read_dataset
-from nngeom_cli.store.checkpoints import read_weights
+from nngeom_cli.store.checkpoints import WHOLE_COLUMNS, read_weights
 from nngeom_cli.store.checksums import (
     ID,
     MANIFEST,
@@ -35,6 +35,8 @@ from nngeom_cli.store.checksums import (
     read_manifest,
 )
 from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info
+from nngeom_cli.system.atomic import read_whole
+from nngeom_cli.system.memory import available_memory
 from nngeom_cli.system.writer import is_gone
 
 if TYPE_CHECKING:
@@ -51,6 +53,7 @@ FIGURES = "figures"
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 FINISHED = ("complete", "diverged")
 ROOM = 2**30
+SHARE = 4  # a history may take this part of the free memory: as a table it is larger
 T = TypeVar("T")
 
 
@@ -186,8 +189,11 @@ class Run:
     def _read_history(self) -> pd.DataFrame:
         path = self.directory / HISTORY
         try:
-            text = io.BytesIO(self._history_text(path))
-            history = pd.read_csv(text, converters=dict.fromkeys(SCORES, float), index_col=False)
+            text = self._history_text(path)
+            columns = text[: text.find(b"\n")].decode().split(",")
+            if unknown := sorted(set(columns) - {*WHOLE_COLUMNS, *SCORES}):
+                raise ValueError(f"column {unknown[0]}")
+            history = pd.read_csv(io.BytesIO(text), converters=dict.fromkeys(SCORES, float), index_col=False)
             return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
         except DamageError:
             raise
@@ -202,10 +208,11 @@ class Run:
         if expected is None:
             if not path.is_file() or (self.manifest is not None and ID in self.info):
                 raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
-            return path.read_bytes()
+            return read_whole(path, available_memory() // SHARE)
         what, text = fault(path, expected), None
         if what is None or (path.is_file() and self.info["status"] not in FINISHED):
-            text = path.read_bytes() if what is None else beginning(path.read_bytes(), expected)
+            content = read_whole(path, available_memory() // SHARE)
+            text = content if what is None else beginning(content, expected)
         if text is None:
             raise damaged(path, str(what), self.directory)
         return text

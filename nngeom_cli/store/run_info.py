@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -19,7 +20,8 @@ __all__ = ["OTHERWISE", "probed_epochs", "read_info"]
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 TEXT, WHOLE, FLAG = (str,), (int,), (bool,)
 NUMBER, LOST, ANY = (float, int), (float, int, NoneType), (dict,)
-SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its value}, `...` for all other keys
+NEVER = ()
+SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its value}, `key?` may be absent, `...` others
     "id": TEXT,
     "process": {"host": TEXT, "pid": WHOLE, "started": (str, NoneType)},
     "command": TEXT,
@@ -27,7 +29,10 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "config_hash": TEXT,
     "extended_from": [WHOLE],
     "resumed": [{"at": TEXT, "epoch": WHOLE}],
-    "replicates": [{"replicate": WHOLE, "loss": LOST, "accuracy": LOST, "solved": FLAG, ...: LOST}],
+    "replicates": [
+        {"replicate": WHOLE, "loss": LOST, "accuracy": LOST, "solved": FLAG}
+        | {"test_loss?": LOST, "test_accuracy?": LOST, ...: NEVER}
+    ],
     "diverged": [{"replicate": WHOLE, "epoch": WHOLE}],
     "source": {...: TEXT},
     "versions": {...: TEXT},
@@ -41,7 +46,9 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "peak_memory_mib": NUMBER,
 }
 WORDS = {TEXT: "a text", WHOLE: "an integer", FLAG: "true or false", NUMBER: "a number", LOST: "a number or null"}
-MOST_MEASURED = 10_000_000  # epochs to think of when the stages of a run are put together
+MOST_KEYS, LONGEST_KEY = 1_000, 100  # of a config, and characters of each
+LARGEST = 2**63 - 1  # integer: what comes next computes with 64 bits
+MOST_MEASURED = 1_000_000  # epochs to think of when the stages of a run are put together
 OTHERWISE = "It was changed or damaged: copy it from a backup, or run again."
 
 
@@ -60,6 +67,8 @@ def read_info(path: Path, *, verify: bool) -> dict[str, Any]:
     for key, shape in SHAPES.items():
         if key in info and not _has_shape(info[key], shape):
             raise DamageError(f"`{path}: {key}` must be {_in_words(shape)}. Got {shown(info[key])}. {OTHERWISE}")
+    if ID in info and re.fullmatch(r"[\w.-]+", info[ID], re.ASCII) is None:  # it becomes part of a line
+        raise DamageError(f"`{path}: {ID}` must be a word. Got {shown(info[ID])}. {OTHERWISE}")
     if verify and not _is_untouched(info):
         raise DamageError(f"`{path}` must be as the run wrote it. Got: its checksum is wrong. {OTHERWISE}")
     return info
@@ -70,14 +79,35 @@ def _has_shape(value: Any, shape: Any) -> bool:
     if isinstance(shape, list):
         return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
     if isinstance(shape, dict):
-        required = {key for key in shape if key is not ...}
+        required = {key for key in shape if key is not ... and not key.endswith("?")}
         if not isinstance(value, dict) or not required <= set(value):
             return False
         others = shape.get(..., (object,))
-        return all(_has_shape(item, shape.get(key, others)) for key, item in value.items())
+        return all(_has_shape(item, shape.get(key, shape.get(f"{key}?", others))) for key, item in value.items())
+    if shape == ANY:
+        return isinstance(value, dict) and _is_little(value)
     if isinstance(value, float) and not math.isfinite(value):
         return False
+    if isinstance(value, int) and abs(value) > LARGEST:
+        return False
     return isinstance(value, shape) and (type(value) is not bool or shape in (FLAG, (object,)))
+
+
+def _is_little(config: dict[str, Any]) -> bool:
+    """Whether a config has no more keys than a table can show, none of them long, and no number that JSON has not."""
+    found, nodes = 0, [config]
+    while nodes:
+        node = nodes.pop()
+        if isinstance(node, dict):
+            found += len(node)
+            if found > MOST_KEYS or max(map(len, node), default=0) > LONGEST_KEY:
+                return False
+            nodes += node.values()
+        elif isinstance(node, list):
+            nodes += node
+        elif isinstance(node, float) and not math.isfinite(node):
+            return False
+    return True
 
 
 def _in_words(shape: Any) -> str:
@@ -115,7 +145,11 @@ def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
         lasts = [*info.get("extended_from", []), config["optimizer"]["epochs"]]
         spec = config["probe"]["checkpoints"]
         count = spec["count"] if isinstance(spec, dict) else len(spec)
-        if not (min(lasts) > 0 and max(lasts) <= MOST_EPOCHS and len(lasts) * count <= MOST_MEASURED):
+        listed = [] if isinstance(spec, dict) else spec
+        if any(type(number) is not int for number in (count, *lasts, *listed)):
+            raise TypeError("what is no integer")
+        sound = min([0, *listed]) == 0 < min(lasts) <= max(lasts) <= MOST_EPOCHS
+        if not (sound and len(lasts) * count <= MOST_MEASURED):
             raise ValueError(f"{count} checkpoints of {len(lasts)} stages up to {max(lasts)}")
         return staged(lambda last: checkpoint_epochs(spec, last), lasts)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:

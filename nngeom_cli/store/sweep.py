@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from nngeom_cli.errors import ConfigError, DamageError
+from nngeom_cli.errors import ConfigError, DamageError, one_line
 from nngeom_cli.store.checksums import SEAL, fits_seal, sealed
 from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.system.atomic import read_json, written_whole
@@ -149,19 +149,21 @@ def load_sweep(directory: Path | str) -> Sweep:
         )
     try:
         content = read_json(path)
+        if not isinstance(content, dict):
+            raise ValueError("no mapping")
         if SEAL in content and not fits_seal(content):  # a sweep from before has none
             raise ValueError("another content than its checksum is of")
         jobs = [Job(**job) for job in content["jobs"]]
         launcher = content["launcher"]
         if not all(_is_sound(job, directory) for job in jobs):
             raise ValueError("a job with a value of another type, or a directory outside of the sweep")
-        if len({job.directory for job in jobs}) != len(jobs):
+        if len({PurePath(job.directory) for job in jobs}) != len(jobs):  # a/b and a/./b are one
             raise ValueError("two jobs with the same directory")
         if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
             raise ValueError(f"{launcher!r} for the name of a launcher")
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise ConfigError(
-            f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {error}. "
+            f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {one_line(error)}. "
             "It was changed or damaged: run the jobs again, one by one."
         ) from error
     return Sweep(directory, launcher, jobs)

@@ -20,6 +20,7 @@ from nngeom_cli.system.held_folder import require_held, room_for
 
 __all__ = [
     "read_json",
+    "read_whole",
     "refuse_interpolation",
     "refuse_link",
     "refuse_links",
@@ -31,6 +32,7 @@ __all__ = [
 LEFTOVER = ".half-"
 DAY = 24 * 60 * 60  # seconds; nobody writes one file for that long
 LARGEST_JSON, DEEPEST_JSON = 2**26, 20  # a sweep of 20,000 jobs has 40 MB
+MOST_PARTS = 4_000_000  # of JSON, each of which is up to a hundred bytes in memory
 
 
 @contextlib.contextmanager
@@ -98,6 +100,22 @@ def _umask() -> int:
     return mask
 
 
+def read_whole(path: Path, largest: int) -> bytes:
+    """The bytes of a file that somebody else may have written.
+
+    Raises:
+        OSError: it cannot be read.
+        ValueError: it is no file, or has more than `largest` bytes.
+    """
+    if not path.is_file():
+        raise ValueError("it is no file")
+    with path.open("rb") as file:
+        content = file.read(largest + 1)
+    if len(content) > largest:
+        raise ValueError(f"it has more than {largest} bytes")
+    return content
+
+
 def read_json(path: Path) -> Any:
     """What a JSON file holds.
 
@@ -105,12 +123,9 @@ def read_json(path: Path) -> Any:
         OSError: it cannot be read.
         ValueError: it is no file, larger or nested deeper than any of ours, or holds something else.
     """
-    if not path.is_file():
-        raise ValueError("it is no file")
-    with path.open("rb") as file:
-        text = file.read(LARGEST_JSON + 1)
-    if len(text) > LARGEST_JSON:
-        raise ValueError(f"it has more than {LARGEST_JSON} bytes")
+    text = read_whole(path, LARGEST_JSON)
+    if sum(map(text.count, (b",", b"[", b"{"))) > MOST_PARTS:
+        raise ValueError(f"it has more than {MOST_PARTS} parts")
     try:
         content = json.loads(text)
     except RecursionError:

@@ -22,6 +22,7 @@ __all__ = ["ArrayFile"]
 
 WANTED = "a file of numpy.savez, of numbers and strings only"
 MANY_COLUMNS = 300_000
+LONGEST_HEADER = 2**16  # bytes
 OBJECT = 64  # bytes of a Python string, beside its characters
 OTHERWISE = {  # kind of an array that is no column -> how to save it
     "O": "Save it as numbers or strings: {0}={0}.astype(float), or {0}={0}.astype(str).",
@@ -152,6 +153,11 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
     readers = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
     if version not in readers:
         raise ValueError(f"version {version} of the format")
+    if version == (2, 0):
+        length = int.from_bytes(file.read(4), "little")
+        if length > LONGEST_HEADER:  # it would be read before numpy finds it long
+            raise ValueError(f"a header of {length} bytes")
+        file.seek(-4, io.SEEK_CUR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about files of Python 2
         shape, _, dtype = readers[version](file)

@@ -17,7 +17,7 @@ __all__ = ["FAULTS", "MISSING", "MISSING_AMONG_NUMBERS", "POINT", "Table", "Tabl
            "is_plain", "looks_like_number", "number_of"]  # fmt: skip
 
 EXPONENT = r"(?:[eE][+-]?\d+)?"
-POINT = re.compile(rf"[+-]?(?:\d+\.?\d*|\.\d+){EXPONENT}", re.ASCII)
+POINT = re.compile(rf"[+-]?(?:\d+(?:\.\d*)?|\.\d+){EXPONENT}", re.ASCII)
 COMMA = re.compile(rf"[+-]?\d+(?:,\d+)?{EXPONENT}", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3})+)", re.ASCII)
 GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\s]\d{3})+(?:[.,]\d+)?", re.ASCII)  # with marks between the thousands
