@@ -607,6 +607,15 @@ def test_a_directory_that_is_no_run_is_refused_before_anything_is_drawn(nngeom, 
     assert str(tmp_path) in err[0]
 
 
+def test_runs_are_looked_for_where_links_lead_around_in_circles(nngeom, tmp_path):
+    (tmp_path / "deep" / "run").mkdir(parents=True)
+    (tmp_path / "deep" / "run" / "run.json").touch()
+    for number in range(60):
+        (tmp_path / f"{number}").symlink_to(".")
+    code, _, (said,) = nngeom("figures", str(tmp_path))
+    assert (code, said.count("a folder of 1 of them")) == (2, 1)
+
+
 # ---- with the real runner
 
 

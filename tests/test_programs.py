@@ -101,3 +101,15 @@ def test_a_command_that_nngeom_starts_imports_nothing_from_the_folder(tmp_path):
         [sys.executable, "-c", COMMAND, "--version"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.returncode, done.stdout[:7]) == (0, "nngeom ")
+
+
+@pytest.mark.parametrize("path", [".", "", ".:{}:", "bin::{}"])
+def test_a_process_of_our_own_starts_no_program_of_the_folder_that_it_stands_in(path, tmp_path, monkeypatch):
+    """Matplotlib looks for fonts with fc-list, Python for the processor with uname."""
+    made(tmp_path / "some-tool")
+    code = (
+        "import os, shutil; from nngeom_cli.system.surroundings import own_process; own_process();"
+        "assert shutil.which('some-tool') is None; assert all(map(os.path.isabs, os.environ['PATH'].split(os.pathsep)))"
+    )
+    environment = os.environ | {"PATH": path.format(tmp_path / "other")}
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, env=environment, check=True)

@@ -4,6 +4,7 @@ import io
 import json
 import math
 import shutil
+import sys
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from nngeom_cli.errors import ConfigError
 from nngeom_cli.store.checksums import sealed
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.store.sweep import Job, Sweep
+from nngeom_cli.system.atomic import refuse_links
 
 GRID = plane(epochs=(0, 200), replicates=3).assign_attrs(box=[-1, 1, -1, 1])
 
@@ -275,3 +277,15 @@ def test_what_a_stranger_says_at_length_is_cut_short(tmp_path):
     write_run(tmp_path / "run", status="failed", error="-" + "1" * 300_000 + "x")  # which looks like a number for long
     for form in ("terminal", "markdown", "csv", "json"):
         assert len(summarize_runs([tmp_path]).text(form)) < 5000
+
+
+def test_runs_are_found_in_folders_that_are_deeper_than_pythons_stack(tmp_path):
+    write_run(tmp_path / "run")
+    (tmp_path / ("d/" * 400)).mkdir(parents=True)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        assert find_runs([tmp_path]) == [tmp_path / "run"]
+        refuse_links(tmp_path)
+    finally:
+        sys.setrecursionlimit(before)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 import re
@@ -20,6 +21,7 @@ from nngeom_cli.errors import ConfigError
 from nngeom_cli.store.checksums import MANIFEST
 from nngeom_cli.store.run import FINISHED, INFO, Run, described, load_run
 from nngeom_cli.store.sweep import SWEEP, load_sweep
+from nngeom_cli.system.atomic import paths_below
 
 __all__ = ["OF_SEEDS", "Row", "find_runs", "flat", "grouped_by_config", "read_row"]
 
@@ -58,12 +60,13 @@ def find_runs(directories: Sequence[Path]) -> list[Path]:
     for directory in directories:
         if not directory.is_dir():
             raise FileNotFoundError(f"`{directory}` must be a directory. Got none. See outputs/.")
-        below = {path.parent for name in (INFO, MANIFEST, ".hydra") for path in directory.rglob(name)}
-        for path in directory.rglob(SWEEP):
-            try:
-                below |= {path.parent / job.directory for job in load_sweep(path.parent).jobs}
-            except ConfigError:
-                continue  # its runs are there all the same
+        below: set[Path] = set()
+        for path in paths_below(directory):
+            if path.name in (INFO, MANIFEST, ".hydra"):
+                below.add(path.parent)
+            elif path.name == SWEEP:
+                with contextlib.suppress(ConfigError):  # its runs are there all the same
+                    below |= {path.parent / job.directory for job in load_sweep(path.parent).jobs}
         if not below:
             raise FileNotFoundError(f"`{directory}` must hold runs. Got none. `nngeom run` prints where its own is.")
         for path in sorted(below, key=_by_number):

@@ -13,6 +13,7 @@ __all__ = ["aligned", "in_csv", "literal", "markdown"]
 FORMULAS = tuple(
     "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
 )
+AFTER_SEMICOLON = re.compile(rf"(?<=;)(?=[{re.escape(''.join(FORMULAS))}])")
 NUMBER = re.compile(r"[-+]?(\d+(\.\d*)?|\.\d+)([eE][-+]?\d+)?|-inf")
 
 # What Markdown reads as more than text. Underscores within words are text already, so are most brackets.
@@ -60,12 +61,13 @@ def in_csv(value: Any) -> Any:
     """A value as a cell of a CSV file: of a text, spreadsheets would take one that begins with `=` for a formula.
 
     Example:
-        >>> in_csv("=1+1"), in_csv("-1.5"), in_csv(-1.5), in_csv("xor")
-        ("'=1+1", '-1.5', -1.5, 'xor')
+        >>> in_csv("=1+1"), in_csv("-1.5"), in_csv(-1.5), in_csv("xor"), in_csv("a;=1")
+        ("'=1+1", '-1.5', -1.5, 'xor', "a;'=1")
     """
     if not isinstance(value, str):
         return value
     text = printable(value)
+    text = AFTER_SEMICOLON.sub("'", text)  # which parts the cells where commas are decimal
     return f"'{text}" if text.startswith(FORMULAS) and not NUMBER.fullmatch(text) else text
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from nngeom_cli.errors import ConfigError
 
 __all__ = ["figures_keys", "frozen_run", "key_of_flag", "known_flags", "run_folders"]
 
+MOST_FOLDERS = 10_000  # that are looked into for a suggestion
 DEPTH = 4  # folders between outputs and its runs, at most
 NEWEST = 3  # runs that are named
 
@@ -37,15 +39,29 @@ def _no_run(path: Path) -> str:
         return f"{path}, which is not there. See outputs/runs."
     if not path.is_dir():
         return f"{path}, a file. `nngeom run` prints the directory of its run."
-    try:
-        runs = [file.parent for depth in range(1, DEPTH + 1) for file in path.glob("*/" * depth + "run.json")]
-    except OSError:  # it holds what nobody can look into: /proc
-        runs = []
+    runs = _runs_below(path)
     if not runs:
         return f"{path} without run.json. `nngeom run` prints its own."
     newest = sorted(runs, key=lambda run: (run / "run.json").stat().st_mtime)[-NEWEST:]
     names = " ".join(shlex.quote(str(run)) for run in reversed(newest))
     return f"{path}, a folder of {len(runs)} of them. The newest: {names}"
+
+
+def _runs_below(path: Path) -> list[Path]:
+    """Runs that lie in a folder not too deep, each once, also where links lead to them, or around in a circle."""
+    level, runs, seen = [path], [], set()
+    for _ in range(DEPTH):
+        below = []
+        for folder in level:
+            with contextlib.suppress(OSError):  # nobody can look into it: a folder of /proc
+                for child in folder.iterdir():
+                    state = child.stat() if child.is_dir() else None
+                    if state and (state.st_dev, state.st_ino) not in seen and len(seen) < MOST_FOLDERS:
+                        seen.add((state.st_dev, state.st_ino))
+                        below.append(child)
+        runs += [folder for folder in below if (folder / "run.json").is_file()]
+        level = below
+    return runs
 
 
 def frozen_run(words: Sequence[str]) -> tuple[Path | None, list[str]]:

@@ -19,6 +19,7 @@ from nngeom_cli.errors import ConfigError
 from nngeom_cli.system.held_folder import require_held, room_for
 
 __all__ = [
+    "paths_below",
     "read_json",
     "read_whole",
     "refuse_interpolation",
@@ -154,9 +155,19 @@ def refuse_link(path: Path) -> None:
 
 def refuse_links(directory: Path) -> None:
     """`refuse_link` for all that lies in `directory`: what is then written there stays there."""
-    for folder, folders, names in os.walk(directory):
-        for name in (*folders, *names):
-            refuse_link(Path(folder, name))
+    for path in paths_below(directory):
+        refuse_link(path)
+
+
+def paths_below(directory: Path) -> Iterator[Path]:
+    """All that lies in a folder, however deep; a link to a folder is not followed, nor what cannot be looked into."""
+    waiting = [str(directory)]
+    while waiting:
+        with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
+            for entry in entries:
+                yield Path(entry.path)
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(entry.path)
 
 
 def refuse_interpolation(key: str, path: Path) -> None:

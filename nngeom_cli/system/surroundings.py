@@ -30,6 +30,8 @@ def own_process() -> None:
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, as of SIGINT
     os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's kernel exports a backend of its own
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)  # libraries start programs too: fc-list, uname
+    os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, folders)) or os.defpath  # none of where we stand
     for name in [name for name in os.environ if name.startswith("TQDM_")]:
         del os.environ[name]  # a wrong one would end a run
     if not os.environ.get("SOURCE_DATE_EPOCH", "0").isdecimal():
