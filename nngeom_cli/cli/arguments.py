@@ -49,7 +49,8 @@ def _no_run(path: Path) -> str:
 
 def _runs_below(path: Path) -> list[Path]:
     """Runs that lie in a folder not too deep, each once, also where links lead to them, or around in a circle."""
-    level, runs, seen = [path], [], set()
+    level, runs = [path], []
+    seen: set[tuple[int, int]] = set()
     for _ in range(DEPTH):
         below = []
         for folder in level:
