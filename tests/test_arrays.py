@@ -284,6 +284,12 @@ def test_units_are_words_and_no_dates(netcdf, units):
     assert (read.attrs["units"], read.values.tolist()) == (units, list(range(9)))
 
 
+def test_attributes_that_mean_something_to_others_make_no_noise(netcdf):
+    with h5py.File(netcdf, "a") as file:
+        file["R"].attrs["_Unsigned"] = "true"
+    assert read_dataset(netcdf).R.values.tolist() == list(range(9))
+
+
 @pytest.mark.parametrize("name", ["punycode", "zlib", "idna", "no such codec"])
 def test_bytes_are_not_decoded_as_the_file_says(netcdf, name):
     with h5py.File(netcdf, "a") as file:

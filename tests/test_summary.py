@@ -289,3 +289,13 @@ def test_runs_are_found_in_folders_that_are_deeper_than_pythons_stack(tmp_path):
         refuse_links(tmp_path)
     finally:
         sys.setrecursionlimit(before)
+
+
+def test_networks_that_were_not_measured_are_in_no_table(tmp_path):
+    run = write_run(tmp_path / "run")
+    info = json.loads((run / "run.json").read_text())
+    info["replicates"] += [info["replicates"][0] | {"replicate": number} for number in range(10, 50_000)]
+    (run / "run.json").write_text(json.dumps(sealed(info)))
+    (row,) = records(tmp_path)
+    assert (row["status"], row["networks"]) == ("damaged", 0)
+    assert "replicates` must be those that were measured" in row["note"]

@@ -17,7 +17,7 @@ import xarray as xr
 
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, require
 from nngeom_cli.store.checksums import MANIFEST
 from nngeom_cli.store.run import FINISHED, INFO, Run, described, load_run
 from nngeom_cli.store.sweep import SWEEP, load_sweep
@@ -121,7 +121,9 @@ def _note(text: str) -> str:
 def final_metrics(run: Run) -> dict[str, xr.DataArray]:
     """Loss, accuracy and what else run.json has of each replicate; NaN where the loss is not finite, save `solved`."""
     rows = run.info["replicates"]
-    seeds = [int(row["replicate"]) for row in rows]
+    seeds, measured = [int(row["replicate"]) for row in rows], run.first_and_last.replicate.values.tolist()
+    key = f"{run.directory / INFO}: replicates"
+    require(seeds == measured, key, "those that were measured", seeds, "Copy it again.")
     lost = np.array([row["loss"] is None for row in rows])
     metrics = {}
     for name in rows[0]:

@@ -103,7 +103,7 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, own: bool = Tru
 def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Counts]:
     """log |R| at the points of the last axis, where it is usable, R's relative error, where all R = 0; what is not."""
     missing, zero, doubtful = ~np.isfinite(R), R == 0, (R != 0) & unreliable(R, error)
-    with np.errstate(divide="ignore", invalid="ignore"):
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_curvature, relative_error = np.log(np.abs(R)), error / np.abs(R)
     counts: Counts = {
         "curvature_missing": (missing, "points left out of log |R|: R is not finite"),

@@ -72,6 +72,7 @@ def read_dataset(path: Path) -> xr.Dataset:
         with h5py.File(path, "r") as file:
             _refuse_harm(file, path.stat().st_size)
         with warnings.catch_warnings():  # xarray adds a filter of its own each time
+            warnings.simplefilter("ignore")  # about attributes that no run writes
             return xr.load_dataset(path, engine=ENGINE, decode_times=False, concat_characters=False)
     except Exception as error:  # of whatever kind, as above
         raise _damaged(path, "labelled arrays that `nngeom run` saved", error) from error
