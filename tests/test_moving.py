@@ -272,6 +272,7 @@ def test_moved_at_random_times_a_real_run_ends_as_one_that_was_not(tmp_path):
             assert not directory.exists()
             directory, moves = new, moves + 1
         else:
-            assert process.returncode == 0, process.communicate()
+            _, said = process.communicate()
+            assert process.returncode == 0, said
         arguments = ["resume", directory]
     assert_same(load_run(directory), whole, epochs=whole.geometry.epoch.values.tolist())
