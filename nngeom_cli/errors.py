@@ -17,6 +17,7 @@ __all__ = [
     "ConfigError",
     "DamageError",
     "FolderError",
+    "beginning_of",
     "did_you_mean",
     "disk_trouble",
     "nearest",
@@ -171,7 +172,7 @@ command again.
 def shown(value: Any) -> str:
     """A config value as it would be typed on the command line: null, true, [1,2], {a: 1}; the start of a long one."""
     typed = _typed(value)
-    return typed if len(typed) <= LONGEST else f"{typed[:LONGEST]}..."
+    return beginning_of(typed)
 
 
 def _typed(value: Any) -> str:
@@ -195,7 +196,12 @@ def one_of(choices: Iterable[str]) -> str:
 def one_line(error: BaseException) -> str:
     """What an error of another library says, without line breaks and full stop; the start of a long one."""
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
-    return said if len(said) <= LONGEST else f"{said[:LONGEST]}..."
+    return beginning_of(said)
+
+
+def beginning_of(text: str, most: int = LONGEST) -> str:
+    """Text of at most so many characters; of a longer one those, and three dots."""
+    return text if len(text) <= most else f"{text[:most]}..."
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:

@@ -17,7 +17,7 @@ import xarray as xr
 
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
-from nngeom_cli.errors import ConfigError, require
+from nngeom_cli.errors import ConfigError, beginning_of, require
 from nngeom_cli.store.checksums import MANIFEST
 from nngeom_cli.store.run import FINISHED, INFO, Run, described, load_run
 from nngeom_cli.store.sweep import SWEEP, load_sweep
@@ -114,8 +114,7 @@ def _progress(run: Run) -> str:
 
 def _note(text: str) -> str:
     """Text on one line; the start of a long one."""
-    text = " ".join(text.split())
-    return text if len(text) <= LONGEST_NOTE else f"{text[:LONGEST_NOTE]}..."
+    return beginning_of(" ".join(text.split()), LONGEST_NOTE)
 
 
 def final_metrics(run: Run) -> dict[str, xr.DataArray]:
