@@ -22,13 +22,13 @@ test-exhaustive: $(INSTALLED)  ## killed at every moment, ten thousand hostile f
 search-bits: $(INSTALLED)  ## has a replicate the same bits in 20,000 random settings, under each instruction set? An hour
 	for path in ATEN_CPU_CAPABILITY=default ATEN_CPU_CAPABILITY=avx2 ATEN_CPU_CAPABILITY=avx512 \
 			MKL_ENABLE_INSTRUCTIONS=SSE4_2 MKL_ENABLE_INSTRUCTIONS=AVX2 MKL_CBWR=COMPATIBLE MKL_CBWR=AUTO,STRICT; do \
-		echo $$path; env $$path $(BIN)/pytest -q -n 2 -m exhaustive tests/test_bits.py || exit 1; \
+		echo $$path; env $$path $(BIN)/pytest -q -n 2 -m exhaustive tests/training/test_bits.py || exit 1; \
 	done
 
 test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray's needs an older cloudpickle
 	$(PYTHON) -m venv $(VENV)-launchers
 	$(VENV)-launchers/bin/pip install --quiet -c constraints.txt -e '.[dev,joblib,slurm,ray]'
-	$(VENV)-launchers/bin/pytest -q tests/test_sweep.py
+	$(VENV)-launchers/bin/pytest -q tests/launch/test_sweep.py
 
 bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: medians and ratios (docs/performance.md)
 	$(BIN)/python benchmarks/training.py

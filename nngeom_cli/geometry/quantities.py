@@ -11,7 +11,7 @@ from nngeom_cli.geometry.frame import Frame
 
 __all__ = ["FIRST_ORDER", "QUANTITIES", "frame_riemann"]
 
-_ERROR_FACTOR = 4.0  # of the first-order bound: above the true error nearly always (tests/test_golden.py)
+_ERROR_FACTOR = 4.0  # of the first-order bound: above the true error nearly always (tests/geometry/test_golden.py)
 
 
 def pullback_metric(frame: Frame) -> Tensor:

@@ -1,0 +1,269 @@
+"""The table over runs, from directories written by hand: every number has a second derivation here."""
+
+import io
+import json
+import math
+import shutil
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import GRID, path, plane, write_run
+
+from nngeom_cli.analysis.run_rows import find_runs
+from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
+from nngeom_cli.analysis.summary import summarize_runs
+from nngeom_cli.cli.entry import main
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.store.checksums import sealed
+from nngeom_cli.store.sweep import Job, Sweep
+from nngeom_cli.system.atomic import refuse_links
+
+
+def seeds_from(first):
+    return GRID.assign_coords(replicate=first + np.arange(3))
+
+
+def records(*directories, **options):
+    return json.loads(summarize_runs(directories, **options).text("json"))
+
+
+def test_a_row_has_mean_standard_deviation_and_number_of_networks_of_each_metric(tmp_path):
+    (row,) = records(write_run(tmp_path / "run"))
+    assert (row["status"], row["networks"], row["note"]) == ("complete", 3, "")
+    loss = row["metrics"]["loss"]
+    assert loss["mean"] == pytest.approx(0.3)
+    assert loss["standard_deviation"] == pytest.approx(math.sqrt((0.2**2 + 0.1**2 + 0.3**2) / 2))
+    assert loss["n"] == 3
+    assert 0.1 <= loss["low"] < 0.3 < loss["high"] <= 0.6
+    assert row["metrics"]["solved"]["mean"] == pytest.approx(2 / 3)
+
+
+def test_statistics_are_those_of_the_trained_networks_and_their_change(tmp_path):
+    (row,) = records(write_run(tmp_path / "run"))
+    numbers = grid_statistics(GRID).sel(boundary="final", layer=1)
+    for name in ("volume_rank_correlation", "curvature_band_contrast"):
+        trained, untrained = (numbers[name].sel(epoch=epoch).values for epoch in (200, 0))
+        assert row["metrics"][name]["mean"] == pytest.approx(trained.mean())
+        assert row["metrics"][name]["standard_deviation"] == pytest.approx(trained.std(ddof=1))
+        assert row["metrics"][f"{name}.change"]["mean"] == pytest.approx((trained - untrained).mean())
+
+
+def test_paths_are_averaged_over_pairs_and_counted_as_networks(tmp_path):
+    geometry = path(pairs=2, replicates=3)
+    (row,) = records(write_run(tmp_path / "run", geometry))
+    distances = path_statistics(geometry).peak_distance.sel(boundary="final", layer=1, epoch=30)
+    found = row["metrics"]["peak_distance"]
+    assert found["n"] == 3
+    assert found["mean"] == pytest.approx(distances.values.mean())
+
+
+def test_layers_have_columns_of_their_own(tmp_path):
+    two = plane(epochs=(0, 200), layers=(1, 2), replicates=3).assign_attrs(box=[-1, 1, -1, 1])
+    (row,) = records(write_run(tmp_path / "run", two))
+    assert {"volume_band_contrast.layer1", "volume_band_contrast.layer2.change"} <= set(row["metrics"])
+
+
+def test_only_config_keys_that_vary_are_columns_unless_others_are_asked_for(tmp_path):
+    write_run(tmp_path / "a", lr=0.1)
+    write_run(tmp_path / "b", lr=0.2)
+    assert [row["config"] for row in records(tmp_path)] == [{"optimizer.lr": 0.1}, {"optimizer.lr": 0.2}]
+    (first, _) = records(tmp_path, columns=["task.name", "optimizer"])
+    assert list(first["config"]) == ["task.name", "optimizer.name", "optimizer.lr", "optimizer.epochs"]
+
+
+def test_a_column_that_no_config_has_is_refused(tmp_path):
+    write_run(tmp_path / "a")
+    with pytest.raises(ConfigError, match=r"Got optimizer\.lrr\. Did you mean `optimizer\.lr`\?"):
+        summarize_runs([tmp_path], columns=["optimizer.lrr"])
+
+
+def test_a_group_pools_the_networks_of_all_seeds_and_counts_each_once(tmp_path):
+    write_run(tmp_path / "a", seeds_from(0), losses=(0.1, 0.2, 0.3))
+    write_run(tmp_path / "b", seeds_from(2), losses=(0.3, 0.4, 0.5))  # seed 2 is in both runs
+    write_run(tmp_path / "c", seeds_from(0), losses=(0.9, 0.9, 0.9), lr=0.5)
+    first, second = records(tmp_path, grouped=True)
+    assert (first["status"], first["networks"]) == ("2 complete", 5)
+    assert first["metrics"]["loss"]["n"] == 5
+    assert first["metrics"]["loss"]["mean"] == pytest.approx(0.3)
+    assert first["metrics"]["loss"]["standard_deviation"] == pytest.approx(np.std([1, 2, 3, 4, 5], ddof=1) / 10)
+    assert first["config"] == {"optimizer.lr": 0.02}
+    assert (second["networks"], len(second["runs"])) == (3, 1)
+
+
+def test_a_diverged_replicate_is_left_out_of_the_means_but_did_not_solve_the_task(tmp_path):
+    (row,) = records(write_run(tmp_path / "run", losses=(0.1, None, 0.3), status="diverged"))
+    assert row["metrics"]["loss"]["mean"] == pytest.approx(0.2)
+    assert (row["metrics"]["loss"]["n"], row["metrics"]["accuracy"]["n"], row["metrics"]["solved"]["n"]) == (2, 2, 3)
+    assert row["metrics"]["solved"]["mean"] == pytest.approx(2 / 3)
+    assert (row["status"], row["note"]) == ("diverged", "1 of 3 replicates diverged")
+
+
+def test_a_network_whose_loss_overflowed_is_in_no_statistic_though_its_geometry_is_finite(tmp_path):
+    (row,) = records(write_run(tmp_path / "run", losses=(0.1, None, 0.3), status="diverged"))
+    expected = grid_statistics(GRID).sel(boundary="final").isel(epoch=-1, layer=0).volume_rank_correlation.values
+    found = row["metrics"]["volume_rank_correlation"]
+    assert found["n"] == 2
+    assert found["mean"] == pytest.approx(expected[[0, 2]].mean())
+
+
+def truncate(run):
+    text = (run / "run.json").read_text()
+    (run / "run.json").write_text(text[: len(text) // 2])
+
+
+def rewrite(run, **changes):
+    info = json.loads((run / "run.json").read_text())
+    (run / "run.json").write_text(json.dumps(sealed(info | changes)))
+
+
+DAMAGES = {
+    "half a run.json": truncate,
+    "an empty run.json": lambda run: (run / "run.json").write_text(""),
+    "a list": lambda run: (run / "run.json").write_text("[1]"),
+    "bytes": lambda run: (run / "run.json").write_bytes(b"\xff\xfe\x00"),
+    "a config that is a word": lambda run: rewrite(run, config="xor"),
+    "replicates that are numbers": lambda run: rewrite(run, replicates=[1, 2]),
+    "no replicates": lambda run: rewrite(run, replicates=[]),
+    "a loss that is a word": lambda run: rewrite(run, replicates=[{"replicate": 0, "loss": "low"}]),
+    "no geometry": lambda run: shutil.rmtree(run / "geometry"),
+    "a geometry without a byte": lambda run: (run / "geometry" / "epoch-000200.nc").write_bytes(b""),
+    "a geometry of letters": lambda run: (run / "geometry" / "epoch-000200.nc").write_text("letters" * 999),
+}
+
+
+def test_damaged_runs_are_rows_that_say_so_and_the_others_are_there(tmp_path):
+    for number, damage in enumerate(DAMAGES.values()):
+        damage(write_run(tmp_path / str(number)))
+    write_run(tmp_path / "sound")
+    summary = summarize_runs([tmp_path])
+    *damaged, sound = json.loads(summary.text("json"))
+    assert {what: row["status"] for what, row in zip(DAMAGES, damaged, strict=True)} == dict.fromkeys(
+        DAMAGES, "damaged"
+    )
+    assert all(row["note"] and row["metrics"]["loss"]["n"] == 0 for row in damaged)
+    assert sound["metrics"]["loss"]["mean"] == pytest.approx(0.3)
+    for form in ("terminal", "csv", "markdown"):
+        assert summary.text(form).count("damaged") >= len(DAMAGES)
+    first, *others = records(tmp_path, grouped=True)
+    assert (first["status"], [row["status"] for row in others]) == ("complete", ["damaged"] * len(DAMAGES))
+
+
+def test_an_unfinished_run_is_a_row_with_how_far_it_came(tmp_path):
+    write_run(tmp_path / "a", status="failed", error="OSError: no\nspace")
+    (row,) = records(tmp_path)
+    assert (row["status"], row["note"], row["metrics"]) == ("failed", "epoch 7 of 200: OSError: no space", {})
+
+
+def test_jobs_of_a_sweep_that_have_not_begun_are_rows(tmp_path):
+    write_run(tmp_path / "9-xor")
+    Sweep(tmp_path, "basic", [Job("9-xor", [], "", {}), Job("10-xor", [], "", {})]).write()
+    assert [row["status"] for row in records(tmp_path)] == ["complete", "not started"]
+
+
+def test_runs_are_found_once_and_in_the_order_of_their_numbers(tmp_path):
+    for name in ("10-xor", "9-xor"):
+        write_run(tmp_path / "sweep" / name)
+    found = find_runs([tmp_path / "sweep" / "9-xor", tmp_path, tmp_path / "sweep"])
+    assert [path.name for path in found] == ["9-xor", "10-xor"]
+
+
+def test_all_formats_tell_the_same(tmp_path):
+    write_run(tmp_path / "a", lr=0.1)
+    write_run(tmp_path / "b", lr=0.2, losses=(0.25, 0.25, 0.25))
+    summary = summarize_runs([tmp_path])
+    as_json = json.loads(summary.text("json"))
+    as_csv = pd.read_csv(io.StringIO(summary.text("csv")))
+    assert as_csv["loss.mean"].tolist() == [row["metrics"]["loss"]["mean"] for row in as_json]
+    assert as_csv["optimizer.lr"].tolist() == [0.1, 0.2]
+    lines = summary.text("markdown").splitlines()
+    cells = [cell.strip() for cell in lines[3].split("|")]
+    assert len(lines) == 4
+    assert cells[1:3] == ["b", "complete"]
+    assert "0.25 ± 0 [0.25, 0.25]" in cells
+    head, _, last = summary.text("terminal").splitlines()
+    assert head.index("loss") == last.index("0.25 ± 0 [0.25, 0.25]")
+
+
+def test_a_table_that_is_wider_than_the_terminal_comes_in_pieces(tmp_path):
+    write_run(tmp_path / "a")
+    lines = summarize_runs([tmp_path]).text("terminal", width=60).splitlines()
+    assert max(map(len, lines)) <= 60
+    assert len([line for line in lines if line.startswith("run ")]) > 1
+    assert "volume_rank_correlation" in " ".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ([], "`nngeom summarize` must be followed by directories of runs. Got nothing. See outputs/."),
+        (["nowhere"], "`nowhere` must be a directory. Got none. See outputs/."),
+        (["empty"], "`empty` must hold runs. Got none. `nngeom run` prints where its own is."),
+        (
+            ["empty", "--colour"],
+            "`nngeom summarize` must be followed by directories of runs. Got --colour. See outputs/.",
+        ),
+        (["empty", "--format", "xml"], "`nngeom summarize` must be given what it has. Got argument --format: invalid "),
+    ],
+    ids=str,
+)
+def test_wrong_words_are_one_sentence(tmp_path, monkeypatch, capsys, words, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    assert main(["summarize", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"nngeom: {sentence}")
+
+
+def test_the_command_prints_the_table_though_a_run_is_damaged(tmp_path, capsys):
+    truncate(write_run(tmp_path / "a"))
+    write_run(tmp_path / "b")
+    assert main(["summarize", str(tmp_path), "--format", "markdown"]) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert [line.split("|")[2].strip() for line in out.splitlines()] == ["status", "---", "damaged", "complete"]
+
+
+def test_texts_of_a_stranger_are_text_in_every_form(tmp_path, capsys):
+    run = write_run(
+        tmp_path / "=1+1\x1b[2J", task={"name": "csv", "path": "@SUM(A1)", "=key": "-cmd"}, error="\x1b[31m"
+    )
+    write_run(tmp_path / "other")
+    for form in ("terminal", "markdown", "csv", "json"):
+        assert main(["summarize", str(tmp_path), "--columns", "task", "--format", form]) == 0
+        out = capsys.readouterr().out
+        assert all(char.isprintable() for char in out.replace("\n", ""))
+    summary = summarize_runs([tmp_path], columns=["task"])
+    table = pd.read_csv(io.StringIO(summary.text("csv")))
+    assert table["task.path"].tolist()[0] == "'@SUM(A1)"
+    assert table["task.=key"].tolist()[0] == "'-cmd"
+    assert [str(path) for path in summary.rows[0].runs] == [str(run)]
+
+
+def test_what_a_stranger_says_at_length_is_cut_short(tmp_path):
+    write_run(tmp_path / "run", status="failed", error="-" + "1" * 300_000 + "x")  # which looks like a number for long
+    for form in ("terminal", "markdown", "csv", "json"):
+        assert len(summarize_runs([tmp_path]).text(form)) < 5000
+
+
+def test_runs_are_found_in_folders_that_are_deeper_than_pythons_stack(tmp_path):
+    write_run(tmp_path / "run")
+    (tmp_path / ("d/" * 400)).mkdir(parents=True)
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(300)
+    try:
+        assert find_runs([tmp_path]) == [tmp_path / "run"]
+        refuse_links(tmp_path)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+def test_networks_that_were_not_measured_are_in_no_table(tmp_path):
+    run = write_run(tmp_path / "run")
+    info = json.loads((run / "run.json").read_text())
+    info["replicates"] += [info["replicates"][0] | {"replicate": number} for number in range(10, 50_000)]
+    (run / "run.json").write_text(json.dumps(sealed(info)))
+    (row,) = records(tmp_path)
+    assert (row["status"], row["networks"]) == ("damaged", 0)
+    assert "replicates` must be those that were measured" in row["note"]

@@ -1,0 +1,127 @@
+"""README and docs: their links lead somewhere, their commands and their code run.
+
+In a page, a path that ends in `/...` stands for the run or the sweep that the page's earlier commands made, and
+`nngeom run` is shortened here.
+"""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nngeom_cli.cli.entry import main
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE))
+FOLLOWED = ROOT / "docs" / "adding.md"  # tests/project/test_adding.py puts its code where it belongs
+FILES = re.compile(r"`([\w/]+\.yaml)`,\n\n```yaml\n(.*?)^```", re.DOTALL | re.MULTILINE)  # that the reader writes
+RUN = "outputs/runs/xor/..."
+OUTSIDE = {"source", "eval", "git", "pip"}  # what a shell or another program does is not ours to test
+
+
+def blocks(page, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE)
+
+
+def commands(page):
+    lines = "".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def anchors(page):
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).lower().replace(" ", "-") for title in titles}
+
+
+def name(page):
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture(autouse=True)
+def joblib_ends():
+    """Its processes wait for more work for minutes; other tests count processes."""
+    yield
+    if loky := sys.modules.get("joblib.externals.loky"):
+        loky.get_reusable_executor().shutdown(wait=True)
+
+
+@pytest.fixture(scope="module")
+def xor_run(tmp_path_factory):
+    """What `make run` makes, without the pictures."""
+    command = [sys.executable, "-m", "nngeom_cli", "run", "task=xor", "figures.draw=false"]
+    folder = tmp_path_factory.mktemp("readme")
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if target.startswith("https://"):
+            continue
+        file, _, anchor = target.partition("#")
+        linked = page.parent / file if file else page
+        assert linked.exists(), f"{name(page)} links to {target}"
+        assert not anchor or anchor in anchors(linked), f"{name(page)} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_programs_of_shell_blocks_are_known(page):
+    for program, *words in commands(page):
+        assert program in {"nngeom", "make"} | OUTSIDE, f"{name(page)}: {program}"
+        if program == "make":
+            assert words[0] in TARGETS, f"{name(page)}: make {words[0]}"
+
+
+def shortened(words, kind):
+    """The words of a run with few epochs, networks and points; of a sweep, without pictures."""
+    if {"--from", "--help", "--cfg"} & set(words):
+        return words
+    along_lines = "task=digits" in words and "probe=plane" not in words
+    points = {"probe.steps": "8"} if along_lines else {"probe.resolution": "10"}
+    short = {"optimizer.epochs": "20", "replicates": "2", "probe.checkpoints": "[10]"} | points
+    if kind == "sweeps":
+        short["figures.draw"] = "false"
+    given = dict(word.partition("=")[::2] for word in words if "=" in word)
+    return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
+def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("nngeom_cli.figures.output.DPI", 40)
+    (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
+    for file, content in FILES.findall(page.read_text(encoding="utf-8")):
+        (tmp_path / file).parent.mkdir(parents=True)
+        (tmp_path / file).write_text(content)
+    made = {}
+    for program, *words in commands(page):
+        if program != "nngeom":
+            continue
+        kind = "sweeps" if {"-m", "--multirun"} & set(words) else "runs"
+        words = [made[re.search("runs|sweeps", word)[0]] if word.endswith("/...") else word for word in words]
+        if words[0] == "run":
+            words = shortened(words, kind)
+        elif words[0] == "resume":
+            words = [re.sub(r"^optimizer\.epochs=.*", "optimizer.epochs=30", word) for word in words]
+        code = main(words)
+        printed, said = capsys.readouterr()
+        assert code == 0, f"nngeom {' '.join(words)}\n{printed}{said}"
+        output = printed.splitlines()
+        if words[0] == "run" and Path(output[-1]).is_dir():
+            made[kind] = output[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and blocks(page, "python")], ids=name)
+def test_python_blocks_run_in_order(page, tmp_path, request):
+    code = "\n".join(blocks(page, "python"))
+    if RUN in code:
+        code = code.replace(RUN, request.getfixturevalue("xor_run"))
+    code = "import matplotlib\nmatplotlib.use('Agg')\n" + code
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{name(page)}\n{done.stderr}"

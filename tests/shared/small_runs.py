@@ -1,0 +1,60 @@
+"""Small runs, and whether two of them are the same to the last bit."""
+
+import torch
+from omegaconf import OmegaConf
+
+from nngeom_cli.config.run import load_config
+
+PROBED = [0, 5, 10, 20]
+
+
+def config(**changes):
+    plain = {
+        "task": {"name": "xor"},
+        "architecture": {"hidden": [4], "activation": "sigmoid"},
+        "optimizer": {
+            "name": "sgd",
+            "lr": 0.02,
+            "momentum": 0.9,
+            "weight_decay": 1e-4,
+            "epochs": 20,
+            "batch_size": None,
+        },
+        "probe": {
+            "kind": "grid",
+            "layers": [1],
+            "resolution": 6,
+            "window": [-1.5, 1.5],
+            "checkpoints": [0, 5],
+        },
+        "figures": {"draw": False},
+        "seed": 3,
+        "replicates": 2,
+        "device": "cpu",
+        "dtype": "float64",
+    }
+    for key, value in changes.items():
+        section = plain
+        *path, last = key.split("__")
+        for name in path:
+            section = section[name]
+        section[last] = value
+    return load_config(plain)
+
+
+def assert_same(run, whole, epochs=PROBED):
+    assert run.status == whole.status == "complete"
+    assert run.geometry.identical(whole.geometry)
+    assert (run.directory / "history.csv").read_bytes() == (whole.directory / "history.csv").read_bytes()
+    assert run.info["replicates"] == whole.info["replicates"]
+    for epoch in epochs:
+        for left, right in zip(run.parameters(epoch), whole.parameters(epoch), strict=True):
+            assert torch.equal(left, right)
+
+
+def left_by_hydra(directory, plain, folder="/"):
+    """What Hydra writes before the job begins."""
+    (directory / ".hydra").mkdir()
+    OmegaConf.save(plain, directory / ".hydra" / "config.yaml")
+    OmegaConf.save({"hydra": {"runtime": {"cwd": str(folder)}}}, directory / ".hydra" / "hydra.yaml")
+    OmegaConf.save(["task=xor", "seed=3"], directory / ".hydra" / "overrides.yaml")
