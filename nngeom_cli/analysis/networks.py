@@ -19,7 +19,7 @@ from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["COMPARISONS", "FITTED_SCALES", "FITTED_WIDTHS", "GEOMETRY", "networks", "power_law"]
+__all__ = ["COMPARISONS", "FITTED_SCALES", "FITTED_WIDTHS", "PREDICTORS", "networks", "power_law"]
 
 Array = NDArray[Any]
 
@@ -29,7 +29,7 @@ FITTED_WIDTHS = 16  # narrower networks are not yet in the regime of the power l
 FITTED_SCALES = 3.0  # the same for output scales
 
 # Geometry of a trained network that may have to do with its test accuracy.
-GEOMETRY = {
+PREDICTORS = {
     "log_volume": "mean log volume",
     "volume_change": "relative change of log volume",
     "volume_band_contrast": "log volume at the boundary minus elsewhere",
@@ -153,7 +153,9 @@ def power_law(x: Array, y: Array, rng: np.random.Generator) -> dict[str, float]:
     return {"estimate": slope, "low": float(low), "high": float(high), "factor": factor, "n": len(x)}
 
 
-def rank_correlation(x: Array, y: Array, groups: Array, *, within: bool, rng: np.random.Generator) -> dict[str, float]:
+def grouped_rank_correlation(
+    x: Array, y: Array, groups: Array, *, within: bool, rng: np.random.Generator
+) -> dict[str, float]:
     """Spearman's correlation over networks, with a bootstrap interval that takes the networks of a group together.
 
     Args:
@@ -170,7 +172,8 @@ def rank_correlation(x: Array, y: Array, groups: Array, *, within: bool, rng: np
         >>> x, groups = np.array([1.0, 2, 3, 11, 12, 13]), np.array([0, 0, 0, 1, 1, 1])
         >>> y = np.array([3.0, 2, 1, 13, 12, 11])
         >>> for within in (False, True):
-        ...     print(round(rank_correlation(x, y, groups, within=within, rng=np.random.default_rng(0))["estimate"], 3))
+        ...     found = grouped_rank_correlation(x, y, groups, within=within, rng=np.random.default_rng(0))
+        ...     print(round(found["estimate"], 3))
         0.543
         -1.0
     """
@@ -225,9 +228,9 @@ def generalization(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFram
     """Rank correlations of geometry with test accuracy: over all networks, and within each setting."""
     groups = table.groupby(["width", "activation", "weight_decay"]).ngroup().to_numpy()
     rows = []
-    for name in GEOMETRY:
+    for name in PREDICTORS:
         for within in (False, True):
-            found = rank_correlation(
+            found = grouped_rank_correlation(
                 table[name].to_numpy(), table.test_accuracy.to_numpy(), groups, within=within, rng=rng
             )
             of = "seeds of one setting" if within else "all networks"

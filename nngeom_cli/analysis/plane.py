@@ -12,10 +12,10 @@ from nngeom_cli.analysis.statistic import (
     NO_POINT,
     Array,
     curvature,
+    flagged,
     labelled,
     rank_correlation,
     require_kind,
-    statistic,
 )
 
 __all__ = ["in_triangle", "plane_statistics"]
@@ -62,7 +62,7 @@ def plane_statistics(geometry: xr.Dataset) -> xr.Dataset:
         reasons = [(is_flat, FLAT), (~usable.any(axis=-1), NO_POINT)]
         results = [rank_correlation(-which, field, usable, field_error, reasons) for which in (entropy[-1:], entropy)]
         label = f"rank correlation of {words} with the entropy of the prediction"
-        variables |= statistic(f"{name}_entropy", results, PLANE, label, "")
+        variables |= flagged(f"{name}_entropy", results, PLANE, label, "")
     kept = {name: (mask & inside, label) for name, (mask, label) in counts.items()}
     for name, words, field, *_ in fields[:2]:
         kept[f"{name}_missing"] = (~np.isfinite(field) & inside, f"points left out of {words}: it is not finite")

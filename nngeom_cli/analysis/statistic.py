@@ -91,9 +91,9 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, own: bool = Tru
             one_side = ~near.any(axis=-1) | ~far.any(axis=-1)
             contrasts.append((_mean(field, near) - _mean(field, far), first([*reasons, (one_side, ONE_SIDE)])))
         label = f"rank correlation of {words} with minus the distance to the boundary"
-        variables |= statistic(f"{name}_rank_correlation", correlations, GRID, label, "")
+        variables |= flagged(f"{name}_rank_correlation", correlations, GRID, label, "")
         label = f"mean {words} within {band:g} of the boundary minus outside"
-        variables |= statistic(f"{name}_band_contrast", contrasts, GRID, label, "nats")
+        variables |= flagged(f"{name}_band_contrast", contrasts, GRID, label, "nats")
     counts = {"volume_missing": (~finite, "points left out of log volume: it is not finite")} | curvature_counts
     return labelled(
         variables, counts, GRID, geometry.assign_attrs({"band": float(band), "points": distances.shape[-1]})
@@ -161,9 +161,9 @@ def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
         excesses.append((excess, first([*reasons, (~at_change.any(axis=-1), NO_POINT)])))
     near = [_steps_to_nearest(which) <= NEAR * (changes.shape[-1] - 1) for which in (changes[-1:], changes)]
     label = "distance from the maximum of the effective volume to the nearest change of prediction"
-    variables = statistic("peak_distance", distances, PATH, label, "steps")
+    variables = flagged("peak_distance", distances, PATH, label, "steps")
     label = "log effective volume element at the changes of prediction minus the path's mean"
-    variables |= statistic("change_excess", excesses, PATH, label, "nats")
+    variables |= flagged("change_excess", excesses, PATH, label, "nats")
     if "speed" in geometry:
         variables |= _length_statistics(geometry.speed.transpose(*PATH, "step").values, near)
     counts = {
@@ -187,11 +187,11 @@ def _length_statistics(speed: Array, near: list[Array]) -> dict[str, Any]:
         lengths.append((length, first([(~np.isfinite(length), NO_POINT)])))
         shares.append((share, flags))
         excesses.append((share - np.where(which, part, 0.0).sum(axis=-1), flags))
-    variables = statistic("length", lengths, PATH, "Riemannian length of the path", "feature length")
+    variables = flagged("length", lengths, PATH, "Riemannian length of the path", "feature length")
     label = f"share of the length within {NEAR:g} of the path of a change of prediction"
-    variables |= statistic("length_near_change", shares, PATH, label, "")
+    variables |= flagged("length_near_change", shares, PATH, label, "")
     label = f"{label}, minus the share at constant speed"
-    return variables | statistic("length_excess", excesses, PATH, label, "")
+    return variables | flagged("length_excess", excesses, PATH, label, "")
 
 
 def rank_correlation(distance: Array, field: Array, usable: Array, error: Any, reasons: list[Reason]) -> Result:
@@ -257,7 +257,7 @@ def _inside_box(geometry: xr.Dataset, names: list[str], first: int) -> tuple[lis
     return [boxed[name].transpose(*GRID, "place").values for name in names], np.array(distances)[:, None]
 
 
-def statistic(name: str, results: list[Result], dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
+def flagged(name: str, results: list[Result], dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
     """A statistic for each boundary, NaN where it is flagged, and its flags."""
     values, flags = (np.stack(arrays) for arrays in zip(*results, strict=True))
     convention = "boundary=final: of the last checkpoint, at every epoch; boundary=own: of the checkpoint itself"

@@ -14,7 +14,7 @@ from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures import rc  # noqa: F401  (before anything imports matplotlib)
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
-from nngeom_cli.figures.output import provenance, save
+from nngeom_cli.figures.output import metadata, save
 from nngeom_cli.figures.path import SPEED, along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.style import style
@@ -28,7 +28,7 @@ from nngeom_cli.system.progress import Progress
 
 __all__ = ["draw_figures"]
 
-MOST_CHECKPOINTS = 50  # more along a strip of two inches are not told apart
+MOST_DRAWN = 50  # more along a strip of two inches are not told apart
 MOST_LAYERS = 20  # on one sheet: of five times as many no picture can be made
 Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
@@ -60,7 +60,7 @@ def draw_figures(
         FolderError: the run was moved or deleted meanwhile.
         LostProcessError: a process that drew was killed.
     """
-    run = run.drawable(MOST_CHECKPOINTS)
+    run = run.drawable(MOST_DRAWN)
     kind = str(run.geometry.attrs.get("kind"))
     if kind not in SHEETS:
         raise ConfigError(
@@ -71,7 +71,7 @@ def draw_figures(
     if directory is None:
         refuse_link(target)
     remove_leftovers(target)
-    about = provenance(run)
+    about = metadata(run)
     sheets = list(SHEETS[kind](run).items())
 
     def drawn(share: slice) -> Iterator[Path]:

@@ -24,7 +24,7 @@ from nngeom_cli.errors import ConfigError, FolderError, printable, shown
 from nngeom_cli.figures import heatmap
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.heatmap_grid import Block, blocks_of, draw_bar, tick
-from nngeom_cli.figures.selection import describe, figures_config, networks_shown, outcomes, representative
+from nngeom_cli.figures.selection import describe, figures_config, final_scores, networks_shown, representative
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CLASS_COLOURS,
@@ -124,7 +124,7 @@ class Film:
         panels = [self.data.sel(epoch=epoch) for epoch in self.epochs]
         quantities = in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry)
         self.blocks: list[Block] = [part for quantity in quantities for part in blocks_of(quantity, panels)]
-        words = f"{describe(run.geometry, layer)}; replicate with seed {self.seed} ({outcomes(run)[self.seed]})"
+        words = f"{describe(run.geometry, layer)}; replicate with seed {self.seed} ({final_scores(run)[self.seed]})"
         title = wrapped(words + left_out, TEXT_WIDTH - 0.1)
         top = LINE * (title.count("\n") + 1) + 0.1 + LINE
         self.sheet = Sheet.blank(TEXT_WIDTH, top + SIDE + 0.3)

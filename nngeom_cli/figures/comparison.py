@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-from nngeom_cli.analysis.networks import COMPARISONS, FITTED_SCALES, FITTED_WIDTHS, GEOMETRY, networks
+from nngeom_cli.analysis.networks import COMPARISONS, FITTED_SCALES, FITTED_WIDTHS, PREDICTORS, networks
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.style import (
@@ -128,9 +128,9 @@ def draw_generalization(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         f"{networks_in_words(table)}: test accuracy against the geometry of the hidden layer. ρ: Spearman's, over all "
         "networks (interval: settings resampled) and within settings, where only the seed differs (networks resampled)"
     )
-    sheet, grid = panels(words, len(GEOMETRY), rows=2, keys=1)
+    sheet, grid = panels(words, len(PREDICTORS), rows=2, keys=1)
     kinds = list(table.groupby("activation"))
-    for axes, (name, title) in zip(grid, GEOMETRY.items(), strict=True):
+    for axes, (name, title) in zip(grid, PREDICTORS.items(), strict=True):
         for place, (kind, part) in enumerate(kinds):
             for size, some in part.groupby("width"):
                 look = DOT | {"color": CLASS_COLOURS[place], "markersize": 0.8 + 0.35 * np.log2(float(size))}

@@ -44,8 +44,8 @@ __all__ = [
 
 Array = NDArray[np.float64]
 
-MISSING: dict[str, Any] = {"facecolor": MISSING_COLOUR, "edgecolor": "none", "linewidth": 0.0}
-UNRELIABLE: dict[str, Any] = {
+MISSING_LOOK: dict[str, Any] = {"facecolor": MISSING_COLOUR, "edgecolor": "none", "linewidth": 0.0}
+UNRELIABLE_LOOK: dict[str, Any] = {
     "facecolor": UNRELIABLE_COLOUR,
     "edgecolor": MISSING_COLOUR,
     "hatch": HATCH,
@@ -103,7 +103,10 @@ def draw_field(axes: Axes, field: Field, x: Array, y: Array, norm: Normalize | N
             rasterized=True,
             zorder=0,
         )
-    for mask, look, label in ((field.missing, MISSING, "missing"), (field.unreliable, UNRELIABLE, "unreliable")):
+    for mask, look, label in (
+        (field.missing, MISSING_LOOK, "missing"),
+        (field.unreliable, UNRELIABLE_LOOK, "unreliable"),
+    ):
         if mask.any():
             squares = cells(mask, x, y, half_x, half_y)
             axes.add_patch(PathPatch(squares, label=label, zorder=1, **look))
@@ -208,9 +211,9 @@ def point_keys(labels: NDArray[Any]) -> list[Line2D]:
 
 def missing_key() -> Patch:
     """Legend entry of points without a value."""
-    return Patch(label="no value (Jacobian rank deficient or not finite)", **MISSING)
+    return Patch(label="no value (Jacobian rank deficient or not finite)", **MISSING_LOOK)
 
 
 def unreliable_key() -> Patch:
     """Legend entry of points without a reliable digit."""
-    return Patch(label=f"no reliable digit (rounding error > {RELIABLE:g} |R|)", **UNRELIABLE)
+    return Patch(label=f"no reliable digit (rounding error > {RELIABLE:g} |R|)", **UNRELIABLE_LOOK)

@@ -172,12 +172,12 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block
         values = values % len(CLASS_COLOURS) if quantity.classes else values
         errors = quantity.factor * data[error].values if error is not None and error in data else None
         fields.append(Field(quantity.factor * values, errors))
-    words = [in_words(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
+    words = [words_in_place(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
     number = int(panels[0].layer) if panels[0].layer.ndim == 0 else 0
     return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])), words, layer, number)
 
 
-def in_words(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
+def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
     """What is said in place of a field that is 0 all over, or that a bottleneck leaves no value; empty otherwise."""
     if quantity.zero_in_words and field.zero:
         return flat_words(data.attrs["widths"], int(data.layer))

@@ -45,7 +45,7 @@ def draw_theory(curves: xr.Dataset, note: str | None = None) -> Sheet:
     for row, name in enumerate(curves.activation.values):
         for column, (quantity, label) in enumerate(COLUMNS.items()):
             axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (HEIGHT + GAP_Y), across, HEIGHT)
-            draw_panel(axes, curves.sel(activation=name), quantity)
+            draw_curves(axes, curves.sel(activation=name), quantity)
             axes.tick_params(labelbottom=row == rows - 1)
             axes.set_ylabel(f"{name}\n{label}" if column == 0 else label)
             if row == rows - 1:
@@ -77,7 +77,7 @@ def save_theory(curves: xr.Dataset, directory: Path, note: str | None = None) ->
         return save(draw_theory(curves, note), directory, "theory", about)
 
 
-def draw_panel(axes: Axes, curves: xr.Dataset, quantity: str) -> None:
+def draw_curves(axes: Axes, curves: xr.Dataset, quantity: str) -> None:
     """One quantity of one activation."""
     radius, limit = curves.radius.values, curves[quantity].values
     for place, width in enumerate(curves.width.values):

@@ -11,8 +11,8 @@ from nngeom_cli.figures.heatmap_grid import heatmaps
 from nngeom_cli.figures.selection import (
     describe,
     figures_config,
+    final_scores,
     networks_shown,
-    outcomes,
     representative,
     stages,
     training_state,
@@ -34,9 +34,9 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
     shown, left_out = networks_shown(run)
     geometry = shown.sel(layer=list(layers), replicate=seed)
     epochs = changing_epochs(geometry, FEWEST_STAGES, MOST_STAGES)
-    results = outcomes(run)
+    results = final_scores(run)
     words = f"{describe(run.geometry, *layers)}; replicate with seed {seed} ({results[seed]})"
-    solved = [outcome.solved for outcome in results.values()]
+    solved = [score.solved for score in results.values()]
     if len(solved) > 1 and None not in solved:
         words += f"; {sum(map(bool, solved))} of {len(solved)} replicates solved the task"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
@@ -64,7 +64,7 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
         ", ".join(f"{end:g}" for end in geometry[name].values) for name in ("corner_class", "corner_index")
     )
     words = f"{describe(run.geometry, *layers)}; plane through inputs {rows} of classes {classes}, axes in units of "
-    words += f"input space; replicate with seed {seed} ({outcomes(run)[seed]}){left_out}"
+    words += f"input space; replicate with seed {seed} ({final_scores(run)[seed]}){left_out}"
     panels = [geometry.sel(epoch=epoch) for epoch in epochs]
     headings = [training_state(run, epoch, seed) for epoch in epochs]
     strips = plane_strips(shown, plane, layers, epochs)
@@ -86,7 +86,7 @@ def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
     """Every replicate (the first 50, if there are more) at the last checkpoint, with its accuracy."""
     shown, left_out = networks_shown(run)
     last = int(shown.epoch.values[-1])
-    geometry, results = shown.sel(layer=[layer], epoch=last), outcomes(run)
+    geometry, results = shown.sel(layer=[layer], epoch=last), final_scores(run)
     seeds = shown.replicate.values.tolist()[:MAX_REPLICATES]
     words = f"{describe(run.geometry, layer)}; epoch {last}, {len(seeds)} replicates with their training accuracy"
     if len(seeds) < shown.sizes["replicate"]:

@@ -13,7 +13,7 @@ from nngeom_cli.store.arrays import netcdf_bytes
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.atomic import written_whole
 
-__all__ = ["convention_words", "provenance", "save"]
+__all__ = ["convention_words", "metadata", "save"]
 
 CURVATURE = {
     "geometric": "Ricci scalar: the unit 2-sphere has R = +2",
@@ -21,7 +21,7 @@ CURVATURE = {
 }
 
 
-def provenance(run: Run) -> dict[str, str]:
+def metadata(run: Run) -> dict[str, str]:
     """Name, command, config hash, seeds, version and convention of a run, as text."""
     info = run.info
     seeds = [int(seed) for seed in run.geometry.replicate.values]
@@ -50,11 +50,11 @@ def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Pat
     about = {key: printable(text) for key, text in about.items()}  # a folder may have a name that no text can hold
     title = f"{name} of {about['Run']}"
     subject = "; ".join(f"{key}: {value}" for key, value in about.items())
-    metadata: dict[str, dict[str, str | None]] = {
+    kinds: dict[str, dict[str, str | None]] = {
         "png": {"Title": title, **about},
         "pdf": {"Title": title, "Subject": subject, "Creator": about["Version"], "CreationDate": None},
     }
-    for kind, entries in metadata.items():
+    for kind, entries in kinds.items():
         content = io.BytesIO()  # what writes pictures says less of a full disk than Python does
         sheet.figure.savefig(content, format=kind, dpi=DPI, metadata=entries)
         with written_whole(directory / f"{name}.{kind}") as path:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
 from nngeom_cli.analysis.statistic import path_statistics
 from nngeom_cli.figures.canvas import Sheet
-from nngeom_cli.figures.selection import counted, describe, networks_shown, outcomes, representative
+from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     COLUMN_WIDTH,
@@ -142,7 +142,7 @@ def title_words(run: Run, geometry: xr.Dataset, layer: int, seed: int, values: A
     images = curve.images and "image_shape" in geometry.attrs
     if count > 1 or images:
         thick = "thick line and images" if images else "thick line"
-        words += f"; {thick}: seed {seed} ({outcomes(run)[seed]})"
+        words += f"; {thick}: seed {seed} ({final_scores(run)[seed]})"
     if left_out := int((~np.isfinite(values)).sum()):
         words += f"; the {curve.name} is 0 or unknown at {left_out} of {values.size} points"
     return words

@@ -16,12 +16,12 @@ from nngeom_cli.config.general import FiguresConfig
 from nngeom_cli.store.run import Run
 
 __all__ = [
-    "Outcome",
+    "FinalScore",
     "counted",
     "describe",
     "figures_config",
+    "final_scores",
     "networks_shown",
-    "outcomes",
     "representative",
     "stages",
     "training_state",
@@ -33,7 +33,7 @@ ALIKE = 0.1  # of an equal share of the change: a stage that differs by less fro
 
 
 @dataclass(frozen=True)
-class Outcome:
+class FinalScore:
     """How a replicate ended: `solved` is None where the run does not say (it was interrupted)."""
 
     accuracy: float
@@ -143,22 +143,22 @@ def counted(replicates: int) -> str:
     return f"{replicates} replicate{'s' * (replicates > 1)}"
 
 
-def outcomes(run: Run) -> dict[int, Outcome]:
+def final_scores(run: Run) -> dict[int, FinalScore]:
     """Final accuracy of each replicate, by its seed."""
     history = run.history
     last = history[(history.epoch == history.epoch.max()) & np.isfinite(history.loss)]
     accuracies = dict(zip(last.replicate.astype(int), last.accuracy.astype(float), strict=True))
     solved = {int(row["replicate"]): bool(row["solved"]) for row in run.info.get("replicates", [])}
     seeds, lost = run.geometry.replicate.values.tolist(), diverged(run)
-    return {seed: Outcome(accuracies.get(seed, NOT_GIVEN), solved.get(seed), seed in lost) for seed in seeds}
+    return {seed: FinalScore(accuracies.get(seed, NOT_GIVEN), solved.get(seed), seed in lost) for seed in seeds}
 
 
 def representative(run: Run) -> int:
     """Seed of the replicate that stands for the run: of those shown the first that solved the task, or the best."""
-    every = outcomes(run)
+    every = final_scores(run)
     results = {int(seed): every[int(seed)] for seed in networks_shown(run)[0].replicate.values}
-    for seed, outcome in results.items():
-        if outcome.solved:
+    for seed, score in results.items():
+        if score.solved:
             return seed
     return max(results, key=lambda seed: np.nan_to_num(results[seed].accuracy, nan=-1.0))
 

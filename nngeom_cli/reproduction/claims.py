@@ -61,7 +61,7 @@ class Measured:
         x, y = self.geometry.x.values, self.geometry.y.values
         return grid_statistics(self.geometry.assign_attrs(box=[x[0], x[-1], y[0], y[-1]]))
 
-    def outcome(self, name: str) -> list[float]:
+    def final(self, name: str) -> list[float]:
         """`accuracy` or `solved` of each network at the end."""
         return [float(row[name]) for row in self.info["replicates"]]
 
@@ -108,7 +108,7 @@ def verdict(claim: Claim, obtained: Estimate) -> str:
     return "holds" if holds else "differs" if claim.finding else "off"
 
 
-def statistic(
+def at_stage(
     name: str, stage: Stage, *, boundary: str = "final", centre: Centre = "mean", where: str = "box"
 ) -> Measure:
     """A statistic over networks: before training, after it, or the paired difference."""
@@ -132,7 +132,7 @@ def gap(name: str, *, centre: Centre = "mean", rises: bool) -> Measure:
     """Distance between the intervals of trained and untrained networks; negative where they overlap."""
 
     def measure(measured: Measured) -> Estimate:
-        before, after = (statistic(name, stage, centre=centre)(measured) for stage in ("initial", "trained"))
+        before, after = (at_stage(name, stage, centre=centre)(measured) for stage in ("initial", "trained"))
         value = after.low - before.high if rises else before.low - after.high
         return Estimate(value, value, value, min(before.n, after.n))
 
@@ -140,14 +140,14 @@ def gap(name: str, *, centre: Centre = "mean", rises: bool) -> Measure:
 
 
 def share_solved(measured: Measured) -> Estimate:
-    solved = measured.outcome("solved")
+    solved = measured.final("solved")
     count = int(sum(solved))
     interval = binomtest(count, len(solved)).proportion_ci(LEVEL, method="wilson")
     return Estimate(count / len(solved), float(interval.low), float(interval.high), len(solved))
 
 
 def mean_accuracy(measured: Measured) -> Estimate:
-    return estimate(xr.DataArray(measured.outcome("accuracy"), dims="replicate"))
+    return estimate(xr.DataArray(measured.final("accuracy"), dims="replicate"))
 
 
 def largest_curvature(measured: Measured) -> Estimate:
@@ -170,8 +170,8 @@ def proportion(count: int, of: int) -> tuple[float, float]:
 
 EXPANDS = "Training expands the volume element along the decision boundary."
 REDUCES = "Training reduces the curvature along the decision boundary."
-BAND = "within 0.15 of the boundary minus elsewhere, nats"
-FLAT = (
+IN_BAND = "within 0.15 of the boundary minus elsewhere, nats"
+FLAT_FINDING = (
     "Two inputs and two hidden units: the feature map is a local diffeomorphism of the plane, so R = 0 identically, "
     "in both of the paper's conventions. What Figure 1 shows in its lower row cannot be a curvature of this network."
 )
@@ -198,8 +198,8 @@ def plane_claims(run: str) -> Iterator[Claim]:
         ("log |R|", "curvature_band_contrast", REDUCES, False),
     ):
         sign = POSITIVE if rises else NEGATIVE
-        yield Claim(run, statement, f"{words} {BAND}: trained", sign, statistic(name, "trained"))
-        yield Claim(run, statement, "the same: trained minus initial", sign, statistic(name, "difference"))
+        yield Claim(run, statement, f"{words} {IN_BAND}: trained", sign, at_stage(name, "trained"))
+        yield Claim(run, statement, "the same: trained minus initial", sign, at_stage(name, "difference"))
         apart = "the same: gap between the intervals of trained and untrained networks"
         yield Claim(run, statement, apart, POSITIVE, gap(name, rises=rises))
 
@@ -207,10 +207,10 @@ def plane_claims(run: str) -> Iterator[Claim]:
 def flat_claims(run: str) -> Iterator[Claim]:
     """What there is to say of widths [2, 2, 1]."""
     shown = "The network has a scalar curvature, which training reduces along the boundary."
-    yield Claim(run, shown, "largest |R| of all points", POSITIVE, largest_curvature, finding=FLAT)
+    yield Claim(run, shown, "largest |R| of all points", POSITIVE, largest_curvature, finding=FLAT_FINDING)
     for where, words in (("window", "in the whole window"), ("box", "in the data's square")):
-        name = f"log V {BAND}, {words}: trained minus initial"
-        measure = statistic("volume_band_contrast", "difference", where=where)
+        name = f"log V {IN_BAND}, {words}: trained minus initial"
+        measure = at_stage("volume_band_contrast", "difference", where=where)
         yield Claim(run, EXPANDS, name, POSITIVE, measure, finding=DEPENDS)
 
 
@@ -227,14 +227,14 @@ def digits_claims(run: str, accuracy: tuple[float, float], trained: float, untra
     ]
     for stage, value, boundary, who in stages:
         found = f"An independent implementation found {value:g}, on other pairs."
-        measure = statistic(name, stage, boundary=boundary, centre="median")
+        measure = at_stage(name, stage, boundary=boundary, centre="median")
         yield Claim(run, found, f"{words}: {who}", (value, value), measure)
     large = "The effective volume element is large at images near the decision boundary."
-    difference = statistic(name, "difference", centre="median")
+    difference = at_stage(name, "difference", centre="median")
     yield Claim(run, large, "the same: trained minus initial", NEGATIVE, difference)
     apart = "the same: gap between the intervals of trained and untrained networks"
     yield Claim(run, large, apart, POSITIVE, gap(name, centre="median", rises=False))
-    excess = statistic("change_excess", "trained", centre="median")
+    excess = at_stage("change_excess", "trained", centre="median")
     yield Claim(run, large, "log volume at the changes minus the path's mean, nats, median: trained", POSITIVE, excess)
 
 
@@ -244,7 +244,7 @@ def sinusoid_claims(run: str) -> Iterator[Claim]:
     stages: list[tuple[Stage, float, float]] = [("initial", 0.04, 0.32), ("trained", 0.30, 0.65)]
     for stage, low, high in stages:
         found = f"An independent implementation found {low:g} to {high:g} in single networks."
-        yield Claim(run, found, f"{words}: {stage}", (low, high), statistic("volume_rank_correlation", stage))
+        yield Claim(run, found, f"{words}: {stage}", (low, high), at_stage("volume_rank_correlation", stage))
     yield from plane_claims(run)
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import xarray as xr
 
-from nngeom_cli.analysis.text_table import markdown as markdown_table
+from nngeom_cli.analysis.text_table import markdown
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
@@ -31,7 +31,7 @@ from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.progress import Progress, within
 from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
 
-__all__ = ["PLANS", "Plan", "find_runs", "reproduce"]
+__all__ = ["PLANS", "Plan", "matching_runs", "reproduce"]
 
 TABLE = "REPRODUCTION"
 COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
@@ -111,15 +111,15 @@ def reproduce(
     refuse_link(directory)
     refuse_link(directory.parent)  # `figures` of the quick ones
     known = figures_before(directory)
-    found = find_runs(configs, outputs)
+    found = matching_runs(configs, outputs)
     missing = [name for name in PLANS if name not in found]
     print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
-    found |= train(missing, quick)
+    found |= train_missing(missing, quick)
     runs = {name: load_run(found[name]) for name in PLANS}
     directory.mkdir(parents=True, exist_ok=True)
     with held(directory):
-        drawn = draw(runs, directory, known, quick)
-        curves, drawn["theory"] = draw_theory(theory, directory, known, quick)
+        drawn = draw_missing(runs, directory, known, quick)
+        curves, drawn["theory"] = draw_missing_theory(theory, directory, known, quick)
         measured: dict[str, Any] = {name: Measured(run) for name, run in runs.items()} | {"theory": curves}
         rows = [
             (claim, obtained, verdict(claim, obtained))
@@ -130,7 +130,7 @@ def reproduce(
     return quick or all(word != "off" for _, _, word in rows)
 
 
-def find_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
+def matching_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
     """The newest complete run under `outputs` for each config, made by the code as it is."""
     sources = {kind: run_source(kind) for kind in {config.probe.kind for config in configs.values()}}
     wanted: dict[tuple[object, ...], str] = {
@@ -151,7 +151,7 @@ def find_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
     return found
 
 
-def train(names: Sequence[str], quick: bool) -> dict[str, Path]:
+def train_missing(names: Sequence[str], quick: bool) -> dict[str, Path]:
     """Runs plans side by side, one core each; returns their directories."""
 
     def one(name: str) -> Path:
@@ -190,7 +190,9 @@ def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
         return {}
 
 
-def draw(runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool) -> dict[str, dict[str, Any]]:
+def draw_missing(
+    runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool
+) -> dict[str, dict[str, Any]]:
     """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
     code = source_hash(["figures.draw_figures"])
     drawn = {}
@@ -206,7 +208,7 @@ def draw(runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], qui
     return drawn
 
 
-def draw_theory(
+def draw_missing_theory(
     config: TheoryConfig, directory: Path, known: Mapping[str, Any], quick: bool
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """The curves at infinite width and their figure, made again if one is missing, or their code or config changed."""
@@ -258,7 +260,7 @@ def write_tables(
     with written_whole(directory / f"{TABLE}.json") as path:
         path.write_text(json.dumps(whole, indent=2) + "\n")
     with written_whole(directory / f"{TABLE}.md") as path:
-        path.write_text("\n".join(markdown(rows, about, drawn, quick)) + "\n", encoding="utf-8")
+        path.write_text("\n".join(report_lines(rows, about, drawn, quick)) + "\n", encoding="utf-8")
 
 
 def finite(value: float) -> float | None:
@@ -266,7 +268,7 @@ def finite(value: float) -> float | None:
     return value if abs(value) < float("inf") else None
 
 
-def markdown(
+def report_lines(
     rows: Sequence[tuple[Claim, Estimate, str]],
     about: Mapping[str, dict[str, Any]],
     drawn: Mapping[str, dict[str, Any]],
@@ -285,8 +287,10 @@ def markdown(
     table = [("run", "statement", "statistic", "expected", "obtained", "verdict")]
     for claim, obtained, word in rows:
         judged = "not judged" if quick else word
-        table.append((claim.run, claim.statement, claim.statistic, shown(claim.expected), str(obtained), judged))
-    lines.append(markdown_table(table))
+        table.append(
+            (claim.run, claim.statement, claim.statistic, range_in_words(claim.expected), str(obtained), judged)
+        )
+    lines.append(markdown(table))
     findings = dict.fromkeys(claim.finding for claim, _, word in rows if word == "differs")
     if findings and not quick:
         lines += ["", "## Findings", "", *(f"- {finding}" for finding in findings)]
@@ -302,7 +306,7 @@ def markdown(
     return lines
 
 
-def shown(expected: tuple[float, float]) -> str:
+def range_in_words(expected: tuple[float, float]) -> str:
     low, high = expected
     if low == high:
         return f"{low:g}"

@@ -16,7 +16,7 @@ from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, printable,
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.provenance import timestamp
 from nngeom_cli.runs.recovery import recovered, restore
-from nngeom_cli.runs.run import carry_through, conclude, prepare, recorded, refuse_divergence, resolve_device
+from nngeom_cli.runs.run import conclude, prepare, recorded, refuse_divergence, resolve_device, train_and_draw
 from nngeom_cli.runs.run import run as begin
 from nngeom_cli.runs.unstarted import is_unstarted, opened
 from nngeom_cli.store.run import FINISHED, Run, described
@@ -106,7 +106,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
             with stop_on_signal() as stop:
                 stop.at_once()
                 restore(store, laboratory, found, tell)
-            final, figures = carry_through(laboratory, store, found.start)
+            final, figures = train_and_draw(laboratory, store, found.start)
             store.remove_rest()
     conclude(laboratory, store, final, figures)
 

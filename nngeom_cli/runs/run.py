@@ -37,12 +37,12 @@ from nngeom_cli.training.network import Network, initial_network
 __all__ = [
     "Laboratory",
     "RunError",
-    "carry_through",
     "prepare",
     "recorded",
     "refuse_divergence",
     "resolve_device",
     "run",
+    "train_and_draw",
 ]
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         store = RunDirectory(directory, {"command": command, **provenance(config, device), "started": timestamp()})
         with recorded(store):
             laboratory = prepare(config, device, [config.optimizer.epochs])
-            final, figures = carry_through(laboratory, store, None)
+            final, figures = train_and_draw(laboratory, store, None)
     conclude(laboratory, store, final, figures)
 
 
@@ -179,7 +179,7 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> Labor
     )
 
 
-def carry_through(
+def train_and_draw(
     laboratory: Laboratory, store: RunDirectory, start: Checkpoint | None
 ) -> tuple[list[dict[str, Any]], list[Path]]:
     """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures, if wanted.

@@ -23,7 +23,7 @@ __all__ = ["TheoryConfig", "load_theory", "theory_curves"]
 
 DEFAULTS = "`nngeom theory --help` shows the defaults."
 SMOOTH = tuple(name for name in ACTIVATIONS if name != "relu")
-QUANTITIES = ("omega", "log_volume_element", "ricci_scalar")
+CURVES = ("omega", "log_volume_element", "ricci_scalar")
 
 
 @dataclass(frozen=True)
@@ -110,18 +110,18 @@ def theory_curves(config: TheoryConfig) -> xr.Dataset:
         -4.4866
     """
     radius = torch.linspace(0, config.radius, config.points + 1, dtype=torch.float64)[1:]
-    infinite = np.empty((len(config.activation), len(QUANTITIES), config.points))
-    finite = np.empty((len(config.activation), len(config.widths), config.networks, len(QUANTITIES), config.points))
+    infinite = np.empty((len(config.activation), len(CURVES), config.points))
+    finite = np.empty((len(config.activation), len(config.widths), config.networks, len(CURVES), config.points))
     layers = len(config.activation) * (1 + len(config.widths))
     with Progress("layer", layers) as progress:
         for place, name in enumerate(config.activation):
             layer = InfiniteWidth(name, config.weight_std, config.bias_std, config.d)
-            infinite[place] = [getattr(layer, quantity)(radius).numpy() for quantity in QUANTITIES]
+            infinite[place] = [getattr(layer, quantity)(radius).numpy() for quantity in CURVES]
             for size, width in enumerate(config.widths):
                 progress.update(place * (1 + len(config.widths)) + 1 + size)
-                finite[place, size] = _finite(config, name, width, radius)
+                finite[place, size] = _finite_layers(config, name, width, radius)
     variables: dict[str, Any] = {}
-    for place, quantity in enumerate(QUANTITIES):
+    for place, quantity in enumerate(CURVES):
         variables[quantity] = (("activation", "radius"), infinite[:, place])
         variables[f"finite_{quantity}"] = (("activation", "width", "network", "radius"), finite[:, :, :, place])
     widths = np.array(config.widths, dtype=int)
@@ -131,7 +131,7 @@ def theory_curves(config: TheoryConfig) -> xr.Dataset:
     return xr.Dataset(variables, coordinates, about)
 
 
-def _finite(config: TheoryConfig, activation: str, width: int, radius: Tensor) -> np.ndarray:
+def _finite_layers(config: TheoryConfig, activation: str, width: int, radius: Tensor) -> np.ndarray:
     """Quantities of random layers at points on the first axis, (network, quantity, radius)."""
     generator = torch.Generator().manual_seed(config.seed)
     shape = (config.networks, width)

@@ -10,7 +10,7 @@ import yaml
 from made_runs import made_run, plane, texts
 from scipy.stats import spearmanr
 
-from nngeom_cli.analysis.networks import COMPARISONS, networks, power_law, rank_correlation
+from nngeom_cli.analysis.networks import COMPARISONS, grouped_rank_correlation, networks, power_law
 from nngeom_cli.cli.entry import main
 from nngeom_cli.figures.comparison import SHEETS, draw_comparison, experiment
 from nngeom_cli.geometry import InfiniteWidth, log_volume_element
@@ -70,7 +70,7 @@ def test_rank_correlation_over_all_networks_is_scipys():
     x = random.normal(size=60)
     y = x + random.normal(size=60)
     groups = np.arange(60) // 6
-    found = rank_correlation(x, y, groups, within=False, rng=rng())
+    found = grouped_rank_correlation(x, y, groups, within=False, rng=rng())
     assert found["estimate"] == pytest.approx(spearmanr(x, y).statistic, rel=1e-12)
     assert found["low"] < found["estimate"] < found["high"]
 
@@ -79,15 +79,15 @@ def test_differences_between_settings_count_for_nothing_within_them():
     random = rng()
     groups = np.repeat(np.arange(10), 8)
     x, y = 100 * groups + random.normal(size=80), 100 * groups + random.normal(size=80)
-    assert rank_correlation(x, y, groups, within=False, rng=rng())["low"] > 0.9
-    within = rank_correlation(x, y, groups, within=True, rng=rng())
+    assert grouped_rank_correlation(x, y, groups, within=False, rng=rng())["low"] > 0.9
+    within = grouped_rank_correlation(x, y, groups, within=True, rng=rng())
     assert within["low"] < 0 < within["high"]
 
 
 def test_networks_without_a_value_are_left_out():
     x, y = np.array([1.0, 2, np.nan, 4]), np.array([1.0, 3, 2, 4])
-    assert rank_correlation(x, y, np.zeros(4), within=False, rng=rng())["n"] == 3
-    nothing = rank_correlation(x * np.nan, y, np.zeros(4), within=True, rng=rng())
+    assert grouped_rank_correlation(x, y, np.zeros(4), within=False, rng=rng())["n"] == 3
+    nothing = grouped_rank_correlation(x * np.nan, y, np.zeros(4), within=True, rng=rng())
     assert nothing["n"] == 0
     assert np.isnan(nothing["estimate"])
 

@@ -18,7 +18,7 @@ from nngeom_cli.analysis.statistic import grid_statistics
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.path import along_paths
-from nngeom_cli.figures.selection import Outcome, outcomes, percent, representative, stages
+from nngeom_cli.figures.selection import FinalScore, final_scores, percent, representative, stages
 from nngeom_cli.figures.style import style
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
@@ -50,7 +50,7 @@ def test_representative_is_the_most_accurate_where_none_solved_it(tmp_path):
 def test_outcomes_of_an_interrupted_run_do_not_claim_success(tmp_path):
     run = made_run(tmp_path, plane())
     del run.info["replicates"]
-    assert outcomes(run)[4] == Outcome(0.9, None)
+    assert final_scores(run)[4] == FinalScore(0.9, None)
     assert "solved" not in texts(through_training(run, 1).figure)
 
 
@@ -215,7 +215,7 @@ def test_figures_of_many_checkpoints_are_of_some_and_say_so(tmp_path, monkeypatc
     store.write_history()
     store.write_manifest()
     store.update(status="complete")
-    monkeypatch.setattr(figures, "MOST_CHECKPOINTS", 3)
+    monkeypatch.setattr(figures, "MOST_DRAWN", 3)
     files = draw_figures(load_run(tmp_path))
     with xr.open_dataset(files[0].with_suffix(".nc")) as drawn:
         assert drawn.volume_band_contrast.epoch.values.tolist() == [0, 4, 8]

@@ -9,7 +9,7 @@ from nngeom_cli.figures.animation import Film, animate
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.path import SPEED, along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
-from nngeom_cli.figures.selection import networks_shown, outcomes, representative
+from nngeom_cli.figures.selection import final_scores, networks_shown, representative
 
 EPOCHS = (0, 10, 50, 200)
 
@@ -117,7 +117,7 @@ def test_the_representative_is_one_that_did_not_diverge(tmp_path):
     run = diverged(tmp_path, plane(EPOCHS, replicates=3), {4: 50})
     run.info["replicates"] = [{"replicate": seed, "solved": False} for seed in (3, 4, 5)]
     assert representative(run) == 3  # seed 4 was the most accurate
-    assert str(outcomes(run)[4]) == "diverged"
+    assert str(final_scores(run)[4]) == "diverged"
 
 
 def test_more_replicates_that_diverged_than_a_title_holds_are_counted(tmp_path):

@@ -7,7 +7,7 @@ from made_runs import made_run, plane, texts
 from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.statistic import grid_statistics
 from nngeom_cli.figures.input_plane import through_training
-from nngeom_cli.figures.output import provenance
+from nngeom_cli.figures.output import metadata
 from nngeom_cli.figures.style import style
 
 TITLES = ["volume_rank_correlation", "volume_band_contrast", "curvature_rank_correlation", "curvature_band_contrast"]
@@ -60,7 +60,7 @@ def test_the_papers_convention_is_three_times_and_said(tmp_path):
         assert np.array_equal(papers.get_array(), factor * image.get_array())
     assert "3 R, the paper's convention" in texts(figure)
     assert "R = +2" not in texts(figure)
-    assert "as the paper prints it, 3 R" in provenance(run)["Convention"]
+    assert "as the paper prints it, 3 R" in metadata(run)["Convention"]
 
 
 def test_an_undefined_statistic_says_why(tmp_path):

@@ -19,8 +19,15 @@ from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
 from nngeom_cli.reproduction import claims
 from nngeom_cli.reproduction import reproduce as reproduction
-from nngeom_cli.reproduction.claims import CLAIMS, Claim, Estimate, Measured, gap, statistic, verdict
-from nngeom_cli.reproduction.reproduce import PLANS, QUICK_THEORY, draw, draw_theory, figures_before, find_runs
+from nngeom_cli.reproduction.claims import CLAIMS, Claim, Estimate, Measured, at_stage, gap, verdict
+from nngeom_cli.reproduction.reproduce import (
+    PLANS,
+    QUICK_THEORY,
+    draw_missing,
+    draw_missing_theory,
+    figures_before,
+    matching_runs,
+)
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.theory.infinite_width import load_theory
 
@@ -74,7 +81,7 @@ def test_a_complete_run_of_the_same_config_and_code_is_used_again_the_newest_fir
     config = configs()["figure2"]
     outputs("1", config)
     newest = outputs("2", config)
-    assert find_runs(configs(), tmp_path) == {"figure2": newest}
+    assert matching_runs(configs(), tmp_path) == {"figure2": newest}
 
 
 @pytest.mark.parametrize(
@@ -90,7 +97,7 @@ def test_a_complete_run_of_the_same_config_and_code_is_used_again_the_newest_fir
 )
 def test_any_other_run_is_not(outputs, tmp_path, changes):
     outputs("1", configs()["figure2"], **changes)
-    assert find_runs(configs(), tmp_path) == {}
+    assert matching_runs(configs(), tmp_path) == {}
 
 
 def test_damaged_runs_are_said_and_left_alone(outputs, tmp_path, capsys):
@@ -98,7 +105,7 @@ def test_damaged_runs_are_said_and_left_alone(outputs, tmp_path, capsys):
     whole = outputs("1", wanted["figure2"])
     for number, content in enumerate(("", "[1]", '{"status": "complete", "id": "1"}'), start=2):
         (outputs(str(number), wanted["figure2"]) / "run.json").write_text(content)
-    assert find_runs(wanted, tmp_path) == {"figure2": whole}
+    assert matching_runs(wanted, tmp_path) == {"figure2": whole}
     assert capsys.readouterr().err.count("/run.json` must ") == 3
 
 
@@ -106,9 +113,9 @@ def test_editing_a_value_makes_the_run_of_that_config_go_again_and_no_other(outp
     mine = configs()
     for name, config in mine.items():
         outputs(name, config)
-    assert find_runs(mine, tmp_path).keys() == PLANS.keys()
+    assert matching_runs(mine, tmp_path).keys() == PLANS.keys()
     mine["figure2"] = replace(mine["figure2"], seed=1)
-    assert find_runs(mine, tmp_path).keys() == PLANS.keys() - {"figure2"}
+    assert matching_runs(mine, tmp_path).keys() == PLANS.keys() - {"figure2"}
 
 
 def test_editing_the_geometry_of_planes_leaves_the_paths_alone(outputs, tmp_path, monkeypatch):
@@ -118,7 +125,7 @@ def test_editing_the_geometry_of_planes_leaves_the_paths_alone(outputs, tmp_path
     monkeypatch.setattr(
         reproduction, "run_source", lambda kind: before(kind) | ({"probe": "edited"} if kind == "grid" else {})
     )
-    assert find_runs(configs(), tmp_path).keys() == {"figure3-sigmoid", "figure3-softplus"}
+    assert matching_runs(configs(), tmp_path).keys() == {"figure3-sigmoid", "figure3-softplus"}
 
 
 def test_the_quick_runs_are_others():
@@ -147,7 +154,7 @@ def drawing(tmp_path, monkeypatch):
 
     def draw_again(quick=False):
         drawn.clear()
-        figures = draw(runs, tmp_path, figures_before(tmp_path), quick)
+        figures = draw_missing(runs, tmp_path, figures_before(tmp_path), quick)
         (tmp_path / "REPRODUCTION.json").write_text(json.dumps({"figures": figures}))
         return list(drawn)
 
@@ -187,19 +194,19 @@ def test_each_quick_figure_says_so(drawing):
 
 def test_the_theory_is_drawn_once_and_wide_networks_have_a_third_of_the_printed_curvature(tmp_path, capsys):
     config = load_theory(composed(QUICK_THEORY, "theory"))
-    curves, drawn = draw_theory(config, tmp_path, {}, quick=True)
+    curves, drawn = draw_missing_theory(config, tmp_path, {}, quick=True)
     share = claims.share_of_printed(curves)
     assert (share.n, share.value) == (4, pytest.approx(1 / 3, rel=0.1))
     assert share.low < 1 / 3 < share.high < 1
     assert capsys.readouterr().out == "drawing theory\n"
-    assert draw_theory(config, tmp_path, {"theory": drawn}, quick=True)[1] == drawn
+    assert draw_missing_theory(config, tmp_path, {"theory": drawn}, quick=True)[1] == drawn
     assert capsys.readouterr().out == ""
     content = (tmp_path / "theory.nc").read_bytes()
     (tmp_path / "theory.nc").write_bytes(content[:-100] + bytes([content[-100] ^ 1]) + content[-99:])
-    again, _ = draw_theory(config, tmp_path, {"theory": drawn}, quick=True)
+    again, _ = draw_missing_theory(config, tmp_path, {"theory": drawn}, quick=True)
     assert capsys.readouterr().out == "drawing theory\n"
     assert again.identical(curves)
-    draw_theory(replace(config, seed=1), tmp_path, {"theory": drawn}, quick=True)
+    draw_missing_theory(replace(config, seed=1), tmp_path, {"theory": drawn}, quick=True)
     assert capsys.readouterr().out == "drawing theory\n"
 
 
@@ -242,7 +249,7 @@ def test_a_statistic_is_that_of_the_first_or_last_checkpoint_or_their_paired_dif
     measured = measured_plane()
     values = measured.box.volume_band_contrast.sel(boundary="final").isel(layer=0)
     stages = {
-        stage: statistic("volume_band_contrast", stage)(measured) for stage in ("initial", "trained", "difference")
+        stage: at_stage("volume_band_contrast", stage)(measured) for stage in ("initial", "trained", "difference")
     }
     assert stages["initial"].value == pytest.approx(values.sel(epoch=0).mean().item())
     assert stages["trained"].value == pytest.approx(values.sel(epoch=200).mean().item())
@@ -257,7 +264,7 @@ def test_the_window_reaches_past_the_box():
 
 def test_the_gap_lies_between_the_nearer_ends_of_the_intervals():
     measured = measured_plane()
-    before, after = (statistic("volume_band_contrast", stage)(measured) for stage in ("initial", "trained"))
+    before, after = (at_stage("volume_band_contrast", stage)(measured) for stage in ("initial", "trained"))
     assert gap("volume_band_contrast", rises=True)(measured).value == after.low - before.high
     assert gap("volume_band_contrast", rises=False)(measured).value == before.low - after.high
 
@@ -288,12 +295,12 @@ def test_the_table_says_verdicts_findings_and_commands_and_quick_judges_nothing(
         "figure2": {"files": ["figure2-made.png"]},
         "theory": {"command": "nngeom theory", "files": ["theory.png"]},
     }
-    whole = "\n".join(reproduction.markdown(rows, about, drawn, quick=False))
+    whole = "\n".join(reproduction.report_lines(rows, about, drawn, quick=False))
     assert "| > 1 | 0.5 [0.4, 0.6] (n = 8) | off |" in whole
     assert "## Findings\n\n- It is known why." in whole
     assert "`nngeom run experiment=figure2`" in whole
     assert "- theory: `nngeom theory`. [theory.png](theory.png)" in whole
-    quick = "\n".join(reproduction.markdown(rows, about, drawn, quick=True))
+    quick = "\n".join(reproduction.report_lines(rows, about, drawn, quick=True))
     assert "QUICK" in quick
     assert "| off |" not in quick
 
@@ -370,7 +377,7 @@ def test_a_table_that_somebody_else_wrote_names_no_figure_elsewhere(tmp_path, te
 def test_a_run_that_somebody_else_wrote_is_passed_over(tmp_path, text, capsys):
     (tmp_path / "runs" / "xor" / "a").mkdir(parents=True)
     (tmp_path / "runs" / "xor" / "a" / "run.json").write_text(text)
-    assert find_runs(configs(), tmp_path) == {}
+    assert matching_runs(configs(), tmp_path) == {}
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -242,7 +242,7 @@ def reproduced(_):
     with pytest.MonkeyPatch.context() as patch:
         done = subprocess.CompletedProcess([], 0, stdout="figure\n/run\n", stderr="")
         patch.setattr(reproduction.subprocess, "run", lambda *_, **__: done)
-        assert reproduction.train(["figure2", "figure1-sigmoid"], quick=True)["figure2"] == Path("/run")
+        assert reproduction.train_missing(["figure2", "figure1-sigmoid"], quick=True)["figure2"] == Path("/run")
 
 
 def curves(_):
