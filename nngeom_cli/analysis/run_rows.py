@@ -7,7 +7,7 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,14 @@ import xarray as xr
 
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
+from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import ConfigError, beginning_of, require
 from nngeom_cli.store.checksums import MANIFEST
 from nngeom_cli.store.run import FINISHED, INFO, Run, described, load_run
 from nngeom_cli.store.sweep import SWEEP, load_sweep
 from nngeom_cli.system.atomic import paths_below
 
-__all__ = ["OF_SEEDS", "Row", "find_runs", "flat", "grouped_by_config", "read_row"]
+__all__ = ["OF_SEEDS", "Row", "find_runs", "grouped_by_config", "read_row"]
 
 STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics}
 LONGEST_NOTE = 1000  # characters
@@ -83,7 +84,7 @@ def read_row(directory: Path) -> Row:
     """The row of one run."""
     config: dict[str, Any] = {}
     try:
-        config = flat(described(directory, verify=True).config)
+        config = dict(leaves(described(directory, verify=True).config))
         run = load_run(directory)
         if run.status not in FINISHED:
             return Row([directory], run.status, config, {}, _progress(run))
@@ -172,11 +173,3 @@ def grouped_by_config(rows: Sequence[Row]) -> Iterator[Row]:
             note="; ".join(row.note for row in group if row.note),
         )
     yield from (row for row in rows if not row.values)
-
-
-def flat(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, with dotted keys."""
-    result: dict[str, Any] = {}
-    for key, value in nested.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
-    return result

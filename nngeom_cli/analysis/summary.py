@@ -15,8 +15,9 @@ import pandas as pd
 import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import over_replicates
-from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, find_runs, flat, grouped_by_config, read_row
+from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, find_runs, grouped_by_config, read_row
 from nngeom_cli.analysis.text_table import aligned, in_csv, markdown
+from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.system.progress import Progress
 
@@ -72,7 +73,7 @@ class Summary:
         if form == "json":
             return json.dumps(records, indent=2)
         if form == "csv":
-            table = pd.DataFrame([flat({**record, "runs": " ".join(record["runs"])}) for record in records])
+            table = pd.DataFrame([dict(leaves({**record, "runs": " ".join(record["runs"])})) for record in records])
             table.columns = table.columns.str.replace(r"^(config|metrics)\.", "", regex=True).map(in_csv)
             return str(table.map(in_csv).to_csv(index=False)).rstrip("\n")
         rows = self._cells(measured)

@@ -7,11 +7,12 @@ callbacks, launchers and log handlers, and writes into folders. So that section 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
+from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import require
 
 __all__ = ["is_about_hydra", "refuse_foreign_code", "refuse_foreign_section", "refuse_foreign_words"]
@@ -72,7 +73,7 @@ def refuse_foreign_code(composed: DictConfig) -> None:
         for choice in chosen if isinstance(chosen, list) else [chosen]:
             known = choice is None or CHOICE.fullmatch(str(choice)) is not None
             require(known, group, "the name of a config", choice, "`nngeom run --help` lists them.")
-    for key, value in _leaves(plain, ""):
+    for key, value in leaves(plain, lists="together"):
         name, text, hydra = key.rpartition(".")[2], str(value), key.startswith("hydra.")
         refused = any(maker in text for maker in MAKERS) or (name == "_target_" and key not in PLUGINS)
         refused |= (key.startswith("hydra.callbacks") or key in SECTIONS) and value is not None
@@ -93,22 +94,10 @@ def refuse_foreign_section(composed: Any, own: Any) -> None:
     Raises:
         ConfigError: it differs in a key that starts, loads or writes anything.
     """
-    ours, theirs = (dict(_leaves(section, "hydra", whole_lists=True)) for section in (own, composed))
+    ours, theirs = (dict(leaves(section, "hydra")) for section in (own, composed))
     for key in {**theirs, **ours}:
         value = theirs.get(key, "nothing")
         if value == ours.get(key, "nothing") or FREE.fullmatch(key) or COMPOSED.fullmatch(key):
             continue
         plain = value is None or WORD.fullmatch(str(value)) is not None
         require(QUEUE.fullmatch(key) is not None and plain, key, "left out of a folder of configs", value, OURS)
-
-
-def _leaves(tree: Any, key: str, *, whole_lists: bool = False) -> Iterator[tuple[str, Any]]:
-    """Each value of a plain config with its key; that of a list's item is the list's."""
-    if isinstance(tree, dict):
-        for name, value in tree.items():
-            yield from _leaves(value, f"{key}.{name}" if key else str(name), whole_lists=whole_lists)
-    elif isinstance(tree, list) and not whole_lists:
-        for value in tree:
-            yield from _leaves(value, key)
-    else:
-        yield key, tree

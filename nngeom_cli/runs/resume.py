@@ -5,12 +5,12 @@ from __future__ import annotations
 import contextlib
 import logging
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from nngeom_cli.config.footprint import require_memory
+from nngeom_cli.config.nested import leaves
 from nngeom_cli.config.run import Config, config_hash, load_config, overridden
 from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, printable, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
@@ -160,7 +160,7 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
         f"`nngeom run --from {run.directory}` runs it in a new directory.",
     )
     asked = load_config(overridden(run.config, overrides))
-    old, new = dict(_leaves(asdict(frozen))), dict(_leaves(asdict(asked)))
+    old, new = dict(leaves(asdict(frozen))), dict(leaves(asdict(asked)))
     for key in new:
         way_out = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
         if key == "optimizer.epochs" and new[key] != old[key]:
@@ -170,11 +170,3 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
         else:
             require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], way_out)
     return asked
-
-
-def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

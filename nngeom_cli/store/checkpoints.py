@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import DamageError
 from nngeom_cli.store.arrays import read_arrays
 
@@ -31,17 +31,8 @@ def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame, run: str | None) ->
     """
     state = {name: value for name, value in vars(checkpoint).items() if value is not None}
     table = {"history": history.to_numpy(dtype=np.float64), "history_columns": np.array(list(history.columns))}
-    return dict(_flat(state)) | table | ({} if run is None else {"run": np.array(run)})
-
-
-def _flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
-    for name, value in tree.items():
-        if isinstance(value, list):
-            value = {str(layer): item for layer, item in enumerate(value)}
-        if isinstance(value, dict):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, np.asarray(value)
+    arrays = {name: np.asarray(value) for name, value in leaves(state, lists="numbered")}
+    return arrays | table | ({} if run is None else {"run": np.array(run)})
 
 
 def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
