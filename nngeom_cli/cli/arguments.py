@@ -123,18 +123,18 @@ def known_flags(words: Sequence[str]) -> list[str]:
     import contextlib
     import io
 
-    from hydra._internal.utils import get_args, get_args_parser
+    from nngeom_cli.launch.hydra_patches import COMMAND_PARSER, PARSED_COMMAND
 
     with contextlib.redirect_stderr(io.StringIO()) as complaint:
         try:
-            known, others = get_args_parser().parse_known_args(list(words))
+            known, others = COMMAND_PARSER.now()().parse_known_args(list(words))
             if known.overrides and not any(
                 other.startswith("-") for other in others
             ):  # argparse wants them in one place
                 words = [word for word in words if word not in others]
                 place = words.index(known.overrides[-1]) + 1
                 words[place:place] = others
-            parsed = get_args(words)
+            parsed = PARSED_COMMAND.now()(words)
         except SystemExit as end:
             if not end.code:
                 raise

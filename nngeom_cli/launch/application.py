@@ -15,11 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-from hydra._internal import hydra as hydra_application
-from hydra._internal.core_plugins import basic_sweeper
 from hydra.core.config_store import ConfigStore
 from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus, run_job
+from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException
 from hydra.types import TaskFunction
 from omegaconf import DictConfig
@@ -30,16 +28,19 @@ from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.checks import checked, checked_jobs, claimed_directory, told_of_sweep
 from nngeom_cli.launch.harmless import harmless_configs
 from nngeom_cli.launch.hydra_errors import explained
+from nngeom_cli.launch.hydra_patches import RUN_SINGLE, SPLIT, SWEEP, VALIDATE
 from nngeom_cli.launch.job import job, resumed_job
-from nngeom_cli.launch.launchers import launched, refuse_new_cluster, replaced
+from nngeom_cli.launch.launchers import launched
+from nngeom_cli.launch.ray_cluster import refuse_new_cluster
 from nngeom_cli.launch.saved_config import FROZEN, frozen_config
 from nngeom_cli.quoting import quoted
 from nngeom_cli.store.run import INFO
-from nngeom_cli.store.sweep import COMPLETE, SWEEP, Outcome, Sweep, load_sweep
+from nngeom_cli.store.sweep import COMPLETE, Outcome, Sweep, load_sweep
+from nngeom_cli.store.sweep import SWEEP as SWEEP_FILE
 from nngeom_cli.system.atomic import refuse_interpolation, refuse_links, unshared
 from nngeom_cli.system.held_folder import RESUME, held, require_held
 from nngeom_cli.system.parallel import available_cores
-from nngeom_cli.system.surroundings import logging_left_alone
+from nngeom_cli.system.surroundings import logging_left_alone, replaced
 
 __all__ = ["composed", "launch", "resume_sweep"]
 
@@ -71,7 +72,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         told_of_sweep(config)
         claimed.append(claimed_directory(config, "hydra.run.dir"))
         with held(claimed[0], RESUME):
-            result = run_job(config=config, **rest)
+            result: JobReturn = run_job(config=config, **rest)
         failed = result.status is JobStatus.FAILED
         error = result._return_value if failed else None
         result.status = JobStatus.COMPLETED  # lest Hydra print it
@@ -80,8 +81,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         outcomes.append(Outcome(claimed[0], "", "failed" if failed else COMPLETE, None, str(error) if failed else None))
         return result
 
-    def run_sweep(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
-        assert sweeper.config is not None
+    def run_sweep(sweeper: Any, arguments: list[str]) -> Any:
         available_cores()
         refuse_new_cluster(sweeper.launcher)
         jobs, batch = checked_jobs(sweeper, arguments)
@@ -90,19 +90,20 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         sweeps.append(sweep.directory)
         with (
             held(sweep.directory, RESUME),
-            replaced(sweeper, "split_arguments", lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size))),
-            replaced(sweeper, "validate_batch_is_legal", lambda _: None),  # it would compose each of them again
+            SPLIT.replaced(lambda _, size: list(sweeper.split_overrides_to_chunks(batch, size)), on=sweeper),
+            VALIDATE.replaced(lambda _: None, on=sweeper),
         ):
             sweep.write()
             outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
 
     Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
-    plain_sweep = basic_sweeper.BasicSweeper.sweep
+    run_job = RUN_SINGLE.now()
+    plain_sweep = SWEEP.now()
     if frozen is not None:
         ConfigStore.instance().store(FROZEN, frozen_config(frozen, conf_directory()))
     with (
-        replaced(hydra_application, "run_job", run_single),
-        replaced(basic_sweeper.BasicSweeper, "sweep", run_sweep),
+        RUN_SINGLE.replaced(run_single),
+        SWEEP.replaced(run_sweep),
     ):
         _start(job, "config" if frozen is None else FROZEN, arguments, prog, claimed)
     return (sweeps[0] if sweeps else None), outcomes
@@ -140,7 +141,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
 
     claimed: list[Path] = []
 
-    def run_left(sweeper: basic_sweeper.BasicSweeper, arguments: list[str]) -> Any:
+    def run_left(sweeper: Any, arguments: list[str]) -> Any:
         refuse_new_cluster(sweeper.launcher)
         claimed.append(sweep.directory)
         with held(sweep.directory, RESUME):
@@ -154,8 +155,8 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
         "directory=" + ",".join(quoted(job.directory) for job in left),
     ]
     Plugins.instance()
-    plain_sweep = basic_sweeper.BasicSweeper.sweep
-    with replaced(basic_sweeper.BasicSweeper, "sweep", run_left):
+    plain_sweep = SWEEP.now()
+    with SWEEP.replaced(run_left):
         _start(resumed_job, "resume", arguments, "nngeom resume", claimed)
     return outcomes
 
@@ -182,7 +183,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
         raise
     except Exception as error:
         if claimed and (trouble := disk_trouble(error)):  # Hydra writes there before the job
-            if not any((claimed[0] / name).exists() for name in (INFO, SWEEP)):
+            if not any((claimed[0] / name).exists() for name in (INFO, SWEEP_FILE)):
                 shutil.rmtree(claimed[0], ignore_errors=True)  # lest it be in the way of the same command
             raise unwritable(claimed[0], trouble) from error
         of_the_system = isinstance(error, OSError) and not isinstance(error, HydraException)

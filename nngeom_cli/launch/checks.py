@@ -9,9 +9,8 @@ from dataclasses import asdict
 from importlib import import_module
 from itertools import chain, islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
-from hydra._internal.core_plugins import basic_launcher
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
@@ -21,15 +20,12 @@ from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.run import Config, load_config
 from nngeom_cli.errors import ConfigError, FolderError, require, say
 from nngeom_cli.launch.job import command_of
-from nngeom_cli.launch.launchers import replaced
 from nngeom_cli.quoting import pasted
 from nngeom_cli.store.sweep import Job, is_inside
 from nngeom_cli.system.atomic import refuse_interpolation
 from nngeom_cli.system.progress import Progress
+from nngeom_cli.system.surroundings import replaced
 from nngeom_cli.tables.table_file import located
-
-if TYPE_CHECKING:
-    from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 
 __all__ = ["checked", "checked_jobs", "claimed_directory", "told_of_sweep"]
 
@@ -55,14 +51,12 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
     return config
 
 
-def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[Job], list[list[str]]]:
+def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], list[list[str]]]:
     """The jobs of a sweep and the overrides of each, once the config of each is checked.
 
     Raises:
         ConfigError: a config is wrong, no job is left, two share a directory, or an experiment's own sweep is lost.
     """
-    assert sweeper.hydra_context is not None
-    assert sweeper.config is not None
     config, loader = sweeper.config, sweeper.hydra_context.config_loader
     swept = [f"{key}={value}" for key, value in sweeper.params.items()]
     overrides = OverridesParser.create(config_loader=loader).parse_overrides([*swept, *arguments])
@@ -74,15 +68,15 @@ def checked_jobs(sweeper: BasicSweeper, arguments: Sequence[str]) -> tuple[list[
     )
     batch = [list(words) for words in chain.from_iterable(sweeper.split_arguments(overrides, None))]
     jobs: dict[str, Job] = {}
-    launcher = sweeper.launcher
-    here = type(launcher).__name__ in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
+    launcher = type(sweeper.launcher).__name__
+    here = launcher in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
 
     def check(number: int) -> None:
         typed = " ".join(batch[number])
         composed = loader.load_sweep_config(config, batch[number])
         _refuse_lost_sweep(composed, sweeper, overrides)
         try:
-            found = checked(composed, local=isinstance(launcher, basic_launcher.BasicLauncher), here=here)
+            found = checked(composed, local=launcher == "BasicLauncher", here=here)
         except ConfigError as error:
             raise ConfigError(f"Job {number} ({typed}): {error}" if len(batch) > 1 else str(error)) from error
         with open_dict(composed):
@@ -120,7 +114,7 @@ def _values(override: Override) -> int:
     return count
 
 
-def _refuse_lost_sweep(composed: DictConfig, sweeper: BasicSweeper, overrides: Sequence[Override]) -> None:
+def _refuse_lost_sweep(composed: DictConfig, sweeper: Any, overrides: Sequence[Override]) -> None:
     """An experiment that is a sweep of its own is none any more as one job of another."""
     lost = {key: value for key, value in _own_sweep(composed).items() if sweeper.params.get(key) != value}
     if not lost:

@@ -12,14 +12,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from hydra._internal import config_loader_impl
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.defaults_list import DefaultsList, Overrides, create_defaults_list
+from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig
 
-from nngeom_cli.launch.launchers import replaced
+from nngeom_cli.launch.hydra_patches import CHOOSE_FILES, MERGE_FILES, SINGLE_KEYS
 
 __all__ = ["files_read_once"]
 
@@ -27,30 +25,28 @@ __all__ = ["files_read_once"]
 @contextmanager
 def files_read_once() -> Iterator[None]:
     """All that Hydra composes meanwhile is made of the files as they were when they were read first."""
-    merge = ConfigLoaderImpl._compose_config_from_defaults_list
-    chosen: dict[Any, DefaultsList] = {}
+    choose, merge, overrides_of = CHOOSE_FILES.now(), MERGE_FILES.now(), SINGLE_KEYS.now()
+    chosen: dict[Any, Any] = {}
     merged: dict[Any, DictConfig] = {}
 
-    def chosen_files(
-        repo: Any, config_name: str | None, overrides_list: Sequence[Override], **options: bool
-    ) -> DefaultsList:
-        single_keys = Overrides(repo=repo, overrides_list=list(overrides_list)).config_overrides
+    def chosen_files(repo: Any, config_name: str | None, overrides_list: Sequence[Override], **options: bool) -> Any:
+        single_keys = overrides_of(repo=repo, overrides_list=list(overrides_list)).config_overrides
         of_groups = [override for override in overrides_list if all(override is not single for single in single_keys)]
         words = tuple(override.input_line for override in of_groups)
         key = (_folders(repo), config_name, words, *sorted(options.items()))
         if key not in chosen:
-            chosen[key] = create_defaults_list(repo, config_name, of_groups, **options)
+            chosen[key] = choose(repo, config_name, of_groups, **options)
         return replace(chosen[key], config_overrides=single_keys)
 
-    def merged_files(loader: ConfigLoaderImpl, defaults: Sequence[ResultDefault], repo: Any) -> DictConfig:
+    def merged_files(loader: ConfigLoader, defaults: Sequence[ResultDefault], repo: Any) -> DictConfig:
         key = (_folders(repo), *((file.config_path, file.package, file.primary) for file in defaults))
         if key not in merged:
             merged[key] = merge(loader, list(defaults), repo)
         return copy.deepcopy(merged[key])
 
     with (
-        replaced(config_loader_impl, "create_defaults_list", chosen_files),
-        replaced(ConfigLoaderImpl, "_compose_config_from_defaults_list", merged_files),
+        CHOOSE_FILES.replaced(chosen_files),
+        MERGE_FILES.replaced(merged_files),
     ):
         yield
 

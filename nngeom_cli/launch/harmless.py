@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from copy import deepcopy
 from typing import Any
 
-from hydra._internal.config_loader_impl import ConfigLoaderImpl
-from hydra._internal.config_search_path_impl import ConfigSearchPathImpl
+from hydra.core.config_loader import ConfigLoader
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
@@ -18,7 +18,7 @@ from nngeom_cli.launch.forbidden import (
     refuse_foreign_section,
     refuse_foreign_words,
 )
-from nngeom_cli.launch.launchers import replaced
+from nngeom_cli.launch.hydra_patches import LOAD, SEARCH_PATH
 
 __all__ = ["harmless_configs"]
 
@@ -32,25 +32,26 @@ def harmless_configs() -> Iterator[None]:
     Raises:
         ConfigError: in the block, where a config would have Hydra start, load or write what is not nngeom's own.
     """
-    compose = ConfigLoaderImpl.load_configuration
+    compose = LOAD.now()
     own_sections: dict[tuple[str, ...], Any] = {}
 
-    def own_section(loader: ConfigLoaderImpl, config_name: str | None, words: Sequence[str]) -> Any:
+    def own_section(loader: ConfigLoader, config_name: str | None, words: Sequence[str]) -> Any:
         """Hydra's section without the user's folder, composed once for all jobs of a sweep."""
         if tuple(words) not in own_sections:
-            path = ConfigSearchPathImpl()
-            path.config_search_path = [s for s in loader.config_search_path.get_path() if s.provider != FOLDER]
-            config = compose(ConfigLoaderImpl(path), config_name, list(words), RunMode.RUN)
+            path = deepcopy(loader.get_search_path())
+            path.get_path()[:] = [source for source in path.get_path() if source.provider != FOLDER]
+            loader_of: Any = type(loader)
+            config = compose(loader_of(path), config_name, list(words), RunMode.RUN)
             own_sections[tuple(words)] = OmegaConf.to_container(config.hydra, resolve=False)
         return own_sections[tuple(words)]
 
     def load(
-        loader: ConfigLoaderImpl, config_name: str | None, overrides: list[str], *rest: Any, **options: Any
+        loader: ConfigLoader, config_name: str | None, overrides: list[str], *rest: Any, **options: Any
     ) -> DictConfig:
         refuse_foreign_words(overrides)
-        config = compose(loader, config_name, overrides, *rest, **options)
+        config: DictConfig = compose(loader, config_name, overrides, *rest, **options)
         refuse_foreign_code(config)
-        if any(source.provider == FOLDER for source in loader.config_search_path.get_path()):
+        if any(source.provider == FOLDER for source in loader.get_search_path().get_path()):
             words = [word for word in overrides if is_about_hydra(word)]
             own = own_section(loader, config_name, words)
             typed = {"hydra": words, "task": [word for word in overrides if not is_about_hydra(word)]}
@@ -60,6 +61,6 @@ def harmless_configs() -> Iterator[None]:
 
     with ExitStack() as stack:
         stack.enter_context(files_read_once())
-        stack.enter_context(replaced(ConfigLoaderImpl, "load_configuration", load))
-        stack.enter_context(replaced(ConfigLoaderImpl, "_process_config_searchpath", lambda *_: None))
+        stack.enter_context(LOAD.replaced(load))
+        stack.enter_context(SEARCH_PATH.replaced(lambda *_: None))
         yield

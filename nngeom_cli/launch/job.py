@@ -18,7 +18,6 @@ from omegaconf import DictConfig
 from nngeom_cli.config.run import Config, load_config
 from nngeom_cli.config.task import FileConfig
 from nngeom_cli.errors import ConfigError, printable, sentence_of
-from nngeom_cli.launch.launchers import replaced
 from nngeom_cli.launch.saved_config import FROZEN
 from nngeom_cli.launch.shutdown import is_stopped
 from nngeom_cli.runs.unstarted import begun
@@ -26,7 +25,7 @@ from nngeom_cli.store.run import INFO
 from nngeom_cli.store.sweep import SWEEP, load_sweep
 from nngeom_cli.system.held_folder import RESUME, held
 from nngeom_cli.system.progress import quietly, within
-from nngeom_cli.system.surroundings import lenient_streams
+from nngeom_cli.system.surroundings import lenient_streams, replaced
 from nngeom_cli.system.writer import end_with_sweep
 from nngeom_cli.tables.table_file import located
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from nngeom_cli.errors import printable
 
-__all__ = ["lenient_streams", "logging_left_alone", "one_thread", "own_process"]
+__all__ = ["lenient_streams", "logging_left_alone", "one_thread", "own_process", "replaced"]
 
 NOBODY_READS = (errno.EPIPE, errno.EIO)  # a pipe whose reader has ended, a terminal that was closed
 FEWER_COLLECTIONS = 50_000  # imports and figures make objects by the hundred thousand, and little garbage
@@ -134,3 +134,14 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute has another value meanwhile."""
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)

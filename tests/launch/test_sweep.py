@@ -24,7 +24,8 @@ from nngeom_cli.config.run import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
-from nngeom_cli.launch.launchers import launched, refuse_new_cluster
+from nngeom_cli.launch.launchers import launched
+from nngeom_cli.launch.ray_cluster import refuse_new_cluster
 from nngeom_cli.launch.shutdown import STOPPED
 from nngeom_cli.store.checksums import sealed
 from nngeom_cli.store.run import load_run

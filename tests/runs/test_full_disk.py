@@ -22,7 +22,8 @@ from nngeom_cli import figures
 from nngeom_cli.cli.entry import main
 from nngeom_cli.figures import infinite_width as theory_figure
 from nngeom_cli.figures.canvas import Sheet
-from nngeom_cli.launch import launchers
+from nngeom_cli.launch.hydra_patches import JOINED_JOBS
+from nngeom_cli.launch.lost_jobs import lost_jobs_are_results
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.sweep import Sweep
 
@@ -174,8 +175,8 @@ def test_a_job_of_submitit_whose_result_has_no_room_is_a_sentence(tmp_path):
         raise RuntimeError("Traceback (most recent call last):\n  dump\nOSError: [Errno 28] No space left on device")
 
     with (
-        launchers.replaced(submitit.Job, "results", results),
-        launchers._lost_jobs_are_results(Sweep(tmp_path, "slurm", [])),
+        JOINED_JOBS.replaced(results),
+        lost_jobs_are_results(Sweep(tmp_path, "slurm", [])),
     ):
         (result,) = submitit.Job.results(SimpleNamespace(paths=SimpleNamespace(folder="there")))
     assert result._return_value == (

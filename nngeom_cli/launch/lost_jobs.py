@@ -1,0 +1,72 @@
+"""Jobs of a sweep whose process ended without a word: what became of them, from what is on disk and was heard."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import shlex
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from signal import Signals, strsignal
+from typing import Any
+
+from hydra.core.utils import JobReturn, JobStatus
+
+from nngeom_cli.config.footprint import least_memory
+from nngeom_cli.config.run import load_config
+from nngeom_cli.errors import ConfigError, disk_trouble, sentence_of, unwritable
+from nngeom_cli.launch.hydra_patches import JOINED_JOBS
+from nngeom_cli.store.sweep import Job, Sweep
+from nngeom_cli.system.memory import lost_words
+
+__all__ = ["lost_jobs_are_results", "words_of_lost"]
+
+FULL = 2**16  # bytes that are free on a disk on which a job finds no room for what it has to say
+
+
+def words_of_lost(sweep: Sweep, job: Job, heard: str) -> str | None:
+    """What became of a job whose process ended without a word; None of any other job.
+
+    Args:
+        sweep: that it belongs to.
+        job: it ran.
+        heard: what its launcher heard of it: joblib tells how processes ended, submitit what they printed.
+    """
+    try:
+        run = sweep.run(job)
+        if run is None or (run.info["status"], run.status) != ("running", "interrupted"):
+            return None
+        needed = least_memory(load_config(job.config))
+    except ConfigError:
+        return None
+    if shutil.disk_usage(sweep.directory).free < FULL:
+        return str(unwritable(sweep.directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    ends = [-number for number in Signals if any(sign in heard for sign in _signs(number))]
+    way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` goes on."
+    return lost_words(ends[0] if ends else None, needed, way_out)
+
+
+def _signs(number: Signals) -> tuple[str, str]:
+    """What joblib, and Python's faulthandler, say of a process that a signal ended."""
+    return f"{number.name}(-{number.value})", f"Fatal Python error: {strsignal(number)}"
+
+
+@contextmanager
+def lost_jobs_are_results(sweep: Sweep) -> Iterator[None]:
+    """A job that was killed is one failed job to Hydra's submitit launcher, which would raise and forget the others."""
+    results = JOINED_JOBS.now()
+
+    def results_or_error(job: Any) -> list[Any]:
+        try:
+            return list(results(job))
+        except Exception as error:
+            numbers = re.findall(r"OSError: \[Errno (\d+)\]", str(error))  # with the whole traceback of the job
+            trouble = disk_trouble(OSError(int(numbers[-1]), os.strerror(int(numbers[-1])))) if numbers else None
+            full = unwritable(sweep.directory, trouble) if trouble else error
+            sentence = sentence_of(full, f"What it printed is in {job.paths.folder}.")
+            return [JobReturn(status=JobStatus.FAILED, _return_value=sentence)]
+
+    with JOINED_JOBS.replaced(results_or_error):
+        yield
