@@ -55,7 +55,7 @@ def sweep() -> None:
 def history() -> None:
     """What a checkpoint costs to write, save for its parameters and its geometry."""
     from nngeom_cli.store.run_directory import RunDirectory
-    from nngeom_cli.training.loop import Checkpoint
+    from nngeom_cli.training.checkpoint import Checkpoint
 
     def seconds(checkpoints: int) -> float:
         with tempfile.TemporaryDirectory() as directory:
@@ -93,10 +93,10 @@ def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
     """A run of XOR that was measured so often, with the numbers of one epoch and some noise; not trained."""
     from nngeom_cli.config.run import checkpoint_epochs, load_config
     from nngeom_cli.launch.application import composed
+    from nngeom_cli.runs.context import prepare
     from nngeom_cli.runs.provenance import provenance
-    from nngeom_cli.runs.run import prepare
     from nngeom_cli.store.run_directory import RunDirectory
-    from nngeom_cli.training.loop import Checkpoint
+    from nngeom_cli.training.checkpoint import Checkpoint
 
     words = ["task=xor", f"replicates={replicates}", f"optimizer.epochs={checkpoints - 1}"]
     config = load_config(composed([*words, f"probe.checkpoints='linear {checkpoints}'"]))

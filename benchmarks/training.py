@@ -25,8 +25,10 @@ from torch import nn
 from nngeom_cli.config.general import AdamConfig, SgdConfig
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.system.parallel import available_cores
-from nngeom_cli.tasks.make import Task, make_task
-from nngeom_cli.training.loop import batch_generators, initial_generators, train, train_on_cores
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.blocks import train_on_cores
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
 from nngeom_cli.training.network import initial_network
 
 HAS_JAX = importlib.util.find_spec("jax") is not None

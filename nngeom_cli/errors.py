@@ -17,6 +17,10 @@ __all__ = [
     "ConfigError",
     "DamageError",
     "FolderError",
+    "JobError",
+    "LostProcessError",
+    "NngeomError",
+    "RunError",
     "beginning_of",
     "did_you_mean",
     "disk_trouble",
@@ -55,19 +59,43 @@ ELSEWHERE = {
 LARGEST_SEED = 2**32 - 1  # what every random generator takes
 
 
-class ConfigError(ValueError):
-    """A config that cannot be run. `str(error)` is the whole message, one printable line."""
+class NngeomError(Exception):
+    """What nngeom says to its user: `str(error)` is the whole message, one line that a terminal only shows."""
 
     def __init__(self, sentence: str) -> None:
         super().__init__(printable(sentence))
 
 
-class DamageError(ConfigError):
-    """A file of a run that is not what was written there. `str(error)` is the whole message, one printable line."""
+class ConfigError(NngeomError, ValueError):
+    """A command or config that cannot be run."""
 
 
-class FolderError(OSError):
-    """A folder that cannot be made or written. `str(error)` is the whole message, one line."""
+class DamageError(NngeomError):
+    """A file of a run or sweep that is not what was written there."""
+
+
+class FolderError(NngeomError, OSError):
+    """A folder or file that cannot be made or written."""
+
+
+class RunError(NngeomError):
+    """A run that did not come to a good end."""
+
+
+class LostProcessError(RunError):
+    """A process at work for this one ended without a word.
+
+    Attributes:
+        exitcode: as `multiprocessing` has it: minus the signal, if one ended it.
+    """
+
+    def __init__(self, sentence: str, exitcode: int | None) -> None:
+        super().__init__(sentence)
+        self.exitcode = exitcode
+
+
+class JobError(NngeomError):
+    """Why a job of a sweep failed. It goes through any launcher."""
 
 
 def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str) -> None:
@@ -110,7 +138,7 @@ def printable(text: str) -> str:
 
 def sentence_of(error: BaseException, way_out: str) -> str:
     """An error as one line: our own are written to be one; others need their type, and where to read on."""
-    if type(error).__module__.startswith("nngeom_cli."):
+    if isinstance(error, NngeomError):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}. {way_out}"
 

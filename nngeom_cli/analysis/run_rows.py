@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,13 +16,11 @@ import xarray as xr
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
 from nngeom_cli.config.nested import leaves
-from nngeom_cli.errors import ConfigError, beginning_of, require
-from nngeom_cli.store.checksums import MANIFEST
-from nngeom_cli.store.run import FINISHED, INFO, Run, described, load_run
-from nngeom_cli.store.sweep import SWEEP, load_sweep
-from nngeom_cli.system.atomic import paths_below
+from nngeom_cli.errors import NngeomError, beginning_of, require
+from nngeom_cli.store.layout import INFO
+from nngeom_cli.store.run import FINISHED, Run, described, load_run
 
-__all__ = ["OF_SEEDS", "Row", "find_runs", "grouped_by_config", "read_row"]
+__all__ = ["OF_SEEDS", "Row", "grouped_by_config", "read_row"]
 
 STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics}
 LONGEST_NOTE = 1000  # characters
@@ -55,31 +51,6 @@ class Row:
         return max((values.sizes["replicate"] for values in self.values.values()), default=0)
 
 
-def find_runs(directories: Sequence[Path]) -> list[Path]:
-    """Run directories at or below `directories`, in order, each once. Jobs of sweeps count before they have begun."""
-    found: dict[Path, Path] = {}
-    for directory in directories:
-        if not directory.is_dir():
-            raise FileNotFoundError(f"`{directory}` must be a directory. Got none. See outputs/.")
-        below: set[Path] = set()
-        for path in paths_below(directory):
-            if path.name in (INFO, MANIFEST, ".hydra"):
-                below.add(path.parent)
-            elif path.name == SWEEP:
-                with contextlib.suppress(ConfigError):  # its runs are there all the same
-                    below |= {path.parent / job.directory for job in load_sweep(path.parent).jobs}
-        if not below:
-            raise FileNotFoundError(f"`{directory}` must hold runs. Got none. `nngeom run` prints where its own is.")
-        for path in sorted(below, key=_by_number):
-            found.setdefault(path.resolve(), path)
-    return list(found.values())
-
-
-def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Sorts 9-xor before 10-xor."""
-    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", str(path))]
-
-
 def read_row(directory: Path) -> Row:
     """The row of one run."""
     config: dict[str, Any] = {}
@@ -98,7 +69,7 @@ def read_row(directory: Path) -> Row:
         missing = INFO not in {path.name for path in directory.glob(INFO)}
         return Row([directory], "not started" if missing else "damaged", config, {}, "" if missing else str(error))
     except Exception as error:  # whatever lies in a file, the other rows must come
-        what = str(error) if isinstance(error, ConfigError) else f"{type(error).__name__}: {error}"
+        what = str(error) if isinstance(error, NngeomError) else f"{type(error).__name__}: {error}"
         return Row([directory], "damaged", config, {}, _note(what))
 
 

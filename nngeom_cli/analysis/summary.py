@@ -15,10 +15,11 @@ import pandas as pd
 import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import over_replicates
-from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, find_runs, grouped_by_config, read_row
+from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, grouped_by_config, read_row
 from nngeom_cli.analysis.text_table import aligned, in_csv, markdown
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import ConfigError, did_you_mean, shown
+from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.system.progress import Progress
 
 __all__ = ["FORMATS", "Estimate", "Summary", "summarize_runs"]

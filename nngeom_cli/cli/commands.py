@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from nngeom_cli.cli.arguments import figures_keys, frozen_run, known_flags, run_folders
 from nngeom_cli.cli.sweep_report import draw_comparison_of, report_sweep
-from nngeom_cli.errors import ConfigError, FolderError, require, say, sentence_of
+from nngeom_cli.errors import ConfigError, DamageError, FolderError, require, say, sentence_of
 
 if TYPE_CHECKING:
     from nngeom_cli.store.run import Run
@@ -47,8 +47,9 @@ def figures(arguments: Sequence[str]) -> int:
     folders = run_folders("figures", words)
 
     from nngeom_cli.figures import draw_figures
+    from nngeom_cli.store.layout import SWEEP
     from nngeom_cli.store.run import load_run
-    from nngeom_cli.store.sweep import SWEEP, load_sweep
+    from nngeom_cli.store.sweep import load_sweep
     from nngeom_cli.system.parallel import available_cores
     from nngeom_cli.system.progress import within
 
@@ -92,7 +93,7 @@ def resume(arguments: Sequence[str]) -> int:
         go_on(directory, arguments[1:])
     except KeyboardInterrupt:
         raise KeyboardInterrupt(directory.absolute()) from None
-    except (ConfigError, FolderError, FileNotFoundError):
+    except (ConfigError, DamageError, FolderError, FileNotFoundError):
         raise
     except Exception as error:
         say(sentence_of(error, f"The traceback is in {directory / 'job.log'}."))

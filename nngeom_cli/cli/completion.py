@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Sequence
 
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, NngeomError
 from nngeom_cli.groups import theory_keys
 
 __all__ = ["complete"]
@@ -73,7 +73,7 @@ def _of_hydra(typed: Sequence[str], current: str, shell: str) -> list[str]:
     try:
         with contextlib.redirect_stdout(io.StringIO()) as offered, contextlib.redirect_stderr(io.StringIO()):
             launch(["-sc", f"query={shell}"], "nngeom")
-    except (ConfigError, SystemExit):
+    except (NngeomError, SystemExit):
         return []
     finally:
         os.environ["COMP_LINE"] = before

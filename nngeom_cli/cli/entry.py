@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from nngeom_cli.cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
-from nngeom_cli.errors import ConfigError, did_you_mean, nearest, one_of, say, system_words
+from nngeom_cli.errors import ConfigError, DamageError, NngeomError, did_you_mean, nearest, one_of, say, system_words
 from nngeom_cli.synonyms import command_named
 from nngeom_cli.system.surroundings import lenient_streams, own_process
 
@@ -56,9 +56,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _exit_code(words: list[str]) -> int:
     try:
         return _dispatch(words)
-    except ConfigError as error:
+    except NngeomError as error:
         say(str(error))
-        return REFUSED
+        return REFUSED if isinstance(error, ConfigError | DamageError) else FAILED
     except OSError as error:
         say(system_words(error))
         no_run = isinstance(error, FileNotFoundError) and error.errno is None  # so do we say that there is none

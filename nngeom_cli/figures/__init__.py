@@ -18,8 +18,9 @@ from nngeom_cli.figures.output import metadata, save
 from nngeom_cli.figures.path import SPEED, along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.style import style
+from nngeom_cli.store.layout import FIGURES
 from nngeom_cli.store.measured import check_measured
-from nngeom_cli.store.run import FIGURES, Run
+from nngeom_cli.store.run import Run
 from nngeom_cli.system.atomic import refuse_link, remove_leftovers
 from nngeom_cli.system.held_folder import held
 from nngeom_cli.system.memory import losses_explained

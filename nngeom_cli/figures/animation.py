@@ -37,8 +37,9 @@ from nngeom_cli.figures.style import (
     style,
     wrapped,
 )
+from nngeom_cli.store.layout import FIGURES
 from nngeom_cli.store.measured import check_measured
-from nngeom_cli.store.run import FIGURES, Run
+from nngeom_cli.store.run import Run
 from nngeom_cli.system.atomic import refuse_link, remove_leftovers, written_whole
 from nngeom_cli.system.held_folder import held
 from nngeom_cli.system.programs import clean_environment, program

@@ -23,7 +23,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, NngeomError, disk_trouble, unwritable
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.checks import checked, checked_jobs, claimed_directory, told_of_sweep
 from nngeom_cli.launch.harmless import harmless_configs
@@ -34,9 +34,9 @@ from nngeom_cli.launch.launchers import launched
 from nngeom_cli.launch.ray_cluster import refuse_new_cluster
 from nngeom_cli.launch.saved_config import FROZEN, frozen_config
 from nngeom_cli.quoting import quoted
-from nngeom_cli.store.run import INFO
+from nngeom_cli.store.layout import INFO
+from nngeom_cli.store.layout import SWEEP as SWEEP_FILE
 from nngeom_cli.store.sweep import COMPLETE, Outcome, Sweep, load_sweep
-from nngeom_cli.store.sweep import SWEEP as SWEEP_FILE
 from nngeom_cli.system.atomic import refuse_interpolation, refuse_links, unshared
 from nngeom_cli.system.held_folder import RESUME, held, require_held
 from nngeom_cli.system.parallel import available_cores
@@ -76,7 +76,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
         failed = result.status is JobStatus.FAILED
         error = result._return_value if failed else None
         result.status = JobStatus.COMPLETED  # lest Hydra print it
-        if isinstance(error, ConfigError):
+        if isinstance(error, ConfigError | DamageError):
             raise error
         outcomes.append(Outcome(claimed[0], "", "failed" if failed else COMPLETE, None, str(error) if failed else None))
         return result
@@ -121,7 +121,8 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
 
     Raises:
         FileNotFoundError: the directory holds no sweep.
-        ConfigError: an override is not about the launcher, sweep.json is damaged, or the sweep leads out of its folder.
+        ConfigError: an override is not about the launcher, or the sweep leads out of its folder.
+        DamageError: sweep.json is damaged.
         KeyboardInterrupt: with the directory.
     """
     sweep = load_sweep(directory.absolute())
@@ -179,7 +180,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     except SystemExit as end:
         if end.code:
             raise
-    except (ConfigError, FolderError):
+    except NngeomError:
         raise
     except Exception as error:
         if claimed and (trouble := disk_trouble(error)):  # Hydra writes there before the job

@@ -17,27 +17,23 @@ from omegaconf import DictConfig
 
 from nngeom_cli.config.run import Config, load_config
 from nngeom_cli.config.task import FileConfig
-from nngeom_cli.errors import ConfigError, printable, sentence_of
+from nngeom_cli.errors import ConfigError, DamageError, JobError, printable, sentence_of
 from nngeom_cli.launch.saved_config import FROZEN
 from nngeom_cli.launch.shutdown import is_stopped
 from nngeom_cli.runs.unstarted import begun
-from nngeom_cli.store.run import INFO
-from nngeom_cli.store.sweep import SWEEP, load_sweep
+from nngeom_cli.store.layout import INFO, SWEEP
+from nngeom_cli.store.sweep import load_sweep
 from nngeom_cli.system.held_folder import RESUME, held
+from nngeom_cli.system.process import end_with_sweep
 from nngeom_cli.system.progress import quietly, within
 from nngeom_cli.system.surroundings import lenient_streams, replaced
-from nngeom_cli.system.writer import end_with_sweep
 from nngeom_cli.tables.table_file import located
 
-__all__ = ["JobError", "command_of", "job", "resumed_job"]
+__all__ = ["command_of", "job", "resumed_job"]
 
 ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs run side by side and write there
 
 log = logging.getLogger(__name__)
-
-
-class JobError(RuntimeError):
-    """Why a job failed, in a sentence that goes through any launcher."""
 
 
 def job(composed: DictConfig) -> None:
@@ -80,7 +76,8 @@ def resumed_job(composed: DictConfig) -> None:
     directory = Path(settings.runtime.output_dir)
     with _told_plainly(settings), _requeued_by_cluster(), _progress_of(settings, composed.directory):
         print(printable(f"job {composed.directory}"), flush=True)
-        from nngeom_cli.runs.resume import job_log, resume
+        from nngeom_cli.runs.report import job_log
+        from nngeom_cli.runs.resume import resume
 
         try:
             if (directory / INFO).exists():
@@ -89,7 +86,7 @@ def resumed_job(composed: DictConfig) -> None:
             (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
             with job_log(directory):
                 _begin(directory, load_config(frozen.config), frozen.command)
-        except ConfigError:  # to a command a mistake, to a job why it failed
+        except (ConfigError, DamageError):  # to a command a mistake, to a job why it failed
             with job_log(directory):
                 log.exception("The run failed.")
             raise
@@ -130,7 +127,7 @@ def _told_plainly(settings: HydraConf) -> Iterator[None]:
         if swept and settings.runtime.choices["hydra/launcher"] != "basic":
             raise JobError("It was interrupted.") from None
         raise
-    except ConfigError:
+    except (ConfigError, DamageError):
         raise
     except Exception as error:
         log_file = Path(settings.runtime.output_dir) / "job.log"

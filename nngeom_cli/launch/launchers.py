@@ -19,6 +19,7 @@ from hydra.types import HydraContext
 from nngeom_cli.errors import (
     DamageError,
     FolderError,
+    NngeomError,
     disk_trouble,
     sentence_of,
     unwritable,
@@ -28,9 +29,9 @@ from nngeom_cli.launch.ray_cluster import start_ray
 from nngeom_cli.launch.shutdown import ended_by_signals
 from nngeom_cli.store.sweep import COMPLETE, Job, Outcome, Sweep, ending
 from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.system.process import SWEEP_PROCESS, end_with_sweep, this_process
 from nngeom_cli.system.programs import output_of
 from nngeom_cli.system.progress import Progress
-from nngeom_cli.system.writer import SWEEP_PROCESS, end_with_sweep, this_process
 
 __all__ = ["launched"]
 
@@ -62,7 +63,7 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
         for number, result in enumerate(results, initial_job_idx):
             if result.status is JobStatus.FAILED:
                 errors[jobs[number].directory] = str(result._return_value)
-                if type(result._return_value).__module__.startswith("nngeom_cli."):
+                if isinstance(result._return_value, NngeomError):
                     told.add(jobs[number].directory)
                 result.status = JobStatus.COMPLETED  # lest Hydra stop the sweep and print it
         return results

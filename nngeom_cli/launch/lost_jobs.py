@@ -16,7 +16,7 @@ from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.config.footprint import least_memory
 from nngeom_cli.config.run import load_config
-from nngeom_cli.errors import ConfigError, disk_trouble, sentence_of, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, sentence_of, unwritable
 from nngeom_cli.launch.hydra_patches import JOINED_JOBS
 from nngeom_cli.store.sweep import Job, Sweep
 from nngeom_cli.system.memory import lost_words
@@ -39,7 +39,7 @@ def words_of_lost(sweep: Sweep, job: Job, heard: str) -> str | None:
         if run is None or (run.info["status"], run.status) != ("running", "interrupted"):
             return None
         needed = least_memory(load_config(job.config))
-    except ConfigError:
+    except (ConfigError, DamageError):
         return None
     if shutil.disk_usage(sweep.directory).free < FULL:
         return str(unwritable(sweep.directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))

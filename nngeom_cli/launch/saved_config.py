@@ -29,7 +29,8 @@ def frozen_config(directory: Path, conf: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        ConfigError: its config was damaged, or is none of this version's.
+        ConfigError: its config is none of this version's.
+        DamageError: the run is damaged.
     """
     refuse_interpolation("--from", directory.resolve())
     values = asdict(load_config(load_run(directory).config))

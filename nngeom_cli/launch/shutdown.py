@@ -14,7 +14,7 @@ import psutil
 
 from nngeom_cli.store.sweep import Sweep
 from nngeom_cli.system.held_folder import require_held
-from nngeom_cli.system.writer import this_process
+from nngeom_cli.system.process import this_process
 
 __all__ = ["ended_by_signals", "is_stopped"]
 

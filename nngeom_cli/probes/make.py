@@ -13,7 +13,7 @@ from torch import Tensor
 from nngeom_cli.config.probe import GridConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, MLPFeatureMap, layer_spectra, measure_layers
-from nngeom_cli.tasks.make import Task
+from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.network import Network
 
 __all__ = ["Probe", "make_probe"]

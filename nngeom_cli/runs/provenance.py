@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
 import platform
@@ -9,7 +10,7 @@ import resource
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +19,13 @@ from typing import Any
 import torch
 
 from nngeom_cli.config.run import Config, config_hash
+from nngeom_cli.errors import disk_trouble, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.store.layout import CHECKPOINTS, FIGURES, GEOMETRY
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.atomic import remove_leftovers
+from nngeom_cli.system.held_folder import trouble_of
+from nngeom_cli.system.process import this_process
 from nngeom_cli.system.programs import output_of
 
 __all__ = ["Meter", "provenance", "timestamp"]
@@ -57,6 +64,31 @@ def git_commit() -> dict[str, Any] | None:
 def timestamp() -> str:
     """Now, in ISO format, UTC."""
     return datetime.datetime.now(datetime.timezone.utc).isoformat()
+
+
+@contextlib.contextmanager
+def recorded(store: RunDirectory) -> Iterator[None]:
+    """run.json tells that a run is at work, then how it ended and what it cost."""
+    meter = Meter(store.info)
+    try:
+        own = (store.directory, store.directory / GEOMETRY, store.directory / CHECKPOINTS)
+        remove_leftovers(*own, alone=True)
+        remove_leftovers(store.directory / FIGURES)
+        store.update(status="running", process=this_process(), error=None, finished=None)
+        yield
+        store.require_files()
+        status = "diverged" if "diverged" in store.info else "complete"
+        store.update(status=status, finished=timestamp(), **meter.reading())
+    except BaseException as error:
+        status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+        with contextlib.suppress(OSError):  # then the process is gone, which reads as interrupted
+            cause = trouble_of(store.directory) or error
+            what = f"{type(cause).__name__}: {cause}".rstrip(": ")
+            store.follow()
+            store.update(status=status, error=what, finished=timestamp(), **meter.reading())
+        if trouble := disk_trouble(error):
+            raise unwritable(store.directory, trouble) from error
+        raise
 
 
 class Meter:

@@ -13,15 +13,25 @@ import pandas as pd
 import torch
 
 from nngeom_cli.errors import DamageError
-from nngeom_cli.runs.run import Laboratory
+from nngeom_cli.runs.context import RunContext
 from nngeom_cli.store.checkpoints import read_checkpoint
-from nngeom_cli.store.checksums import MANIFEST, checksum, fault, read_manifest
+from nngeom_cli.store.checksums import checksum, fault, read_manifest
 from nngeom_cli.store.history import History
-from nngeom_cli.store.run import CHECKPOINTS, HISTORY, checkpoint_name, epoch_of, geometry_name, saved_epochs
+from nngeom_cli.store.layout import (
+    CHECKPOINTS,
+    HISTORY,
+    MANIFEST,
+    checkpoint_name,
+    epoch_of,
+    geometry_name,
+    saved_epochs,
+)
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.progress import Progress
-from nngeom_cli.training.loop import Checkpoint, batch_generators, train_on_cores
+from nngeom_cli.training.blocks import train_on_cores
+from nngeom_cli.training.checkpoint import Checkpoint
+from nngeom_cli.training.loop import batch_generators
 from nngeom_cli.training.optimizers import state_names
 
 __all__ = ["Recovery", "recovered", "restore"]
@@ -48,7 +58,7 @@ class Recovery:
     sound: bool = True
 
 
-def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
+def recovered(store: RunDirectory, context: RunContext) -> Recovery:
     """Looks at all that a run has. The store takes on what is whole until the start; nothing is written.
 
     Where the manifest is damaged, a checkpoint counts that names the run and in which zip finds no damage.
@@ -62,8 +72,8 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
     present = {*saved_epochs(directory, CHECKPOINTS), *store.epochs(CHECKPOINTS)}
     faults: dict[int, str] = {}
     history = None
-    for epoch in sorted(present | {epoch for epoch in laboratory.probed if epoch <= max(present, default=-1)}):
-        known = examined(store, epoch, laboratory, alone=what is not None)
+    for epoch in sorted(present | {epoch for epoch in context.probed if epoch <= max(present, default=-1)}):
+        known = examined(store, epoch, context, alone=what is not None)
         if isinstance(known, str):
             faults[epoch] = known
         else:
@@ -77,13 +87,13 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
         found.notes.append(f"Makes {MANIFEST} again, and measures again: {what}.")
     for epoch, reason in faults.items():
         name = checkpoint_name(epoch)
-        if epoch < last and epoch in laboratory.probed:  # its checksum stays, to know it by when it is made again
+        if epoch < last and epoch in context.probed:  # its checksum stays, to know it by when it is made again
             found.lost.append(epoch)
             found.notes.append(f"Makes {name} again: {reason}.")
         else:
             store.checksums.pop(name, None)
             found.notes.append(f"Skipped {name}: {reason}.")
-    for epoch in (epoch for epoch in laboratory.probed if epoch <= last):
+    for epoch in (epoch for epoch in context.probed if epoch <= last):
         name = geometry_name(epoch)
         if fresh := fault(directory / name, store.checksums.get(name)):
             found.unmeasured.append(epoch)
@@ -98,14 +108,14 @@ def recovered(store: RunDirectory, laboratory: Laboratory) -> Recovery:
 
 
 def examined(
-    store: RunDirectory, epoch: int, laboratory: Laboratory, *, alone: bool
+    store: RunDirectory, epoch: int, context: RunContext, *, alone: bool
 ) -> tuple[Checkpoint, pd.DataFrame] | str:
     """The checkpoint of an epoch with the history until then, or what is wrong with it.
 
     Args:
         store: with the checksums of the manifest.
         epoch: of the checkpoint.
-        laboratory: of the run.
+        context: of the run.
         alone: there is no manifest that it could be in; it goes into the next one.
     """
     name = checkpoint_name(epoch)
@@ -118,16 +128,16 @@ def examined(
         return "it holds something else"
     if run != store.id:
         return "it is of another run"
-    if checkpoint.epoch != epoch or not fitting(checkpoint, laboratory) or list(history.columns[:4]) != COLUMNS:
+    if checkpoint.epoch != epoch or not fitting(checkpoint, context) or list(history.columns[:4]) != COLUMNS:
         return "it is of another network or optimizer"
     if alone:
         store.checksums[name] = checksum(path)
     return checkpoint, history
 
 
-def fitting(checkpoint: Checkpoint, laboratory: Laboratory) -> bool:
+def fitting(checkpoint: Checkpoint, context: RunContext) -> bool:
     """Whether a checkpoint has the names, shapes and types of a run's state."""
-    network, config = laboratory.network, laboratory.config
+    network, config = context.network, context.config
     layers = [checkpoint.weights, *checkpoint.optimizer.values()]
     numbers = [checkpoint.loss, checkpoint.accuracy, *checkpoint.test.values()]
     if set(checkpoint.optimizer) != set(state_names(config.optimizer)):
@@ -146,7 +156,7 @@ def fitting(checkpoint: Checkpoint, laboratory: Laboratory) -> bool:
     return len(checkpoint.generators) == network.replicates
 
 
-def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: Callable[[str], None]) -> None:
+def restore(store: RunDirectory, context: RunContext, found: Recovery, tell: Callable[[str], None]) -> None:
     """Makes again what is damaged behind the start: checkpoints by training, geometry from checkpoints.
 
     Each file stays until its replacement is on disk. What lies ahead of the start is out of the manifest only, until
@@ -165,7 +175,7 @@ def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: 
         before = max((known for known in whole if known < epoch), default=None)
         if epoch == 0 or before is not None:
             start = None if before is None else read_checkpoint(store.directory / checkpoint_name(before))[0]
-            if store.write_again(trained(laboratory, start, epoch)):
+            if store.write_again(trained(context, start, epoch)):
                 whole.append(epoch)
                 continue
         tell(f"Leaves {checkpoint_name(epoch)} as it is: training gives other bits here than the run had.")
@@ -176,8 +186,8 @@ def restore(store: RunDirectory, laboratory: Laboratory, found: Recovery, tell: 
                     f"`{store.directory}` must have a whole checkpoint where its geometry is damaged. Got none at "
                     f"epoch {epoch}. {anew(store.directory)}"
                 )
-            laboratory.network.load(read_checkpoint(store.directory / checkpoint_name(epoch))[0].weights)
-            store.write_geometry(epoch, laboratory.probe(laboratory.network))
+            context.network.load(read_checkpoint(store.directory / checkpoint_name(epoch))[0].weights)
+            store.write_geometry(epoch, context.probe(context.network))
             store.write_manifest()
             progress.update(place + 1, "measured again")
 
@@ -187,12 +197,12 @@ def anew(directory: Path) -> str:
     return f"`nngeom run --from {shlex.quote(str(directory))}` begins again in a new directory."
 
 
-def trained(laboratory: Laboratory, start: Checkpoint | None, epoch: int) -> Checkpoint:
+def trained(context: RunContext, start: Checkpoint | None, epoch: int) -> Checkpoint:
     """The checkpoint of an epoch, from an earlier one; None begins with the initial network."""
-    config = laboratory.config
+    config = context.config
     generators = batch_generators(config.seed, config.replicates)
     checkpoints = train_on_cores(
-        laboratory.network, laboratory.task, config.optimizer, generators, [epoch], start, cores=available_cores()
+        context.network, context.task, config.optimizer, generators, [epoch], start, cores=available_cores()
     )
     with contextlib.closing(checkpoints):
         return next(checkpoints)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ import xarray as xr
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import FileConfig
-from nngeom_cli.errors import printable
-from nngeom_cli.tasks.make import Task
-from nngeom_cli.training.loop import Checkpoint
+from nngeom_cli.errors import ConfigError, DamageError, RunError, printable
+from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system.atomic import unshared
+from nngeom_cli.system.held_folder import trouble_of
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.checkpoint import Checkpoint
 
 __all__ = ["divergence_words", "metrics", "remarks", "report", "scores_words", "tell_remarks"]
 
@@ -129,3 +133,46 @@ def report(config: Config, task: Task, final: list[dict[str, Any]], figures: lis
 def score_words(score: float) -> str:
     """A score, which a replicate that diverged has not."""
     return "diverged" if math.isnan(score) else f"{score:.3f}"
+
+
+def refuse_divergence(store: RunDirectory, config: Config) -> None:
+    """Says which replicates of a run that is over diverged.
+
+    Raises:
+        RunError: one did.
+    """
+    if diverged := store.info.get("diverged"):
+        raise RunError(divergence_words(diverged, config.replicates, config.optimizer.lr))
+
+
+def tell(sentence: str) -> None:
+    """Says something to the user, and to those who read job.log later."""
+    print(printable(sentence), flush=True)
+    log.info(sentence)
+
+
+@contextlib.contextmanager
+def job_log(directory: Path) -> Iterator[None]:
+    """What is logged meanwhile goes on in the run's job.log."""
+    unshared(directory / "job.log")
+    handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
+    handler.addFilter(lambda _: handler.stream is not None or trouble_of(directory) is None)  # it opens no other
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    package = logging.getLogger("nngeom_cli")
+    level, raising = package.level, logging.raiseExceptions
+    logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
+    package.addHandler(handler)
+    package.setLevel(logging.INFO)
+    try:
+        yield
+    except (ConfigError, DamageError):  # nothing was done, nothing happened to the run
+        raise
+    except Exception:
+        log.exception("The run failed.")
+        raise
+    finally:
+        package.removeHandler(handler)
+        package.setLevel(level)
+        with contextlib.suppress(OSError):  # as above
+            handler.close()
+        logging.raiseExceptions = raising

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.config.run import Config, config_hash, load_config, overridden
-from nngeom_cli.errors import ConfigError, FolderError, disk_trouble, printable, require, shown, unwritable
+from nngeom_cli.errors import FolderError, disk_trouble, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
-from nngeom_cli.runs.provenance import timestamp
+from nngeom_cli.runs.context import prepare
+from nngeom_cli.runs.provenance import recorded, timestamp
 from nngeom_cli.runs.recovery import recovered, restore
-from nngeom_cli.runs.run import conclude, prepare, recorded, refuse_divergence, resolve_device, train_and_draw
+from nngeom_cli.runs.report import job_log, refuse_divergence, tell
+from nngeom_cli.runs.run import conclude, train_and_draw
 from nngeom_cli.runs.run import run as begin
 from nngeom_cli.runs.unstarted import is_unstarted, opened
 from nngeom_cli.store.run import FINISHED, Run, described
 from nngeom_cli.store.run_directory import RunDirectory
-from nngeom_cli.system.atomic import refuse_links, unshared
-from nngeom_cli.system.held_folder import RESUME, held, trouble_of
+from nngeom_cli.system.atomic import refuse_links
+from nngeom_cli.system.held_folder import RESUME, held
 from nngeom_cli.system.parallel import available_cores
+from nngeom_cli.system.signals import stop_on_signal
 from nngeom_cli.system.surroundings import one_thread
-from nngeom_cli.system.writer import sole_writer, stop_on_signal
+from nngeom_cli.system.writer import sole_writer
+from nngeom_cli.training.device import resolve_device
 
 __all__ = ["changed_config", "resume"]
 
@@ -77,9 +80,9 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]
         require(rising, f"{directory / 'run.json'}: extended_from", f"rising epochs below {old}", before, "Mend it.")
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
-        laboratory = prepare(config, resolve_device(config.device), lasts)
+        context = prepare(config, resolve_device(config.device), lasts)
         store = RunDirectory(directory, run.info)
-        found = recovered(store, laboratory)
+        found = recovered(store, context)
         for note in found.notes:
             tell(note)
         reached = found.start.epoch if found.start else 0
@@ -105,43 +108,10 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         with recorded(store):
             with stop_on_signal() as stop:
                 stop.at_once()
-                restore(store, laboratory, found, tell)
-            final, figures = train_and_draw(laboratory, store, found.start)
+                restore(store, context, found, tell)
+            final, figures = train_and_draw(context, store, found.start)
             store.remove_rest()
-    conclude(laboratory, store, final, figures)
-
-
-def tell(sentence: str) -> None:
-    """Says something to the user, and to those who read job.log later."""
-    print(printable(sentence), flush=True)
-    log.info(sentence)
-
-
-@contextlib.contextmanager
-def job_log(directory: Path) -> Iterator[None]:
-    """What is logged meanwhile goes on in the run's job.log."""
-    unshared(directory / "job.log")
-    handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
-    handler.addFilter(lambda _: handler.stream is not None or trouble_of(directory) is None)  # it opens no other
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    package = logging.getLogger("nngeom_cli")
-    level, raising = package.level, logging.raiseExceptions
-    logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
-    package.addHandler(handler)
-    package.setLevel(logging.INFO)
-    try:
-        yield
-    except ConfigError:  # the command was wrong, nothing happened to the run
-        raise
-    except Exception:
-        log.exception("The run failed.")
-        raise
-    finally:
-        package.removeHandler(handler)
-        package.setLevel(level)
-        with contextlib.suppress(OSError):  # as above
-            handler.close()
-        logging.raiseExceptions = raising
+    conclude(context, store, final, figures)
 
 
 def changed_config(run: Run, overrides: Sequence[str]) -> Config:

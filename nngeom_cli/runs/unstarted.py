@@ -15,12 +15,12 @@ import yaml
 from omegaconf import OmegaConf
 
 from nngeom_cli.config.run import Config, config_hash, load_config
-from nngeom_cli.errors import ConfigError, disk_trouble, one_line, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, one_line, unwritable
 from nngeom_cli.store.run import Run, described, refuse_lost
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.held_folder import trouble_of
-from nngeom_cli.system.writer import this_process
+from nngeom_cli.system.process import this_process
 from nngeom_cli.tables.table_file import located
 
 __all__ = ["begun", "is_unstarted", "opened"]
@@ -56,7 +56,7 @@ def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
     try:
         yield
     except BaseException as error:
-        with contextlib.suppress(OSError, ConfigError):  # then the process is gone, which reads as interrupted
+        with contextlib.suppress(OSError, DamageError):  # then the process is gone, which reads as interrupted
             cause = trouble_of(directory) or error
             store.follow()
             if is_unstarted(described(store.directory, verify=True)):

@@ -13,7 +13,7 @@ from nngeom_cli.errors import DamageError
 from nngeom_cli.store.arrays import read_arrays
 
 if TYPE_CHECKING:
-    from nngeom_cli.training.loop import Checkpoint
+    from nngeom_cli.training.checkpoint import Checkpoint
 
 __all__ = ["arrays_of", "read_checkpoint", "read_weights"]
 
@@ -41,7 +41,7 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
     Raises:
         DamageError: the file does not hold one.
     """
-    from nngeom_cli.training.loop import Checkpoint
+    from nngeom_cli.training.checkpoint import Checkpoint
 
     arrays = read_arrays(path)
     try:

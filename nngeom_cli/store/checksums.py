@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from nngeom_cli.errors import DamageError
+from nngeom_cli.store.layout import MANIFEST
 from nngeom_cli.system.atomic import read_whole, written_whole
 from nngeom_cli.system.memory import available_memory, in_words
 
 __all__ = ["beginning", "checksum", "damaged", "fault", "fits_seal", "read_manifest", "sealed", "write_manifest"]
 
-MANIFEST = "SHA256SUMS"
 ID, SEAL = "id", "checksum"  # keys of run.json
 LARGEST = 2**26  # bytes of a manifest, of half a million files
 HEAD = re.compile(r"# nngeom run (\w+), checksum [0-9a-f]{64}")  # `sha256sum --check` skips it

@@ -1,18 +1,9 @@
-"""The run directory: what is written where, and how it is read back. A file appears whole or not at all.
-
-run.json       status, process, command, config, versions, times, device, final metrics of each replicate
-history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
-geometry/      epoch-000200.nc, one labelled dataset a probed epoch
-checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
-SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
-figures/       pictures, drawn from the files above
-"""
+"""A run directory, read back."""
 
 from __future__ import annotations
 
 import functools
 import io
-import re
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,55 +17,34 @@ import xarray as xr
 from nngeom_cli.errors import DamageError, one_line
 from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checkpoints import WHOLE_COLUMNS, read_weights
-from nngeom_cli.store.checksums import (
-    ID,
+from nngeom_cli.store.checksums import ID, beginning, damaged, fault, read_manifest
+from nngeom_cli.store.layout import (
+    CHECKPOINTS,
+    GEOMETRY,
+    HISTORY,
+    INFO,
     MANIFEST,
-    beginning,
-    damaged,
-    fault,
-    read_manifest,
+    checkpoint_name,
+    epoch_of,
+    geometry_name,
+    saved_epochs,
 )
 from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info
 from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.memory import available_memory
-from nngeom_cli.system.writer import is_gone
+from nngeom_cli.system.process import is_gone
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-__all__ = ["FIGURES", "Run", "load_run"]
+__all__ = ["Run", "load_run"]
 
-INFO = "run.json"
-HISTORY = "history.csv"
-GEOMETRY = "geometry"
-CHECKPOINTS = "checkpoints"
-FIGURES = "figures"
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 FINISHED = ("complete", "diverged")
 ROOM = 2**30
 SHARE = 4  # a history may take this part of the free memory: as a table it is larger
 T = TypeVar("T")
-
-
-def geometry_name(epoch: int) -> str:
-    return f"{GEOMETRY}/epoch-{epoch:06d}.nc"
-
-
-def checkpoint_name(epoch: int) -> str:
-    return f"{CHECKPOINTS}/epoch-{epoch:06d}.npz"
-
-
-def epoch_of(name: str) -> int:
-    """The epoch of a file that one of the two functions above named; -1 of any other file."""
-    found = re.fullmatch(rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.npz)", name)
-    return int(found[1] or found[2]) if found else -1
-
-
-def saved_epochs(directory: Path, folder: str) -> dict[int, Path]:
-    """The files of `folder` in a run directory, by their epoch, in order."""
-    paths = {epoch_of(f"{folder}/{path.name}"): path for path in (directory / folder).glob("epoch-*")}
-    return {epoch: paths[epoch] for epoch in sorted(paths) if epoch >= 0}
 
 
 @dataclass(frozen=True)
@@ -195,8 +165,6 @@ class Run:
                 raise ValueError(f"column {unknown[0]}")
             history = pd.read_csv(io.BytesIO(text), converters=dict.fromkeys(SCORES, float), index_col=False)
             return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
-        except DamageError:
-            raise
         except (ValueError, KeyError, OverflowError) as error:
             what = "columns epoch, replicate, loss, accuracy"
             way_out = f"`nngeom resume {shlex.quote(str(self.directory))}` repairs it."

@@ -20,7 +20,7 @@ from nngeom_cli.store.arrays import netcdf_bytes, read_dataset
 from nngeom_cli.store.checkpoints import arrays_of
 from nngeom_cli.store.checksums import ID, checksum, sealed, write_manifest
 from nngeom_cli.store.history import History
-from nngeom_cli.store.run import (
+from nngeom_cli.store.layout import (
     CHECKPOINTS,
     GEOMETRY,
     HISTORY,
@@ -34,7 +34,7 @@ from nngeom_cli.system.atomic import written_whole
 from nngeom_cli.system.held_folder import place_of, require_held
 
 if TYPE_CHECKING:
-    from nngeom_cli.training.loop import Checkpoint
+    from nngeom_cli.training.checkpoint import Checkpoint
 
 __all__ = ["RunDirectory"]
 

@@ -14,14 +14,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
 from typing import Any
 
-from nngeom_cli.errors import ConfigError, DamageError, one_line
+from nngeom_cli.errors import DamageError, one_line
 from nngeom_cli.store.checksums import SEAL, fits_seal, sealed
+from nngeom_cli.store.layout import SWEEP
 from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.system.atomic import read_json, written_whole
 
-__all__ = ["COMPLETE", "SWEEP", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
+__all__ = ["COMPLETE", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
 
-SWEEP = "sweep.json"
 ENDING = 100  # bytes: a checksum and what is around it
 COMPLETE, MISSING, DAMAGED = "complete", "not started", "damaged"
 
@@ -139,7 +139,7 @@ def load_sweep(directory: Path | str) -> Sweep:
 
     Raises:
         FileNotFoundError: the directory holds no sweep.
-        ConfigError: its sweep.json is not what a sweep writes.
+        DamageError: its sweep.json is not what a sweep writes.
     """
     directory = Path(directory)
     path = directory / SWEEP
@@ -162,7 +162,7 @@ def load_sweep(directory: Path | str) -> Sweep:
         if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
             raise ValueError(f"{launcher!r} for the name of a launcher")
     except (ValueError, TypeError, KeyError, OSError) as error:
-        raise ConfigError(
+        raise DamageError(
             f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {one_line(error)}. "
             "It was changed or damaged: run the jobs again, one by one."
         ) from error

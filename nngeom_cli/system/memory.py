@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from nngeom_cli.errors import require
-from nngeom_cli.system.parallel import LostProcessError
+from nngeom_cli.errors import LostProcessError, require
 
 __all__ = ["available_memory", "in_words", "losses_explained", "lost_words", "machine_memory", "require_room"]
 

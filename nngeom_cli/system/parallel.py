@@ -21,10 +21,10 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import Any, TypeVar
 
-from nngeom_cli.errors import require
-from nngeom_cli.system.writer import end_with_parent, is_stopped
+from nngeom_cli.errors import LostProcessError, require
+from nngeom_cli.system.process import end_with_parent, is_stopped
 
-__all__ = ["LostProcessError", "available_cores", "in_processes", "never", "split"]
+__all__ = ["available_cores", "in_processes", "never", "split"]
 
 FORKS = sys.platform == "linux"  # elsewhere a process that was forked may hang in the system's own libraries
 LOOK_SECONDS = 0.5  # between two looks at a process that has nothing to read
@@ -56,18 +56,6 @@ def split(length: int, parts: int) -> list[slice]:
     """
     edges = [length * part // parts for part in range(parts + 1)]
     return [slice(low, high) for low, high in pairwise(edges)]
-
-
-class LostProcessError(ChildProcessError):
-    """A process at work for this one ended without a word. `str(error)` is the whole message, one line.
-
-    Attributes:
-        exitcode: as `multiprocessing` has it: minus the signal, if one ended it.
-    """
-
-    def __init__(self, sentence: str, exitcode: int | None) -> None:
-        super().__init__(sentence)
-        self.exitcode = exitcode
 
 
 def never() -> bool:

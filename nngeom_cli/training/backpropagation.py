@@ -16,10 +16,10 @@ from nngeom_cli.training.batches import Batch
 from nngeom_cli.training.forward import LEAST_ROWS, elementwise
 from nngeom_cli.training.network import Network
 
-__all__ = ["Backpropagation"]
+__all__ = ["LossGradient"]
 
 
-class Backpropagation:
+class LossGradient:
     """Gradient of the weighted loss with respect to the parameters of every replicate.
 
     It is a fixed sequence of kernels on fixed memory, each bound to its buffers once: no more than their calls is left.
@@ -36,7 +36,7 @@ class Backpropagation:
         >>> from nngeom_cli.tasks.losses import MeanSquaredError
         >>> network = Network([2, 3, 1], "tanh", replicates=1)
         >>> one = torch.ones(1, 3, 1, dtype=torch.float64)
-        >>> gradient = Backpropagation(network, MeanSquaredError(), Batch(one, one[:, :1], one[0, 0]))
+        >>> gradient = LossGradient(network, MeanSquaredError(), Batch(one, one[:, :1], one[0, 0]))
         >>> network.views(gradient())[1]  # zero weights predict 0 for the target 1: only the bias moves
         tensor([[[ 0.,  0.,  0., -2.]]], dtype=torch.float64)
     """

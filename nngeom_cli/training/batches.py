@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from nngeom_cli.tasks.make import Task
+from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.network import Network
 from nngeom_cli.training.padding import padded_points
 

@@ -6,12 +6,12 @@ from collections.abc import Callable
 
 import torch
 
-__all__ = ["Captured"]
+__all__ = ["GraphedStep"]
 
 WARM_UP = 3  # steps; libraries set themselves up in their first ones, which a graph cannot record
 
 
-class Captured:
+class GraphedStep:
     """The same step at each call: the first ones as they are, then replayed from a CUDA graph.
 
     Args:

@@ -2,82 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from nngeom_cli.config.general import OptimizerConfig
-from nngeom_cli.system.parallel import in_processes, never, split
-from nngeom_cli.tasks.make import Task
-from nngeom_cli.training.backpropagation import Backpropagation
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches
-from nngeom_cli.training.cuda_graph import Captured
+from nngeom_cli.training.checkpoint import Checkpoint
+from nngeom_cli.training.cuda_graph import GraphedStep
 from nngeom_cli.training.network import POINTS_AT_ONCE, Network
 from nngeom_cli.training.optimizers import Optimizer
 
-__all__ = ["Checkpoint", "batch_generators", "history_epochs", "initial_generators", "train", "train_on_cores"]
+__all__ = ["batch_generators", "history_epochs", "initial_generators", "train"]
 
-NUMBERS_IN_CACHE = 200_000  # parameters, and units times points, that are trained side by side
 HISTORY_ROWS = 200
 TEST_SCORES = ("test_loss", "test_accuracy")
-
-
-@dataclass(frozen=True)
-class Checkpoint:
-    """The state of training after `epoch` epochs: arrays in main memory, untouched by what follows.
-
-    Attributes:
-        epoch: number of epochs done; 0 is the initial network.
-        loss: mean over the training set, `(replicates,)`, float64 on the CPU.
-        accuracy: fraction of the training set, `(replicates,)`.
-        weights: per layer, `(replicates, out, in + 1)`, the bias as last column.
-        optimizer: what else the next step depends on, by its name, per layer like `weights`.
-        generators: states of the replicates' batch generators, `(replicates, bytes)`.
-        test: `test_loss` and `test_accuracy`, `(replicates,)`, if the task keeps examples for testing.
-    """
-
-    epoch: int
-    loss: np.ndarray
-    accuracy: np.ndarray
-    weights: list[np.ndarray]
-    optimizer: dict[str, list[np.ndarray]]
-    generators: np.ndarray
-    test: dict[str, np.ndarray] = field(default_factory=dict)
-
-    def block(self, replicates: slice) -> Checkpoint:
-        """Some of the replicates."""
-        return Checkpoint(
-            self.epoch,
-            self.loss[replicates],
-            self.accuracy[replicates],
-            [weights[replicates] for weights in self.weights],
-            {name: [values[replicates] for values in layers] for name, layers in self.optimizer.items()},
-            self.generators[replicates],
-            {name: values[replicates] for name, values in self.test.items()},
-        )
-
-    @staticmethod
-    def join(blocks: Sequence[Checkpoint]) -> Checkpoint:
-        """One checkpoint of the replicates of several, all after the same epoch."""
-
-        def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
-            return np.concatenate(arrays)
-
-        return Checkpoint(
-            blocks[0].epoch,
-            join([block.loss for block in blocks]),
-            join([block.accuracy for block in blocks]),
-            [join(layer) for layer in zip(*(block.weights for block in blocks), strict=True)],
-            {
-                name: [join(layer) for layer in zip(*(block.optimizer[name] for block in blocks), strict=True)]
-                for name in blocks[0].optimizer
-            },
-            join([block.generators for block in blocks]),
-            {name: join([block.test[name] for block in blocks]) for name in blocks[0].test},
-        )
 
 
 def initial_generators(seed: int, replicates: int) -> list[torch.Generator]:
@@ -127,14 +70,14 @@ def train(
         are left out, which gives the same ones.
     """
     batches = Batches(task, network, optimizer.batch_size)
-    backpropagation = Backpropagation(network, task.loss, batches.batch)
-    stepper = Optimizer(optimizer, network.parameters, backpropagation.gradient)
+    gradient = LossGradient(network, task.loss, batches.batch)
+    stepper = Optimizer(optimizer, network.parameters, gradient.gradient)
 
     def kernels() -> None:
-        backpropagation()
+        gradient()
         stepper.step()
 
-    step = Captured(kernels) if network.parameters.is_cuda else kernels
+    step = GraphedStep(kernels) if network.parameters.is_cuda else kernels
     state = {name: network.views(flat) for name, flat in stepper.state.items()}
     first = 0
     if start is not None:
@@ -165,7 +108,7 @@ def train(
                 np.stack([generator.get_state().numpy() for generator in generators]),
                 test,
             )
-            lost = lost or (bool(np.isnan(loss).all()) and is_lost(network, backpropagation.gradient))
+            lost = lost or (bool(np.isnan(loss).all()) and is_lost(network, gradient.gradient))
 
 
 def is_lost(network: Network, gradient: Tensor) -> bool:
@@ -175,42 +118,6 @@ def is_lost(network: Network, gradient: Tensor) -> bool:
     that overflows may come back.
     """
     return all(bool(values.isnan().all()) for flat in (network.parameters, gradient) for values in network.views(flat))
-
-
-def train_on_cores(
-    network: Network,
-    task: Task,
-    optimizer: OptimizerConfig,
-    generators: Sequence[torch.Generator],
-    record: Sequence[int],
-    start: Checkpoint | None = None,
-    *,
-    cores: int = 1,
-    asked: Callable[[], bool] = never,
-) -> Generator[Checkpoint, None, None]:
-    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
-
-    Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
-    elsewhere the blocks are trained in turns.
-    `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
-    `asked` tells whether an end was asked for: see `in_processes`.
-    """
-    workers = rounds = 1
-    if network.parameters.device.type == "cpu":
-        workers = min(cores, network.replicates)
-        points = min(optimizer.batch_size or len(task.inputs), len(task.inputs))
-        numbers = network.parameters.numel() + network.replicates * sum(network.widths[1:-1]) * points
-        rounds = -(-numbers // (workers * NUMBERS_IN_CACHE))
-    blocks = split(network.replicates, min(workers * rounds, network.replicates))
-    trainings = [
-        train(network.block(b), task, optimizer, generators[b], record, start and start.block(b)) for b in blocks
-    ]
-    shares = [zip(*trainings[share], strict=True) for share in split(len(blocks), workers)]
-    with in_processes(shares, asked) as sources:
-        for parts in zip(*sources, strict=True):
-            checkpoint = Checkpoint.join([block for part in parts for block in part])
-            network.load(checkpoint.weights)
-            yield checkpoint
 
 
 def snapshot(tensor: Tensor) -> np.ndarray:

@@ -1,0 +1,82 @@
+"""All that a run works with, made from its config."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from nngeom_cli.config.run import Config, checkpoint_epochs, staged
+from nngeom_cli.probes.make import Probe, make_probe
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.loop import history_epochs, initial_generators
+from nngeom_cli.training.network import Network, initial_network
+
+__all__ = ["RunContext", "pause_epochs", "prepare"]
+
+PAUSE_SECONDS = 0.5  # how long training goes on without a word
+SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 5e9  # of a common core, roughly
+
+
+@dataclass(frozen=True)
+class RunContext:
+    """All that a run works with.
+
+    Attributes:
+        probed: epochs at which it is measured.
+        recorded: epochs at which loss and accuracy are written down.
+    """
+
+    config: Config
+    device: torch.device
+    task: Task
+    network: Network
+    probe: Probe
+    probed: list[int]
+    recorded: list[int]
+
+    @property
+    def seeds(self) -> list[int]:
+        """Of the replicates."""
+        return [self.config.seed + replicate for replicate in range(self.config.replicates)]
+
+
+def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunContext:
+    """Task, untrained network, probe and schedule of a config.
+
+    Args:
+        config: what to run.
+        device: where.
+        lasts: the last epoch, after those that it had before the run was extended.
+    """
+    task = make_task(config.task)
+    network = initial_network(
+        [task.dimension, *config.architecture.hidden, task.outputs],
+        config.architecture.activation,
+        initial_generators(config.seed, config.replicates),
+        parametrization=config.architecture.parametrization,
+        output_scale=config.architecture.output_scale,
+        dtype=getattr(torch, config.dtype),
+        device=device,
+    )
+    return RunContext(
+        config,
+        device,
+        task,
+        network,
+        make_probe(config.probe, task, config.seed),
+        staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts),
+        staged(history_epochs, lasts),
+    )
+
+
+def pause_epochs(context: RunContext) -> range:
+    """Epochs about `PAUSE_SECONDS` of work apart, at which training can be saved, or stopped."""
+    config = context.config
+    batch = config.optimizer.batch_size or len(context.task.inputs)
+    operations = 6 * context.network.parameters.numel() * batch  # forward and backward, a multiplication and a sum
+    step = SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND
+    epoch = step * -(-len(context.task.inputs) // batch)
+    return range(0, config.optimizer.epochs + 1, max(1, int(PAUSE_SECONDS / epoch)))

@@ -1,0 +1,56 @@
+"""The names of the files of a run directory, and of a sweep's. A file appears whole or not at all.
+
+run.json       status, process, command, config, versions, times, device, final metrics of each replicate
+history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
+geometry/      epoch-000200.nc, one labelled dataset a probed epoch
+checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
+SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
+figures/       pictures, drawn from the files above
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+__all__ = [
+    "CHECKPOINTS",
+    "FIGURES",
+    "GEOMETRY",
+    "HISTORY",
+    "INFO",
+    "MANIFEST",
+    "SWEEP",
+    "checkpoint_name",
+    "epoch_of",
+    "geometry_name",
+    "saved_epochs",
+]
+
+INFO = "run.json"
+HISTORY = "history.csv"
+GEOMETRY = "geometry"
+CHECKPOINTS = "checkpoints"
+FIGURES = "figures"
+MANIFEST = "SHA256SUMS"
+SWEEP = "sweep.json"
+
+
+def geometry_name(epoch: int) -> str:
+    return f"{GEOMETRY}/epoch-{epoch:06d}.nc"
+
+
+def checkpoint_name(epoch: int) -> str:
+    return f"{CHECKPOINTS}/epoch-{epoch:06d}.npz"
+
+
+def epoch_of(name: str) -> int:
+    """The epoch of a file that one of the two functions above named; -1 of any other file."""
+    found = re.fullmatch(rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.npz)", name)
+    return int(found[1] or found[2]) if found else -1
+
+
+def saved_epochs(directory: Path, folder: str) -> dict[int, Path]:
+    """The files of `folder` in a run directory, by their epoch, in order."""
+    paths = {epoch_of(f"{folder}/{path.name}"): path for path in (directory / folder).glob("epoch-*")}
+    return {epoch: paths[epoch] for epoch in sorted(paths) if epoch >= 0}

@@ -1,0 +1,54 @@
+"""Training on several cores: the replicates in blocks, each in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+
+import torch
+
+from nngeom_cli.config.general import OptimizerConfig
+from nngeom_cli.system.parallel import in_processes, never, split
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.checkpoint import Checkpoint
+from nngeom_cli.training.loop import train
+from nngeom_cli.training.network import Network
+
+__all__ = ["train_on_cores"]
+
+NUMBERS_IN_CACHE = 200_000  # parameters, and units times points, that are trained side by side
+
+
+def train_on_cores(
+    network: Network,
+    task: Task,
+    optimizer: OptimizerConfig,
+    generators: Sequence[torch.Generator],
+    record: Sequence[int],
+    start: Checkpoint | None = None,
+    *,
+    cores: int = 1,
+    asked: Callable[[], bool] = never,
+) -> Generator[Checkpoint, None, None]:
+    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
+
+    Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
+    elsewhere the blocks are trained in turns.
+    `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
+    `asked` tells whether an end was asked for: see `in_processes`.
+    """
+    workers = rounds = 1
+    if network.parameters.device.type == "cpu":
+        workers = min(cores, network.replicates)
+        points = min(optimizer.batch_size or len(task.inputs), len(task.inputs))
+        numbers = network.parameters.numel() + network.replicates * sum(network.widths[1:-1]) * points
+        rounds = -(-numbers // (workers * NUMBERS_IN_CACHE))
+    blocks = split(network.replicates, min(workers * rounds, network.replicates))
+    trainings = [
+        train(network.block(b), task, optimizer, generators[b], record, start and start.block(b)) for b in blocks
+    ]
+    shares = [zip(*trainings[share], strict=True) for share in split(len(blocks), workers)]
+    with in_processes(shares, asked) as sources:
+        for parts in zip(*sources, strict=True):
+            checkpoint = Checkpoint.join([block for part in parts for block in part])
+            network.load(checkpoint.weights)
+            yield checkpoint
