@@ -28,13 +28,12 @@ hypothesis.settings.load_profile("nngeom")
 
 
 class Runner(types.ModuleType):
-    """A double of nngeom_cli.runner: takes down what it is asked to run; a seed can be told to fail."""
+    """A double of runs.run and training.device: takes down what it is asked to run; a seed can be told to fail."""
 
     def __init__(self):
         super().__init__("nngeom_cli.runs.run")
         self.runs = []
         self.failures = {}
-        self.RunError = type("RunError", (RuntimeError,), {"__module__": "nngeom_cli.runs.run"})
 
     def run(self, config, directory, *, command):
         self.runs.append((config, directory, command))
@@ -55,7 +54,8 @@ class Runner(types.ModuleType):
 @pytest.fixture
 def runner(monkeypatch, tmp_path):
     double = Runner()
-    monkeypatch.setitem(sys.modules, "nngeom_cli.runs.run", double)
+    for name in ("nngeom_cli.runs.run", "nngeom_cli.training.device"):
+        monkeypatch.setitem(sys.modules, name, double)
     monkeypatch.chdir(tmp_path)
     return double
 

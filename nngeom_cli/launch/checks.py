@@ -45,9 +45,11 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
     if here:
         require_memory(config)
     if local:
-        runner = import_module("nngeom_cli.runs.run")  # as the job will: matplotlib may refuse to start
+        import_module("nngeom_cli.runs.run")  # as the job will: matplotlib may refuse to start
         if config.device in ("cuda", "mps"):
-            runner.resolve_device(config.device)
+            from nngeom_cli.training.device import resolve_device
+
+            resolve_device(config.device)
     return config
 
 

@@ -25,7 +25,7 @@ TRAINING = (
     "training.loop.batch_generators",
     "training.loop.history_epochs",
     "config.run.checkpoint_epochs",
-    "training.loop.train_on_cores",
+    "training.blocks.train_on_cores",
 )
 
 

@@ -11,12 +11,12 @@ import pandas as pd
 import pytest
 from made_runs import GRID, path, plane, write_run
 
-from nngeom_cli.analysis.run_rows import find_runs
 from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
 from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.store.checksums import sealed
+from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.store.sweep import Job, Sweep
 from nngeom_cli.system.atomic import refuse_links
 

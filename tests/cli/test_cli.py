@@ -16,7 +16,7 @@ from PIL import Image
 from nngeom_cli import groups
 from nngeom_cli.cli import entry as cli
 from nngeom_cli.cli.entry import main
-from nngeom_cli.errors import ConfigError, one_of
+from nngeom_cli.errors import ConfigError, RunError, one_of
 
 TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
 
@@ -99,7 +99,7 @@ def test_a_failed_run_says_why_in_one_line_and_keeps_the_traceback_in_its_log(nn
 
 
 def test_a_run_error_is_told_as_it_is(nngeom, runner):
-    runner.failures[0] = runner.RunError("The loss is not finite. Lower `optimizer.lr`.")
+    runner.failures[0] = RunError("The loss is not finite. Lower `optimizer.lr`.")
     code, _, err = nngeom("run")
     assert (code, err) == (1, ["nngeom: The loss is not finite. Lower `optimizer.lr`."])
 
@@ -245,7 +245,7 @@ def test_a_sweep_runs_all_combinations_in_directories_of_their_own(nngeom, runne
 
 
 def test_a_failing_job_does_not_stop_the_others(nngeom, runner):
-    runner.failures = {1: runner.RunError("The loss is not finite."), 2: ZeroDivisionError("oh")}
+    runner.failures = {1: RunError("The loss is not finite."), 2: ZeroDivisionError("oh")}
     code, out, err = nngeom("run", "-m", "seed=0,1,2,3")
     directories = [directory for _, directory, _ in runner.runs]
     assert code == 1
@@ -675,7 +675,6 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # nohup and `&` in a script would ignore it
         "runner = types.ModuleType('nngeom_cli.runs.run')\n"
         "runner.run = lambda config, directory, *, command: (print('started', flush=True), time.sleep(60))\n"
-        "runner.resolve_device = None\n"
         "sys.modules['nngeom_cli.runs.run'] = runner\n"
         "from nngeom_cli.cli.entry import main\n"
         "sys.exit(main(['run']))\n"

@@ -10,9 +10,10 @@ from nngeom_cli.config.footprint import main_arrays, require_memory
 from nngeom_cli.config.run import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.launch.application import composed
-from nngeom_cli.runs.run import prepare, resolve_device
+from nngeom_cli.runs.context import prepare
 from nngeom_cli.system import memory
 from nngeom_cli.system.memory import machine_memory
+from nngeom_cli.training.device import resolve_device
 
 TOO_LARGE = [
     (["probe.resolution=20000"], "`probe.resolution` must be such that all fits", "Got 20000. It takes at least "),

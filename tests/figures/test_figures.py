@@ -15,6 +15,7 @@ from PIL import Image
 
 from nngeom_cli import figures
 from nngeom_cli.analysis.statistic import grid_statistics
+from nngeom_cli.errors import LostProcessError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.path import along_paths
@@ -22,7 +23,6 @@ from nngeom_cli.figures.selection import FinalScore, final_scores, percent, repr
 from nngeom_cli.figures.style import style
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
-from nngeom_cli.system.parallel import LostProcessError
 
 CONFIG = {"optimizer": {"epochs": 8}, "probe": {"checkpoints": list(range(9))}}
 

@@ -21,7 +21,7 @@ from processes import ENVIRONMENT, LONG, PLUGINS, TINY, held, installed, start, 
 
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.run import load_config
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
 from nngeom_cli.launch.launchers import launched
@@ -31,9 +31,10 @@ from nngeom_cli.store.checksums import sealed
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.store.sweep import Job, Sweep, load_sweep
-from nngeom_cli.system import writer as process
+from nngeom_cli.system import process
 from nngeom_cli.system.atomic import refuse_links, unshared
-from nngeom_cli.system.writer import sole_writer, this_process
+from nngeom_cli.system.process import this_process
+from nngeom_cli.system.writer import sole_writer
 
 CONTEXT = SimpleNamespace(config_loader=None, callbacks=None)  # Hydra's, of a double
 
@@ -289,7 +290,7 @@ def test_a_sweep_whose_jobs_lie_elsewhere_is_refused(tmp_path, directory):
     content = json.loads((tmp_path / "sweep.json").read_text())
     content["jobs"][0]["directory"] = directory
     (tmp_path / "sweep.json").write_text(json.dumps(sealed(content)))
-    with pytest.raises(ConfigError, match="must be what a sweep writes"):
+    with pytest.raises(DamageError, match="must be what a sweep writes"):
         load_sweep(tmp_path)
 
 
@@ -298,7 +299,7 @@ def test_a_sweep_whose_jobs_lie_elsewhere_is_refused(tmp_path, directory):
 )
 def test_a_damaged_sweep_is_refused_in_one_sentence(tmp_path, text):
     (tmp_path / "sweep.json").write_text(text)
-    with pytest.raises(ConfigError, match="must be what a sweep writes") as caught:
+    with pytest.raises(DamageError, match="must be what a sweep writes") as caught:
         load_sweep(tmp_path)
     assert "\n" not in str(caught.value)
 
@@ -310,7 +311,7 @@ def test_a_launcher_that_is_no_plain_name_is_refused(tmp_path, launcher):
     sweep_of(tmp_path, "0")
     content = json.loads((tmp_path / "sweep.json").read_text())
     (tmp_path / "sweep.json").write_text(json.dumps(sealed(content | {"launcher": launcher})))
-    with pytest.raises(ConfigError, match="must be what a sweep writes"):
+    with pytest.raises(DamageError, match="must be what a sweep writes"):
         load_sweep(tmp_path)
 
 
@@ -332,11 +333,11 @@ def test_a_job_that_is_a_link_or_there_twice_is_refused(tmp_path):
     (tmp_path / "sweep" / "0").symlink_to(tmp_path / "elsewhere")
     for directory in ("0", "0/deep"):
         sweep_of(tmp_path / "sweep", directory)
-        with pytest.raises(ConfigError, match="must be what a sweep writes"):
+        with pytest.raises(DamageError, match="must be what a sweep writes"):
             load_sweep(tmp_path / "sweep")
     for again in ("1", "./1", "1/", "1/."):
         sweep_of(tmp_path / "sweep", "1", again)
-        with pytest.raises(ConfigError, match="two jobs with the same directory"):
+        with pytest.raises(DamageError, match="two jobs with the same directory"):
             load_sweep(tmp_path / "sweep")
     sweep_of(tmp_path / "sweep", "1")
     assert [job.directory for job in load_sweep(tmp_path / "latest").jobs] == ["1"]

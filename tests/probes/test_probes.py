@@ -13,7 +13,8 @@ from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
 from nngeom_cli.probes.make import make_probe
-from nngeom_cli.tasks.make import Task, make_task
+from nngeom_cli.tasks.make import make_task
+from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.loop import initial_generators
 from nngeom_cli.training.network import initial_network
 

@@ -20,12 +20,12 @@ from small_runs import assert_same, config
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.footprint import least_memory
 from nngeom_cli.config.run import load_config
+from nngeom_cli.errors import LostProcessError
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.store.run import load_run
 from nngeom_cli.system.memory import in_words
-from nngeom_cli.system.parallel import LostProcessError
-from nngeom_cli.training import loop as training
+from nngeom_cli.training import blocks
 from nngeom_cli.training.loop import train
 
 SIGMOID = {"hidden": [4, 3], "activation": "sigmoid"}
@@ -134,7 +134,7 @@ def test_a_run_whose_process_is_killed_says_what_it_needed_and_goes_on(number, w
 
     with monkeypatch.context() as patch:
         patch.setenv("NNGEOM_CORES", "2")
-        patch.setattr(training, "train", dying)
+        patch.setattr(blocks, "train", dying)
         with pytest.raises(LostProcessError) as caught:
             runner.run(CONFIGS["xor"], tmp_path, command="nngeom run")
     said = str(caught.value)

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from small_runs import config
 
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, RunError
+from nngeom_cli.runs import context
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.store.arrays import read_arrays
@@ -31,7 +32,7 @@ KINDS = {
 def run_to(monkeypatch, tmp_path):
     """Runs a config in a directory of a name, until its end or until the checkpoint of an epoch is written."""
     monkeypatch.setenv("NNGEOM_CORES", "1")
-    make, write = runner.initial_network, RunDirectory.write_checkpoint
+    make, write = context.initial_network, RunDirectory.write_checkpoint
 
     def with_one_broken(*arguments, **options):
         network = make(*arguments, **options)
@@ -45,11 +46,11 @@ def run_to(monkeypatch, tmp_path):
                 os.kill(os.getpid(), signal.SIGTERM)
 
         if "architecture__activation" not in changes:
-            monkeypatch.setattr(runner, "initial_network", with_one_broken)
+            monkeypatch.setattr(context, "initial_network", with_one_broken)
         monkeypatch.setattr(RunDirectory, "write_checkpoint", write_and_stop)
         directory = tmp_path / name
         directory.mkdir()
-        with contextlib.suppress(runner.RunError, KeyboardInterrupt):
+        with contextlib.suppress(RunError, KeyboardInterrupt):
             runner.run(config(probe__checkpoints=PROBED, **changes), directory, command="nngeom run")
         monkeypatch.setattr(RunDirectory, "write_checkpoint", write)
         return load_run(directory)
@@ -78,7 +79,7 @@ def bits(path):
 def test_a_run_that_diverges_is_resumed_to_the_same_bits(run_to, kind, stop):
     whole, run = run_to("whole", KINDS[kind]), run_to("run", KINDS[kind], stop)
     assert (whole.status, run.status) == ("diverged", "interrupted")
-    with pytest.raises(runner.RunError, match="not finite at the end"):
+    with pytest.raises(RunError, match="not finite at the end"):
         resume(run.directory)
     assert_same(load_run(run.directory), whole)
 
@@ -86,7 +87,7 @@ def test_a_run_that_diverges_is_resumed_to_the_same_bits(run_to, kind, stop):
 @pytest.mark.parametrize("kind", ["all of them, mini-batches", "one of them"])
 def test_a_run_that_diverged_is_extended_like_any_other(run_to, kind):
     run = run_to("run", KINDS[kind])
-    with pytest.raises(runner.RunError, match="not finite at the end"):
+    with pytest.raises(RunError, match="not finite at the end"):
         resume(run.directory, ["optimizer.epochs=40"])
     long = run_to("long", KINDS[kind] | {"optimizer__epochs": 40})
     assert load_run(run.directory).history.epoch.max() == 40
@@ -97,7 +98,7 @@ def test_to_resume_a_run_that_diverged_says_so_and_changes_nothing(run_to, capsy
     run = run_to("run", ALL)
     before = {path: path.read_bytes() for path in run.directory.rglob("*") if path.is_file() and path.suffix != ".log"}
     capsys.readouterr()
-    with pytest.raises(runner.RunError, match=r"2 of 2 replicates is not finite at the end \(seed 3 at epoch 2, 4 at "):
+    with pytest.raises(RunError, match=r"2 of 2 replicates is not finite at the end \(seed 3 at epoch 2, 4 at "):
         resume(run.directory)
     assert capsys.readouterr().out == "The run is diverged: nothing is left to do.\n"
     assert before == {path: path.read_bytes() for path in before}

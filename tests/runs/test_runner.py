@@ -11,11 +11,12 @@ import pytest
 import torch
 from small_runs import config
 
-from nngeom_cli.errors import ConfigError
-from nngeom_cli.runs import provenance
+from nngeom_cli.errors import ConfigError, RunError
+from nngeom_cli.runs import context, provenance
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.store.run import load_run
+from nngeom_cli.training.device import resolve_device
 
 
 def test_a_run_leaves_a_complete_directory(tmp_path, capsys):
@@ -114,9 +115,7 @@ def test_replicate_is_the_run_of_its_own_seed(tmp_path):
 
 
 def test_a_diverged_run_keeps_what_it_measured_and_says_which(tmp_path):
-    with pytest.raises(
-        runner.RunError, match=r"of 2 replicates is not finite at the end \(seed 3 at epoch 2, 4 at epoch 2\)"
-    ):
+    with pytest.raises(RunError, match=r"of 2 replicates is not finite at the end \(seed 3 at epoch 2, 4 at epoch 2\)"):
         runner.run(
             config(optimizer__lr=1e6, optimizer__epochs=200, architecture__activation="monomial3"),
             tmp_path,
@@ -134,18 +133,18 @@ DIVERGING = {"optimizer__lr": 1e6, "architecture__activation": "monomial3"}
 
 def broken_at_first(monkeypatch, replicate):
     """One replicate begins with a weight that is NaN."""
-    make = runner.initial_network
+    make = context.initial_network
 
     def initial_network(*arguments, **options):
         network = make(*arguments, **options)
         network.weights[0][replicate, 0, 0] = math.nan
         return network
 
-    monkeypatch.setattr(runner, "initial_network", initial_network)
+    monkeypatch.setattr(context, "initial_network", initial_network)
 
 
 def test_of_a_run_that_diverged_the_cause_is_said_and_not_that_points_have_no_curvature(tmp_path, capsys, caplog):
-    with pytest.raises(runner.RunError):
+    with pytest.raises(RunError):
         runner.run(config(**DIVERGING), tmp_path, command="")
     out = capsys.readouterr().out
     assert "no curvature" not in out + caplog.text
@@ -158,7 +157,7 @@ def test_of_a_run_that_diverged_the_cause_is_said_and_not_that_points_have_no_cu
 def test_a_replicate_that_diverged_spoils_no_number_of_the_others(tmp_path, monkeypatch, capsys, caplog):
     caplog.set_level("INFO")
     broken_at_first(monkeypatch, 0)
-    with pytest.raises(runner.RunError, match=r"1 of 2 replicates is not finite at the end \(seed 3 at epoch 0\)"):
+    with pytest.raises(RunError, match=r"1 of 2 replicates is not finite at the end \(seed 3 at epoch 0\)"):
         runner.run(config(), tmp_path, command="")
     assert "nan" not in (capsys.readouterr().out + caplog.text).lower()
     assert "loss of 1 of 2 replicates not finite" in caplog.text
@@ -192,9 +191,9 @@ def test_a_device_that_is_not_there_is_refused_before_anything_is_written(tmp_pa
 
 def test_auto_takes_the_gpu_if_there_is_one(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert runner.resolve_device("auto").type == "cpu"
+    assert resolve_device("auto").type == "cpu"
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert runner.resolve_device("auto").type == "cuda"
+    assert resolve_device("auto").type == "cuda"
 
 
 @pytest.mark.parametrize("commit", [{"commit": "c0ffee", "dirty": False}, None], ids=["checkout", "no checkout"])

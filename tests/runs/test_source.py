@@ -104,7 +104,7 @@ def test_runs_depend_on_the_geometry_that_they_measure():
 def test_runs_depend_on_data_start_order_and_steps():
     reached = source.reached(source.TRAINING)
     for name in (
-        "tasks.make._sinusoid",
+        "tasks.toy.sinusoid",
         "training.network.initial_network",
         "training.batches.Batches",
         "training.optimizers.Optimizer",

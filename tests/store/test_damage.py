@@ -19,7 +19,7 @@ from small_runs import assert_same, config
 from nngeom_cli.analysis.networks import networks
 from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.cli.entry import main
-from nngeom_cli.errors import ConfigError, DamageError
+from nngeom_cli.errors import DamageError
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.store.checksums import checksum
@@ -149,7 +149,7 @@ def check_resume(copy, whole):
     before = {name: (copy / name).read_bytes() if (copy / name).exists() else None for name in FILES}
     try:
         resume(copy)
-    except (ConfigError, FileNotFoundError):
+    except (DamageError, FileNotFoundError):
         after = {name: (copy / name).read_bytes() if (copy / name).exists() else None for name in FILES}
         assert before == after
     else:
@@ -349,7 +349,7 @@ def test_a_sweep_whose_jobs_were_changed_is_refused_and_one_from_before_is_read(
     path = tmp_path / "sweep.json"
     content = json.loads(path.read_text())
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 7'))
-    with pytest.raises(ConfigError, match="another content than its checksum is of"):
+    with pytest.raises(DamageError, match="another content than its checksum is of"):
         load_sweep(tmp_path)
     path.write_text(json.dumps({"launcher": content["launcher"], "jobs": content["jobs"]}))
     assert load_sweep(tmp_path).jobs[0].config == {"seed": 3}

@@ -18,8 +18,8 @@ from nngeom_cli.store import run as store_module
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.system.atomic import written_whole
-from nngeom_cli.system.writer import is_gone, this_process
-from nngeom_cli.training.loop import Checkpoint
+from nngeom_cli.system.process import is_gone, this_process
+from nngeom_cli.training.checkpoint import Checkpoint
 
 ROW = {"replicate": 0, "loss": 1e300, "accuracy": None, "solved": False, "test_loss": 1}
 

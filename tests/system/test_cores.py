@@ -16,11 +16,13 @@ import pytest
 
 from nngeom_cli.config.general import AdamConfig
 from nngeom_cli.config.task import SinusoidConfig
+from nngeom_cli.errors import LostProcessError
 from nngeom_cli.system import parallel as cores
-from nngeom_cli.system.parallel import LostProcessError, available_cores, in_processes, split
+from nngeom_cli.system.parallel import available_cores, in_processes, split
 from nngeom_cli.tasks.make import make_task
-from nngeom_cli.training import loop as training
-from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train, train_on_cores
+from nngeom_cli.training import blocks
+from nngeom_cli.training.blocks import train_on_cores
+from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train
 from nngeom_cli.training.network import initial_network
 
 TASK = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
@@ -51,7 +53,7 @@ def assert_same(one, other):
 @pytest.mark.parametrize("replicates", [1, 3, 23])
 @pytest.mark.parametrize("count", [1, 2, 5])
 def test_blocks_have_the_bits_of_one_block(replicates, count, in_cache, monkeypatch):
-    monkeypatch.setattr(training, "NUMBERS_IN_CACHE", in_cache)
+    monkeypatch.setattr(blocks, "NUMBERS_IN_CACHE", in_cache)
     whole = list(train(network(replicates), TASK, OPTIMIZER, batch_generators(0, replicates), [0, 2, 6]))
     for one, other in zip(whole, trained(replicates, cores=count), strict=True):
         assert_same(one, other)
@@ -74,9 +76,9 @@ def test_network_has_the_weights_of_the_checkpoint_at_each_yield(count):
 
 def test_a_block_fits_the_cache(monkeypatch):
     sizes = []
-    monkeypatch.setattr(training, "train", lambda block, *rest: sizes.append(block.replicates) or train(block, *rest))
+    monkeypatch.setattr(blocks, "train", lambda block, *rest: sizes.append(block.replicates) or train(block, *rest))
     replicate = network(1).parameters.numel() + 5 * OPTIMIZER.batch_size
-    monkeypatch.setattr(training, "NUMBERS_IN_CACHE", 8 * replicate)
+    monkeypatch.setattr(blocks, "NUMBERS_IN_CACHE", 8 * replicate)
     trained(23)
     assert sizes == [7, 8, 8]
 
@@ -115,7 +117,7 @@ def test_an_error_in_a_process_is_raised_here(monkeypatch):
         yield from ()
         raise ArithmeticError(f"block of {block.replicates}")
 
-    monkeypatch.setattr(training, "train", broken)
+    monkeypatch.setattr(blocks, "train", broken)
     with pytest.raises(ArithmeticError, match="block of 2"):
         trained(4, cores=2)
     assert multiprocessing.active_children() == []

@@ -11,7 +11,7 @@ import torch
 
 from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.tasks.losses import CrossEntropy, MeanSquaredError
-from nngeom_cli.tasks.make import Task
+from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.loop import batch_generators, initial_generators, train
 from nngeom_cli.training.network import initial_network
 

@@ -11,8 +11,10 @@ from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.config.task import SinusoidConfig, XorConfig
 from nngeom_cli.store.checkpoints import arrays_of
 from nngeom_cli.tasks.make import make_task
+from nngeom_cli.training import blocks
 from nngeom_cli.training import loop as training
-from nngeom_cli.training.loop import batch_generators, initial_generators, train, train_on_cores
+from nngeom_cli.training.blocks import train_on_cores
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
 from nngeom_cli.training.network import initial_network
 from nngeom_cli.training.optimizers import Optimizer
 
@@ -87,7 +89,7 @@ def test_one_replicate_that_is_lost_does_not_stop_the_others(steps):
 
 
 def test_a_block_that_is_lost_costs_nothing_and_the_other_keeps_its_bits(monkeypatch):
-    monkeypatch.setattr(training, "NUMBERS_IN_CACHE", 1)  # each replicate is a block
+    monkeypatch.setattr(blocks, "NUMBERS_IN_CACHE", 1)  # each replicate is a block
     network = initial_network([2, 4, 1], "tanh", initial_generators(0, 2))
     network.weights[0][0] = float("nan")
     rule, generators = replace(SGD, lr=0.05), batch_generators(0, 2)

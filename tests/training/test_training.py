@@ -15,10 +15,11 @@ from nngeom_cli.tasks.losses import MeanSquaredError
 from nngeom_cli.tasks.make import make_task
 from nngeom_cli.training import loop as training
 from nngeom_cli.training import network as networks
-from nngeom_cli.training.backpropagation import Backpropagation
+from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches
+from nngeom_cli.training.blocks import train_on_cores
 from nngeom_cli.training.forward import ForwardPass
-from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train, train_on_cores
+from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train
 from nngeom_cli.training.network import Network, initial_network
 from nngeom_cli.training.optimizers import Optimizer
 
@@ -84,7 +85,7 @@ def test_gradient_is_that_of_autograd(config, activation):
     network = initial_network([2, 5, 4, task.outputs], activation, initial_generators(3, 3))
     network.parameters.mul_(3)  # into the curved part of the activations
     (batch,) = Batches(task, network, None).epoch([])
-    gradient = network.views(Backpropagation(network, task.loss, batch)())
+    gradient = network.views(LossGradient(network, task.loss, batch)())
     for replicate in range(3):
         literal = Literal(network, replicate)
         literal_loss(task, literal(task.inputs), task.labels).backward()

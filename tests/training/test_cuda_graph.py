@@ -8,10 +8,10 @@ import torch
 from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.config.task import SinusoidConfig, XorConfig
 from nngeom_cli.tasks.make import make_task
-from nngeom_cli.training import cuda_graph as captured
-from nngeom_cli.training.backpropagation import Backpropagation
+from nngeom_cli.training import cuda_graph
+from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches
-from nngeom_cli.training.cuda_graph import Captured
+from nngeom_cli.training.cuda_graph import GraphedStep
 from nngeom_cli.training.loop import batch_generators, initial_generators, train
 from nngeom_cli.training.network import Network, initial_network
 from nngeom_cli.training.optimizers import Optimizer
@@ -52,11 +52,11 @@ def test_each_call_is_one_step_whether_run_or_replayed(monkeypatch):
         called.append("from Python")
         done.append("step")
 
-    step = Captured(kernels)
-    for count in range(1, 3 * captured.WARM_UP):
+    step = GraphedStep(kernels)
+    for count in range(1, 3 * cuda_graph.WARM_UP):
         step()
         assert len(done) == count
-    assert len(called) == captured.WARM_UP + 1
+    assert len(called) == cuda_graph.WARM_UP + 1
 
 
 @pytest.mark.parametrize("activation", ["relu", "sigmoid", "softplus", "tanh", "erf", "gelu", "silu", "monomial3"])
@@ -70,7 +70,7 @@ def test_a_step_asks_for_no_number_that_the_device_holds(task, optimizer, option
     The rule of SGD is not there; it is the same kind of kernel as Adam's.
     """
     network = Network([2, 5, 3, task.outputs], activation, 3, device="meta", **options)
-    gradient = Backpropagation(network, task.loss, Batches(task, network, None).batch)
+    gradient = LossGradient(network, task.loss, Batches(task, network, None).batch)
     gradient()
     Optimizer(optimizer, network.parameters, gradient.gradient).step()
     with pytest.raises(RuntimeError, match="meta"):
