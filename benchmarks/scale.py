@@ -100,19 +100,19 @@ def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
 
     words = ["task=xor", f"replicates={replicates}", f"optimizer.epochs={checkpoints - 1}"]
     config = load_config(composed([*words, f"probe.checkpoints='linear {checkpoints}'"]))
-    laboratory = prepare(config, torch.device("cpu"), [config.optimizer.epochs])
-    geometry = laboratory.probe(laboratory.network)
+    context = prepare(config, torch.device("cpu"), [config.optimizer.epochs])
+    geometry = context.probe(context.network)
     directory.mkdir(parents=True)
     store = RunDirectory(directory, {"command": "nngeom run", **provenance(config, torch.device("cpu"))})
     rng = np.random.default_rng(0)
     for epoch in checkpoint_epochs(config.probe.checkpoints, config.optimizer.epochs):
         scores = rng.random((2, replicates))
-        store.add_history(Checkpoint(epoch, scores[0], scores[1], [], {}, np.empty(0)), laboratory.seeds)
+        store.add_history(Checkpoint(epoch, scores[0], scores[1], [], {}, np.empty(0)), context.seeds)
         noise = {name: geometry[name] + 0.1 * rng.standard_normal() for name in ("log_volume_element", "margin")}
         store.write_geometry(epoch, geometry.assign(noise))
     store.write_history()
     store.write_manifest()
-    rows = [{"replicate": one, "loss": 0.1, "accuracy": 1.0, "solved": True} for one in laboratory.seeds]
+    rows = [{"replicate": one, "loss": 0.1, "accuracy": 1.0, "solved": True} for one in context.seeds]
     store.update(status="complete", replicates=rows)
     return directory
 

@@ -64,12 +64,12 @@ def test_the_arrays_are_those_that_a_run_has(words, dtype):
     short = ["probe.resolution=7"] if words != ["task=digits"] else ["probe.steps=7"]
     config = load_config(composed([*words, *short, "replicates=2", f"dtype={dtype}"]))
     arrays = main_arrays(config)
-    laboratory = prepare(config, resolve_device("cpu"), [config.optimizer.epochs])
-    measured = laboratory.probe(laboratory.network)
+    context = prepare(config, resolve_device("cpu"), [config.optimizer.epochs])
+    measured = context.probe(context.network)
     of_networks = sum(values.nbytes for values in measured.values() if "replicate" in values.dims)
     size, _ = arrays[short[0].partition("=")[0]]
     assert size == 2 * of_networks
-    parameters = sum(weights.nbytes for weights in laboratory.network.weights)
+    parameters = sum(weights.nbytes for weights in context.network.weights)
     assert parameters < arrays["architecture.hidden"][0]
     measure = import_module("nngeom_cli.geometry.measure")
     assert footprint.FEWEST_POINTS == measure._FEWEST_POINTS
