@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers bench packages lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers coverage bench docs packages lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -30,11 +30,23 @@ test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray'
 	$(VENV)-launchers/bin/pip install --quiet -c constraints.txt -e '.[dev,joblib,slurm,ray]'
 	$(VENV)-launchers/bin/pytest -q tests/launch/test_sweep.py
 
+coverage: $(INSTALLED)  ## the whole suite, and which lines of nngeom_cli no test reaches, in other processes either
+	mkdir -p build/coverage && rm -f build/coverage/data*
+	-$(BIN)/coverage run -m pytest -q -n 2 --dist worksteal
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage report
+
 bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: medians and ratios (docs/performance.md)
 	$(BIN)/python benchmarks/training.py
 	$(BIN)/python benchmarks/probing.py
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/scale.py
+
+docs: $(INSTALLED)  ## the site, into build/site: a page that Sphinx warns of is an error
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . build/site
+	cp build/site/README.html build/site/index.html
+	@echo build/site/index.html
 
 packages:  ## the packages of nngeom_cli, lowest first, each with what it imports (docs/architecture.md)
 	@$(PYTHON) docs/packages.py

@@ -95,7 +95,7 @@ def condition_number(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int 
 def ricci_scalar(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
     """Ricci scalar of the metric that a feature map induces on input space.
 
-    R = |tr A|^2 - |A|^2, A the second fundamental form in an orthonormal frame (Gauss equation).
+    `R = |tr A|^2 - |A|^2`, A the second fundamental form in an orthonormal frame (Gauss equation).
     The unit 2-sphere has R = +2; the paper's eq. (4) prints 3 R (docs/conventions.md).
 
     Args:
@@ -123,7 +123,7 @@ def ricci_scalar_error(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: in
     Four times the first-order effect on R of changing each unit's row of J and of H by eps of its own size (the bound
     is in `nngeom_cli.geometry.frame.Frame.scalar_error`). Rows are counted apart because a saturated unit has a small
     row with all its digits: the condition number of g says little. R has no reliable digit where the estimate exceeds
-    |R| / 10.
+    `|R| / 10`.
 
     Args:
         feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.

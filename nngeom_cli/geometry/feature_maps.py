@@ -26,8 +26,8 @@ class MLPFeatureMap(FeatureMap):
     and second derivatives together, from activations that keep their digits under saturation.
 
     Args:
-        weights: one tensor a layer, (*replicates, out, in); copied.
-        biases: one tensor a layer, (*replicates, out); copied.
+        weights: one tensor a layer, `(*replicates, out, in)`; copied.
+        biases: one tensor a layer, `(*replicates, out)`; copied.
         activation: a name for `get_activation`, or an `Activation`; or a sequence of them, one a layer.
         layer: features after this layer, 1 = first hidden; the last given one by default.
 

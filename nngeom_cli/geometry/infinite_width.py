@@ -16,11 +16,12 @@ __all__ = ["InfiniteWidth"]
 class InfiniteWidth:
     """A shallow layer of infinite width, Phi_j = phi(w_j . x + b_j) / sqrt(n) with Gaussian w_j and b_j.
 
-    The metric is g = e^Omega (1 + 2 Omega' x x^T), Omega a function of |x|^2, e^Omega = weight_std^2 E[phi'(z)^2] with
-    z ~ N(0, s), s = weight_std^2 |x|^2 + bias_std^2: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28), monomials
-    (B.30) to (B.33), misprints put right, and sin; for other smooth activations the trapezoid rule, on finer grids
-    until two of them agree to 1e-12, of each point as if it were alone. relu has kernel, metric and volume element, but
-    no curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
+    The metric is `g = e^Omega (1 + 2 Omega' x x^T)`, Omega a function of `|x|^2`, `e^Omega = weight_std^2 E[phi'(z)^2]`
+    with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28),
+    monomials (B.30) to (B.33), misprints corrected, and sin; for other smooth activations the trapezoid rule, on finer
+    grids until two of them agree to 1e-12, of each point as if it were alone. relu has kernel, metric and volume
+    element, but no curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64
+    for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
@@ -95,18 +96,18 @@ class InfiniteWidth:
         return values.to(torch.promote_types(first.dtype, second.dtype))
 
     def omega(self, radius: Numbers, derivative: int = 0) -> Tensor:
-        """Omega = log(weight_std^2 E[phi'(z)^2]), eq. (8), or a derivative of it with respect to |x|^2.
+        """`Omega = log(weight_std^2 E[phi'(z)^2])`, eq. (8), or a derivative of it with respect to `|x|^2`.
 
         Args:
-            radius: |x|, any shape.
+            radius: `|x|`, any shape.
             derivative: 0, 1 or 2.
 
         Returns:
             The shape of `radius`.
 
         Raises:
-            ValueError: another `derivative`; a derivative where |x| and `bias_std` are both 0; a quadrature that does
-                not converge.
+            ValueError: another `derivative`; a derivative where `|x|` and `bias_std` are both 0; a quadrature that
+                does not converge.
 
         Example:
             >>> InfiniteWidth("erf", weight_std=1.0, bias_std=0.5, dimension=2).omega(torch.tensor(1.7), derivative=1)
@@ -153,10 +154,12 @@ class InfiniteWidth:
         return (scale[..., None, None] * (identity + bend[..., None, None] * outer)).to(x.dtype)
 
     def log_volume_element(self, radius: Numbers) -> Tensor:
-        """log sqrt(det g) = d Omega / 2 + log(1 + 2 |x|^2 Omega') / 2: (B.13). (B.27) should have exponent (d + 2) / 4.
+        """Natural logarithm of the volume element sqrt(det g): (B.13).
+
+        `log sqrt(det g) = d Omega / 2 + log(1 + 2 |x|^2 Omega') / 2`. (B.27) should have exponent (d + 2) / 4.
 
         Args:
-            radius: |x|, any shape.
+            radius: `|x|`, any shape.
 
         Returns:
             Nats, the shape of `radius`; -inf where the metric vanishes.
@@ -176,11 +179,11 @@ class InfiniteWidth:
     def ricci_scalar(self, radius: Numbers) -> Tensor:
         """Ricci scalar, a third of what eqs. (9), (B.28) and (B.32) print.
 
-        R = -(d - 1) e^-Omega |x|^2 Omega' ((d - 2) rho Omega' + 2 rho') / rho^2 with rho = 1 + 2 |x|^2 Omega', which is
-        (9) without its factor 3, with neither 0 / 0 where Omega' = 0 nor cancellation for large |x|.
+        `R = -(d - 1) e^-Omega |x|^2 Omega' ((d - 2) rho Omega' + 2 rho') / rho^2` with `rho = 1 + 2 |x|^2 Omega'`. This
+        is (9) without its factor 3, with neither 0 / 0 where Omega' = 0 nor cancellation for large `|x|`.
 
         Args:
-            radius: |x|, any shape.
+            radius: `|x|`, any shape.
 
         Returns:
             The shape of `radius`; NaN where the metric vanishes.
