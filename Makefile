@@ -42,8 +42,7 @@ bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: m
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/scale.py
 
-docs: $(INSTALLED)  ## the site, into build/site: a page that Sphinx warns of is an error
-	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+docs: $(VENV)/.docs  ## the site, into build/site; warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . build/site
 	cp build/site/README.html build/site/index.html
 	@echo build/site/index.html
@@ -57,6 +56,10 @@ lint: $(INSTALLED)
 
 types: $(INSTALLED)
 	$(BIN)/mypy
+
+$(VENV)/.docs: $(INSTALLED)
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[docs]'
+	touch $@
 
 $(INSTALLED): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -5,10 +5,13 @@ The source is the whole repository, so that a link leads to the same page on the
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from sphinx.application import Sphinx
+
+logging.getLogger("traitlets").setLevel(logging.WARNING)  # a library of the theme turns on the notes of all others
 
 project = "nngeom"
 author = "The nngeom authors"
@@ -27,8 +30,9 @@ suppress_warnings = ["myst.xref_missing"]  # a folder, such as conf/, is text on
 nb_execution_mode = "force"
 nb_execution_in_temp = True  # the run that it makes does not stay
 nb_execution_raise_on_error = True
-autodoc_typehints = "none"  # the signatures have them, and the docstrings say more
+autodoc_typehints = "none"  # docstrings say which shapes
 autodoc_member_order = "bysource"
+smartquotes = False  # phi'(z) stays as it is
 default_role = "literal"  # docstrings write names as Markdown does, in single backticks
 
 CONTENTS = """

@@ -79,12 +79,12 @@ class Run:
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """Loss and accuracy: columns epoch, replicate, loss, accuracy, and test_loss, test_accuracy if there are."""
+        """Loss and accuracy by epoch and replicate; test_loss, test_accuracy where examples are kept for testing."""
         return self._consistent(Run._read_history)
 
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
-        """All probed checkpoints, joined along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
+        """All probed checkpoints, joined along `epoch`, for example `run.geometry.ricci_scalar.sel(epoch=2000)`."""
         return self._consistent(lambda run: run._joined(run._to_be_read()))
 
     @functools.cached_property
