@@ -32,6 +32,8 @@ def test_the_citation_has_what_its_schema_requires():
     assert ours.keys() == {"name"}
     for file in ("LICENSE", "pyproject.toml"):
         assert ours["name"] in (ROOT / file).read_text(encoding="utf-8")
+    assert paper["identifiers"][0]["value"].removeprefix("arXiv:") in paper["url"]
+    assert f'Paper = "{paper["url"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def build(target, tree, directory):
