@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import copy
 import math
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Literal, TypeAlias
 
@@ -15,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 
-from nngeom_cli.analysis.statistic import DEFINED, REASONS
+from nngeom_cli.analysis.statistic import Flag, count_reasons
 
 __all__ = ["Centre", "over_replicates", "summarize"]
 
@@ -105,10 +104,10 @@ def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre =
     stage = pd.Index(["initial", "trained", "difference"][: 3 if statistics.sizes["epoch"] > 1 else 1], name="stage")
     (first, last), (flag, last_flag) = ([array.isel(epoch=i, drop=True) for i in (0, -1)] for array in (values, flags))
     staged = xr.concat([first, last, last - first][: len(stage)], stage)
-    flags = xr.concat([flag, last_flag, flag.where(flag != DEFINED, last_flag)][: len(stage)], stage)
+    flags = xr.concat([flag, last_flag, flag.where(flag != Flag.DEFINED, last_flag)][: len(stage)], stage)
     pooled = [dim for dim in REPLICATION if dim in values.dims]
     words = xr.apply_ufunc(_in_words, flags, input_core_dims=[pooled], vectorize=True, output_dtypes=[object])
-    result = over_replicates(staged, rng, centre).assign(undefined=(flags != DEFINED).sum(pooled), reasons=words)
+    result = over_replicates(staged, rng, centre).assign(undefined=(flags != Flag.DEFINED).sum(pooled), reasons=words)
     table = pd.DataFrame(result.to_dataframe(dim_order=["statistic", "boundary", "layer", "stage"]).reset_index())
     table.insert(4, "epoch", statistics.epoch.values[np.where(table.stage == "initial", 0, -1)])
     return table.assign(units=[statistics[name].attrs["units"] for name in table.statistic])
@@ -116,5 +115,4 @@ def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre =
 
 def _in_words(flags: Array) -> str:
     """How many for each reason, the most frequent first."""
-    counts = Counter(REASONS[flag] for flag in flags.ravel().tolist() if flag != DEFINED)
-    return ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    return ", ".join(f"{count} {reason}" for reason, count in count_reasons(flags))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from nngeom_cli.analysis.bootstrap import over_replicates
-from nngeom_cli.analysis.statistic import grid_statistics
+from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.errors import require
 from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run

@@ -8,9 +8,8 @@ import numpy as np
 import xarray as xr
 
 from nngeom_cli.analysis.statistic import (
-    FLAT,
-    NO_POINT,
     Array,
+    Flag,
     curvature,
     flagged,
     labelled,
@@ -59,7 +58,7 @@ def plane_statistics(geometry: xr.Dataset) -> xr.Dataset:
     ]
     variables: dict[str, Any] = {}
     for name, words, field, usable, field_error, is_flat in fields:
-        reasons = [(is_flat, FLAT), (~usable.any(axis=-1), NO_POINT)]
+        reasons = [(is_flat, Flag.FLAT), (~usable.any(axis=-1), Flag.NO_POINT)]
         results = [rank_correlation(-which, field, usable, field_error, reasons) for which in (entropy[-1:], entropy)]
         label = f"rank correlation of {words} with the entropy of the prediction"
         variables |= flagged(f"{name}_entropy", results, PLANE, label, "")

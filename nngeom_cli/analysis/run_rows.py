@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
-from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import NngeomError, beginning_of, require
 from nngeom_cli.store.layout import INFO

@@ -15,7 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
-from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
 from nngeom_cli.figures.style import (

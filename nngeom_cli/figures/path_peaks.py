@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from nngeom_cli.analysis.bootstrap import over_replicates
-from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.selection import describe, networks_shown
 from nngeom_cli.figures.style import (

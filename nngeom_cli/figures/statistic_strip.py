@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -16,8 +15,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.bootstrap import over_replicates
+from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.plane import plane_statistics
-from nngeom_cli.analysis.statistic import DEFINED, REASONS, grid_statistics
+from nngeom_cli.analysis.statistic import count_reasons
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.style import (
     CONTROL_COLOUR,
@@ -151,9 +151,9 @@ def strip_width(strips: Sequence[Strip], width: float) -> float:
 
 def why_undefined(flags: NDArray[np.int8]) -> str:
     """How often a statistic is undefined, and why; empty if it never is."""
-    counts = Counter(REASONS[flag] for flag in flags.ravel().tolist() if flag != DEFINED)
-    words = ", ".join(f"{REASON_WORDS[reason]} ({count})" for reason, count in counts.most_common())
-    return f"undefined in {counts.total()} of {flags.size} measurements: {words}" if words else ""
+    counts = count_reasons(flags)
+    words = ", ".join(f"{REASON_WORDS[reason]} ({count})" for reason, count in counts)
+    return f"undefined in {sum(count for _, count in counts)} of {flags.size} measurements: {words}" if words else ""
 
 
 def draw_strips(sheet: Sheet, strips: Sequence[Strip], left: float, top: float, width: float) -> None:

@@ -17,7 +17,8 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from nngeom_cli.analysis.bootstrap import Centre, over_replicates
-from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.store.run import Run
 
 __all__ = ["CLAIMS", "Claim", "Estimate", "Measured", "verdict"]

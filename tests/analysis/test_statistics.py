@@ -8,10 +8,12 @@ import scipy.stats
 import xarray as xr
 
 from nngeom_cli.analysis import bootstrap
-from nngeom_cli.analysis import statistic as module
+from nngeom_cli.analysis import grid as module
 from nngeom_cli.analysis.bootstrap import over_replicates, summarize
 from nngeom_cli.analysis.boundary import decision_boundary, distance_to_boundary
-from nngeom_cli.analysis.statistic import REASONS, grid_statistics, path_statistics
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.path import path_statistics
+from nngeom_cli.analysis.statistic import REASONS
 
 AXIS = np.linspace(-1.5, 1.5, 31)
 X, Y = np.meshgrid(AXIS, AXIS)

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 from made_runs import GRID, path, plane, write_run
 
-from nngeom_cli.analysis.statistic import grid_statistics, path_statistics
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError

@@ -5,7 +5,7 @@ import pytest
 from made_runs import made_run, path, texts
 
 from nngeom_cli.analysis.bootstrap import over_replicates
-from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.style import style
 

@@ -5,7 +5,7 @@ import pytest
 from made_runs import made_run, plane, texts
 
 from nngeom_cli.analysis.bootstrap import over_replicates
-from nngeom_cli.analysis.statistic import grid_statistics
+from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.output import metadata
 from nngeom_cli.figures.style import style

@@ -7,7 +7,7 @@ import pytest
 import torch
 import xarray as xr
 
-from nngeom_cli.analysis.statistic import path_statistics
+from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.config.probe import GridConfig, PathConfig, PlaneConfig
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.errors import ConfigError
