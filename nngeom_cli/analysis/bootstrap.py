@@ -1,4 +1,4 @@
-"""A statistic over replicates: its mean or median with a bootstrap interval, and what training changed, paired."""
+"""A number over networks with its interval: one bootstrap for means, medians, power laws and rank correlations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import collections
 import copy
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -13,10 +14,20 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
+from scipy.stats import rankdata
 
 from nngeom_cli.analysis.statistic import Flag, count_reasons
 
-__all__ = ["Centre", "over_replicates", "summarize"]
+__all__ = [
+    "LEVEL",
+    "Centre",
+    "Estimate",
+    "estimate",
+    "grouped_rank_correlation",
+    "over_replicates",
+    "power_law",
+    "stage_table",
+]
 
 Array: TypeAlias = NDArray[Any]
 Centre: TypeAlias = Literal["mean", "median"]
@@ -26,13 +37,49 @@ MOST_DRAWN = 2**23  # numbers that are resampled at once
 REPLICATION = ("replicate", "pair", "plane")
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """A number over `n` networks with its 95 % interval, and how far they spread; NaN where there is none."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    standard_deviation: float = math.nan  # between networks
+
+    def __str__(self) -> str:
+        if self.low == self.high:
+            return f"{self.value:.3g} (n = {self.n})"
+        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}] (n = {self.n})"
+
+
+def interval(resampled: Array, n: int, groups: int = 1) -> tuple[float, float]:
+    """The ends of an expanded percentile interval of level 95 %: Hesterberg, The American Statistician 69, 2015.
+
+    Plain percentiles of n resampled values are too narrow (they cover 89 % at n = 8): they are taken at
+    Phi(-sqrt(n / (n - groups)) q), q the quantile of Student's t with n - groups degrees of freedom.
+
+    Args:
+        resampled: the statistic of each resample; NaN is left out.
+        n: how many values were resampled.
+        groups: in how many groups, each on its own.
+
+    Returns:
+        Both NaN where no group has two values.
+    """
+    resampled = resampled[~np.isnan(resampled)]
+    if n <= groups or not resampled.size:
+        return math.nan, math.nan
+    tail = float(ndtr(-math.sqrt(n / (n - groups)) * stdtrit(n - groups, (1 + LEVEL) / 2)))
+    low, high = np.quantile(resampled, [tail, 1 - tail])
+    return float(low), float(high)
+
+
 def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "mean") -> xr.Dataset:
     """Mean or median over replicates (and pairs or planes), with a bootstrap interval of level 95 %.
 
-    Replicates are resampled, each with all its pairs or planes; NaN is left out. Plain percentiles of n resampled
-    values are too narrow (they cover 89 % at n = 8): they are taken at Phi(-sqrt(n/(n - 1)) q), q the quantile of
-    Student's t (the expanded percentile interval: Hesterberg, The American Statistician 69, 2015). No resample leaves
-    the range of the values, so that fewer than 6 replicates cannot give 95 % (3 give 75 %).
+    Replicates are resampled, each with all its pairs or planes; NaN is left out. No resample leaves the range of the
+    values, so that fewer than 6 replicates cannot give 95 % (3 give 75 %).
 
     Args:
         values: dims replicate, perhaps pair or plane, and any others, which stay.
@@ -57,7 +104,7 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
     if not kept:
         collections.deque(_draws(rng, replicates, at_once), maxlen=0)  # the next to draw finds it where it was left
 
-    def estimate(cells: Array) -> tuple[float, float, float, int]:
+    def of_cell(cells: Array) -> tuple[float, float, float, int]:
         cells = cells.reshape(len(cells), -1)  # (replicates, pairs)
         cells = cells[~np.isnan(cells).all(axis=1)]
         n = len(cells)
@@ -67,12 +114,10 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
             reduce(cells[(uniform[:, :n] * n).astype(int)].reshape(len(uniform), -1), axis=1)
             for uniform in kept or _draws(copy.deepcopy(again), replicates, at_once)
         ]
-        tail = float(ndtr(-math.sqrt(n / (n - 1)) * stdtrit(n - 1, (1 + LEVEL) / 2)))
-        low, high = np.quantile(np.concatenate(resampled), [tail, 1 - tail])
-        return float(reduce(cells)), float(low), float(high), n
+        return float(reduce(cells)), *interval(np.concatenate(resampled), n), n
 
     pooled = [[dim for dim in REPLICATION if dim in values.dims]]
-    results = xr.apply_ufunc(estimate, values, input_core_dims=pooled, output_core_dims=[[]] * 4, vectorize=True)
+    results = xr.apply_ufunc(of_cell, values, input_core_dims=pooled, output_core_dims=[[]] * 4, vectorize=True)
     return xr.Dataset(dict(zip(("estimate", "low", "high", "n"), results, strict=True)))
 
 
@@ -82,7 +127,15 @@ def _draws(rng: np.random.Generator, replicates: int, at_once: int) -> Iterator[
         yield rng.random((min(at_once, RESAMPLES - first), replicates))
 
 
-def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre = "mean") -> pd.DataFrame:
+def estimate(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "mean") -> Estimate:
+    """`over_replicates` of values with no other dims, and the standard deviation of replicates."""
+    over = over_replicates(values, rng, centre)
+    of_network = values.mean([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
+    spread = float(of_network.std(ddof=1)) if of_network.size > 1 else math.nan
+    return Estimate(float(over.estimate), float(over.low), float(over.high), int(over.n), spread)
+
+
+def stage_table(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre = "mean") -> pd.DataFrame:
     """Each statistic over replicates (`over_replicates`): before training, after it, and their paired difference.
 
     Args:
@@ -96,7 +149,7 @@ def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre =
         without one), reasons (how many of them for each) and units.
 
     Example:
-        >>> summarize(grid_statistics(run.geometry), np.random.default_rng(0))    # doctest: +SKIP
+        >>> stage_table(grid_statistics(run.geometry), np.random.default_rng(0))    # doctest: +SKIP
     """
     names = [str(name) for name in statistics if f"{name}_undefined" in statistics]
     values = statistics[names].to_array("statistic")
@@ -116,3 +169,83 @@ def summarize(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre =
 def _in_words(flags: Array) -> str:
     """How many for each reason, the most frequent first."""
     return ", ".join(f"{count} {reason}" for reason, count in count_reasons(flags))
+
+
+def power_law(x: Array, y: Array, rng: np.random.Generator) -> tuple[Estimate, float]:
+    """The rate r of y ~ x^r by least squares on logarithms, and a bootstrap interval over the networks at each x.
+
+    Args:
+        x: positive, `(networks,)`; each value has several networks.
+        y: what was measured of them; those that are not positive are left out.
+        rng: draws the resamples.
+
+    Returns:
+        r, and the factor in y = factor x^r.
+
+    Example:
+        >>> x, y = np.array([1, 1, 2, 2, 4, 4]), np.array([3, 3, 1.5, 1.5, 0.75, 0.75])
+        >>> rate, factor = power_law(x, y, np.random.default_rng(0))
+        >>> [round(number, 6) for number in (rate.value, rate.low, rate.high, factor)]
+        [-1.0, -1.0, -1.0, 3.0]
+    """
+    usable = np.isfinite(y) & (y > 0)
+    x, y = x[usable], y[usable]
+    places = np.unique(x)
+    if len(places) < 2:
+        return Estimate(math.nan, math.nan, math.nan, len(x)), math.nan
+    groups = [np.log(y[x == place]) for place in places]
+    centred = np.log(places) - np.log(places).mean()
+    weights = centred / (centred**2).sum()
+    means = np.array([group.mean() for group in groups])
+    resampled = np.stack([rng.choice(group, (RESAMPLES, len(group))).mean(axis=1) for group in groups])
+    slope = float(weights @ means)
+    factor = math.exp(means.mean() - slope * np.log(places).mean())
+    return Estimate(slope, *interval(weights @ resampled, len(x), len(places)), len(x)), factor
+
+
+def grouped_rank_correlation(x: Array, y: Array, groups: Array, *, within: bool, rng: np.random.Generator) -> Estimate:
+    """Spearman's correlation over networks, with a bootstrap interval that takes the networks of a group together.
+
+    Args:
+        x: `(networks,)`; networks without a value are left out.
+        y: `(networks,)`.
+        groups: the setting of each network.
+        within: whether ranks are taken within each group, so that differences between settings count for nothing.
+        rng: draws the resamples of groups; within groups, of networks.
+
+    Example:
+        >>> x, groups = np.array([1.0, 2, 3, 11, 12, 13]), np.array([0, 0, 0, 1, 1, 1])
+        >>> y = np.array([3.0, 2, 1, 13, 12, 11])
+        >>> for within in (False, True):
+        ...     found = grouped_rank_correlation(x, y, groups, within=within, rng=np.random.default_rng(0))
+        ...     print(round(found.value, 3))
+        0.543
+        -1.0
+    """
+    usable = np.isfinite(x) & np.isfinite(y)
+    members = [np.flatnonzero(usable & (groups == group)) for group in np.unique(groups)]
+    members = [member for member in members if len(member) > (1 if within else 0)]
+    if not members:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+
+    def correlation(parts: list[Array]) -> Array:
+        """Of each resample, from the networks `(resamples, some)` that are ranked together."""
+        a, b = (
+            np.concatenate([rankdata(values[part], axis=1) - (part.shape[1] + 1) / 2 for part in parts], axis=1)
+            for values in (x, y)
+        )
+        with np.errstate(invalid="ignore"):
+            return np.asarray((a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1)))
+
+    if within:
+        estimate = correlation([member[None] for member in members])
+        resampled = correlation(
+            [member[rng.integers(len(member), size=(RESAMPLES, len(member)))] for member in members]
+        )
+    else:
+        estimate = correlation([np.concatenate(members)[None]])
+        drawn = rng.integers(len(members), size=(RESAMPLES // 5, len(members)))
+        resampled = np.concatenate([correlation([np.concatenate([members[p] for p in row])[None]]) for row in drawn])
+    n = sum(map(len, members))
+    drawn_from = (n, len(members)) if within else (len(members), 1)
+    return Estimate(float(estimate[0]), *interval(resampled, *drawn_from), n)

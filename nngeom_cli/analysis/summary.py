@@ -6,15 +6,14 @@ import json
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
-from nngeom_cli.analysis.bootstrap import over_replicates
+from nngeom_cli.analysis.bootstrap import Estimate, estimate
 from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, grouped_by_config, read_row
 from nngeom_cli.analysis.text_table import aligned, in_csv, markdown
 from nngeom_cli.config.nested import leaves
@@ -22,28 +21,9 @@ from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["FORMATS", "Estimate", "Summary", "summarize_runs"]
+__all__ = ["FORMATS", "Summary", "summarize_runs"]
 
 FORMATS = ("terminal", "csv", "markdown", "json")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A metric over networks.
-
-    Attributes:
-        mean: over the networks that have a value.
-        standard_deviation: between them.
-        low: of the 95 % bootstrap interval of the mean.
-        high: of the same.
-        n: number of networks that have a value.
-    """
-
-    mean: float
-    standard_deviation: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -81,7 +61,7 @@ class Summary:
         return markdown(rows) if form == "markdown" else aligned(rows, width)
 
     def _record(self, row: Row, found: dict[str, Estimate]) -> dict[str, Any]:
-        metrics = {name: _json_numbers(estimate) for name, estimate in found.items()}
+        metrics = {name: _json_numbers(number) for name, number in found.items()}
         return {
             "runs": [str(run) for run in row.runs],
             "status": row.status,
@@ -115,7 +95,7 @@ class Summary:
         return [list(cells) for cells in zip(*told, strict=True)]
 
 
-NOTHING = Estimate(math.nan, math.nan, math.nan, math.nan, 0)
+NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
 
 def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, columns: Sequence[str] = ()) -> Summary:
@@ -149,33 +129,26 @@ def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, column
 def estimates(row: Row) -> dict[str, Estimate]:
     """Each metric of a row over its networks."""
     rng = np.random.default_rng(0)
-    return {name: _estimate(values, rng) for name, values in row.values.items()}
+    some = {name: bool(np.isfinite(values).any()) for name, values in row.values.items()}
+    return {name: estimate(values, rng) if some[name] else NOTHING for name, values in row.values.items()}
 
 
-def _estimate(values: xr.DataArray, rng: np.random.Generator) -> Estimate:
-    if not np.isfinite(values).any():
-        return NOTHING
-    over = over_replicates(values, rng)
-    of_network = values.mean([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
-    spread = float(of_network.std(ddof=1)) if of_network.size > 1 else math.nan
-    mean, low, high = (over[name].item() for name in ("estimate", "low", "high"))
-    return Estimate(mean, spread, low, high, int(over.n))
-
-
-def _cell(estimate: Estimate, networks: int) -> str:
+def _cell(found: Estimate, networks: int) -> str:
     """For example `0.94 ± 0.02 [0.91, 0.96]`; with n where some networks have no value."""
-    if estimate.n == 0:
+    if found.n == 0:
         return "-"
-    count = "" if estimate.n == networks else f" n={estimate.n}"
-    if math.isnan(estimate.standard_deviation):
-        return f"{estimate.mean:.3g}{count}"
-    interval = f"[{estimate.low:.3g}, {estimate.high:.3g}]"
-    return f"{estimate.mean:.3g} ± {estimate.standard_deviation:.2g} {interval}{count}"
+    count = "" if found.n == networks else f" n={found.n}"
+    if math.isnan(found.standard_deviation):
+        return f"{found.value:.3g}{count}"
+    interval = f"[{found.low:.3g}, {found.high:.3g}]"
+    return f"{found.value:.3g} ± {found.standard_deviation:.2g} {interval}{count}"
 
 
-def _json_numbers(estimate: Estimate) -> dict[str, Any]:
+def _json_numbers(found: Estimate) -> dict[str, Any]:
     """JSON has no NaN."""
-    return {name: value if math.isfinite(value) else None for name, value in asdict(estimate).items()}
+    numbers = {"mean": found.value, "standard_deviation": found.standard_deviation}
+    numbers |= {"low": found.low, "high": found.high, "n": found.n}
+    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def _keys_of(column: str, keys: Sequence[str]) -> list[str]:

@@ -16,32 +16,16 @@ import numpy as np
 import xarray as xr
 from scipy.stats import binomtest
 
-from nngeom_cli.analysis.bootstrap import Centre, over_replicates
+from nngeom_cli.analysis.bootstrap import LEVEL, Centre, Estimate, estimate
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.store.run import Run
 
-__all__ = ["CLAIMS", "Claim", "Estimate", "Measured", "verdict"]
+__all__ = ["CLAIMS", "Claim", "Measured", "verdict"]
 
-LEVEL = 0.95
 POSITIVE, NEGATIVE = (0.0, math.inf), (-math.inf, 0.0)
 
 Stage = Literal["initial", "trained", "difference"]
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number over `n` networks with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return f"{self.value:.3g} (n = {self.n})"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}] (n = {self.n})"
 
 
 class Measured:
@@ -118,15 +102,14 @@ def at_stage(
         values = getattr(measured, where)[name].sel(boundary=boundary).isel(layer=0, drop=True)
         initial, trained = (values.isel(epoch=place, drop=True) for place in (0, -1))
         staged = {"initial": initial, "trained": trained, "difference": trained - initial}[stage]
-        return estimate(staged, centre)
+        return over_networks(staged, centre)
 
     return measure
 
 
-def estimate(values: xr.DataArray, centre: Centre = "mean") -> Estimate:
+def over_networks(values: xr.DataArray, centre: Centre = "mean") -> Estimate:
     """Mean or median over networks."""
-    over = over_replicates(values, np.random.default_rng(0), centre)
-    return Estimate(float(over.estimate), float(over.low), float(over.high), int(over.n))
+    return estimate(values, np.random.default_rng(0), centre)
 
 
 def gap(name: str, *, centre: Centre = "mean", rises: bool) -> Measure:
@@ -143,12 +126,11 @@ def gap(name: str, *, centre: Centre = "mean", rises: bool) -> Measure:
 def share_solved(measured: Measured) -> Estimate:
     solved = measured.final("solved")
     count = int(sum(solved))
-    interval = binomtest(count, len(solved)).proportion_ci(LEVEL, method="wilson")
-    return Estimate(count / len(solved), float(interval.low), float(interval.high), len(solved))
+    return Estimate(count / len(solved), *proportion(count, len(solved)), len(solved))
 
 
 def mean_accuracy(measured: Measured) -> Estimate:
-    return estimate(xr.DataArray(measured.final("accuracy"), dims="replicate"))
+    return over_networks(xr.DataArray(measured.final("accuracy"), dims="replicate"))
 
 
 def largest_curvature(measured: Measured) -> Estimate:
@@ -160,11 +142,11 @@ def share_of_printed(curves: xr.Dataset) -> Estimate:
     """Ricci scalar of the widest finite erf layers over what the paper prints for infinite width, at |x| = 1.5."""
     at = curves.sel(activation="erf").sel(radius=1.5, method="nearest")
     printed = curves.attrs["paper_curvature_factor"] * at.ricci_scalar
-    return estimate((at.finite_ricci_scalar.isel(width=-1) / printed).rename(network="replicate"))
+    return over_networks((at.finite_ricci_scalar.isel(width=-1) / printed).rename(network="replicate"))
 
 
 def proportion(count: int, of: int) -> tuple[float, float]:
-    """The 95 % interval of a proportion that was `count` of `of` elsewhere."""
+    """The 95 % interval of a proportion that was `count` of `of`: Wilson's."""
     interval = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
     return float(interval.low), float(interval.high)
 

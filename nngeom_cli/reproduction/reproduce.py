@@ -15,12 +15,13 @@ from typing import Any
 
 import xarray as xr
 
+from nngeom_cli.analysis.bootstrap import Estimate
 from nngeom_cli.analysis.text_table import markdown
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.infinite_width import save_theory
-from nngeom_cli.reproduction.claims import CLAIMS, Claim, Estimate, Measured, verdict
+from nngeom_cli.reproduction.claims import CLAIMS, Claim, Measured, verdict
 from nngeom_cli.runs.code_fingerprint import run_source, source_hash
 from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checksums import checksum, fault
@@ -244,7 +245,7 @@ def write_tables(
             "statement": claim.statement,
             "statistic": claim.statistic,
             "expected": [finite(end) for end in claim.expected],
-            "obtained": {key: finite(value) for key, value in asdict(obtained).items()},
+            "obtained": {key: finite(getattr(obtained, key)) for key in ("value", "low", "high", "n")},
             "verdict": None if quick else word,
             "finding": claim.finding,
         }

@@ -30,7 +30,7 @@ LEVELS = [
     {"probes", "store"},
     {"analysis"},
     {"figures"},
-    {"runs"},
+    {"experiments", "runs"},
     {"launch", "reproduction"},
     {"cli"},
     {"__main__"},

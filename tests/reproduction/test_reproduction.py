@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from made_runs import made_run, plane
 
+from nngeom_cli.analysis.bootstrap import Estimate
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.run import config_hash, load_config
 from nngeom_cli.errors import ConfigError
@@ -19,7 +20,7 @@ from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
 from nngeom_cli.reproduction import claims
 from nngeom_cli.reproduction import reproduce as reproduction
-from nngeom_cli.reproduction.claims import CLAIMS, Claim, Estimate, Measured, at_stage, gap, verdict
+from nngeom_cli.reproduction.claims import CLAIMS, Claim, Measured, at_stage, gap, verdict
 from nngeom_cli.reproduction.reproduce import (
     PLANS,
     QUICK_THEORY,
@@ -277,7 +278,7 @@ def test_shares_and_accuracies_have_intervals():
     half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     assert (share.low, share.high) == pytest.approx((middle - half, middle + half))
-    assert claims.estimate(xr.DataArray(np.arange(9.0), dims="replicate")).value == 4
+    assert claims.over_networks(xr.DataArray(np.arange(9.0), dims="replicate")).value == 4
 
 
 def test_each_run_has_claims_and_each_claim_a_run():

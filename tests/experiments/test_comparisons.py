@@ -8,18 +8,19 @@ import pytest
 import torch
 import yaml
 from made_runs import made_run, plane, texts
-from scipy.stats import spearmanr
+from scipy.stats import spearmanr, t
 
-from nngeom_cli.analysis.networks import COMPARISONS, grouped_rank_correlation, networks, power_law
+from nngeom_cli.analysis.bootstrap import grouped_rank_correlation, power_law
+from nngeom_cli.analysis.networks import networks
 from nngeom_cli.cli.entry import main
-from nngeom_cli.figures.comparison import SHEETS, draw_comparison, experiment
+from nngeom_cli.experiments.compare import EXPERIMENTS, draw_comparison, experiment
 from nngeom_cli.geometry import InfiniteWidth, log_volume_element
 from nngeom_cli.store.run import load_run
 from nngeom_cli.training.loop import initial_generators
 from nngeom_cli.training.network import initial_network
 
 ROOT = Path(__file__).parents[2]
-NAMES = sorted(COMPARISONS)
+NAMES = sorted(EXPERIMENTS)
 
 
 def rng():
@@ -46,23 +47,44 @@ def test_an_experiment_is_read_from_any_command(command, name, tmp_path):
 
 def test_the_interval_of_a_power_law_holds_the_rate_as_often_as_it_says():
     random, x = rng(), np.repeat([8.0, 16, 32, 64, 128], 10)
-    laws = [power_law(x, 3 * x**-0.75 * np.exp(0.3 * random.normal(size=50)), random) for _ in range(60)]
-    inside = sum(law["low"] < -0.75 < law["high"] for law in laws)
+    rates = [power_law(x, 3 * x**-0.75 * np.exp(0.3 * random.normal(size=50)), random)[0] for _ in range(60)]
+    inside = sum(rate.low < -0.75 < rate.high for rate in rates)
     assert 50 <= inside <= 60  # 57 expected of 95 %
 
 
 def test_a_power_law_is_the_least_squares_line_of_logarithms():
     x = np.repeat([8.0, 16, 32, 64, 128], 10)
     y = 3 * x**-0.75 * np.exp(0.3 * rng().normal(size=50))
-    law = power_law(x, y, rng())
+    rate, factor = power_law(x, y, rng())
     slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
-    assert law["estimate"] == pytest.approx(slope, rel=1e-9)
-    assert law["factor"] == pytest.approx(np.exp(intercept), rel=1e-9)
-    assert law["high"] - law["low"] == pytest.approx(2 * 1.96 * 0.3 / np.sqrt(50 * np.log(x).var()), rel=0.25)
+    assert rate.value == pytest.approx(slope, rel=1e-9)
+    assert factor == pytest.approx(np.exp(intercept), rel=1e-9)
+    assert rate.high - rate.low == pytest.approx(2 * 1.96 * 0.3 / np.sqrt(50 * np.log(x).var()), rel=0.25)
+
+
+def test_the_interval_of_a_power_law_is_as_wide_for_few_networks_as_students_t_says():
+    x = np.repeat([8.0, 16, 32, 64, 128], 3)
+    y = x**-0.75 * np.exp(0.3 * rng().normal(size=15))
+    rate, _ = power_law(x, y, rng())
+    logs = np.log(y).reshape(5, 3)
+    error = np.sqrt(logs.var(axis=1, ddof=1).mean() / (15 * np.log(x).var()))  # of the slope
+    assert rate.high - rate.low == pytest.approx(2 * t.ppf(0.975, 10) * error, rel=0.15)  # plain ones: 0.72 of it
+
+
+def test_one_network_at_each_place_has_a_rate_and_no_interval():
+    rate, _ = power_law(np.array([1.0, 2, 4]), np.array([8.0, 4, 2]), rng())
+    assert rate.value == pytest.approx(-1)
+    assert np.isnan([rate.low, rate.high]).all()
+
+
+def test_one_setting_has_no_interval_over_settings():
+    found = grouped_rank_correlation(np.arange(5.0), np.arange(5.0), np.zeros(5), within=False, rng=rng())
+    assert (found.value, found.n) == (1.0, 5)
+    assert np.isnan([found.low, found.high]).all()
 
 
 def test_a_power_law_needs_two_places():
-    assert np.isnan(power_law(np.array([2.0, 2.0]), np.array([1.0, 2.0]), rng())["estimate"])
+    assert np.isnan(power_law(np.array([2.0, 2.0]), np.array([1.0, 2.0]), rng())[0].value)
 
 
 def test_rank_correlation_over_all_networks_is_scipys():
@@ -71,29 +93,28 @@ def test_rank_correlation_over_all_networks_is_scipys():
     y = x + random.normal(size=60)
     groups = np.arange(60) // 6
     found = grouped_rank_correlation(x, y, groups, within=False, rng=rng())
-    assert found["estimate"] == pytest.approx(spearmanr(x, y).statistic, rel=1e-12)
-    assert found["low"] < found["estimate"] < found["high"]
+    assert found.value == pytest.approx(spearmanr(x, y).statistic, rel=1e-12)
+    assert found.low < found.value < found.high
 
 
 def test_differences_between_settings_count_for_nothing_within_them():
     random = rng()
-    groups = np.repeat(np.arange(10), 8)
-    x, y = 100 * groups + random.normal(size=80), 100 * groups + random.normal(size=80)
-    assert grouped_rank_correlation(x, y, groups, within=False, rng=rng())["low"] > 0.9
+    groups = np.repeat(np.arange(30), 8)
+    x, y = (100 * groups + random.normal(size=240) for _ in range(2))
+    assert grouped_rank_correlation(x, y, groups, within=False, rng=rng()).low > 0.9
     within = grouped_rank_correlation(x, y, groups, within=True, rng=rng())
-    assert within["low"] < 0 < within["high"]
+    assert within.low < 0 < within.high
 
 
 def test_networks_without_a_value_are_left_out():
     x, y = np.array([1.0, 2, np.nan, 4]), np.array([1.0, 3, 2, 4])
-    assert grouped_rank_correlation(x, y, np.zeros(4), within=False, rng=rng())["n"] == 3
+    assert grouped_rank_correlation(x, y, np.zeros(4), within=False, rng=rng()).n == 3
     nothing = grouped_rank_correlation(x * np.nan, y, np.zeros(4), within=True, rng=rng())
-    assert nothing["n"] == 0
-    assert np.isnan(nothing["estimate"])
+    assert nothing.n == 0
+    assert np.isnan(nothing.value)
 
 
-def test_each_comparison_has_an_experiment_and_a_sheet():
-    assert sorted(SHEETS) == NAMES
+def test_each_comparison_has_an_experiment():
     assert all((ROOT / "conf" / "experiment" / f"{name}.yaml").is_file() for name in NAMES)
 
 
@@ -142,10 +163,10 @@ def test_networks_that_diverged_are_in_no_statistic_and_are_counted(name, tmp_pa
     table = networks([*runs, lost])
     assert table.volume_change.isna().tolist() == [False] * 4 + [True] * 2
     assert table.seed.tolist() == [3, 4] * 3
-    statistics, healthy = (COMPARISONS[name](rows, rng()) for rows in (table, networks(runs)))
+    statistics, healthy = (EXPERIMENTS[name][0](rows, rng()) for rows in (table, networks(runs)))
     assert statistics.estimate.head(len(healthy)).tolist() == pytest.approx(healthy.estimate.tolist(), nan_ok=True)
     assert statistics.n.max() <= 4
-    words = texts(SHEETS[name](table, statistics).figure)
+    words = texts(EXPERIMENTS[name][1](table, statistics).figure)
     assert "networks, of which 2 diverged and are left out" in words
 
 

@@ -1,0 +1,71 @@
+"""The comparison of a sweep's runs: the experiment that they were started as, its numbers, its figure and tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from nngeom_cli.analysis.networks import networks
+from nngeom_cli.experiments import activations, generalization, lazy, width
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.output import convention_words, save
+from nngeom_cli.figures.style import style
+from nngeom_cli.store.run import Run
+from nngeom_cli.system.atomic import remove_leftovers, written_whole
+
+__all__ = ["EXPERIMENTS", "draw_comparison", "experiment"]
+
+Statistics = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]  # of the networks
+Draw = Callable[[pd.DataFrame, pd.DataFrame], Sheet]  # of the networks and of their statistics
+
+EXPERIMENTS: dict[str, tuple[Statistics, Draw]] = {
+    "width": (width.statistics, width.draw),
+    "lazy": (lazy.statistics, lazy.draw),
+    "generalization": (generalization.statistics, generalization.draw),
+    "activations": (activations.statistics, activations.draw),
+}
+
+
+def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
+    """Draws and tabulates a sweep whose experiment has a comparison; does nothing for any other.
+
+    Args:
+        runs: the runs of the sweep; those without a last checkpoint are left out.
+        directory: where `NAME.png`, `NAME.pdf`, `NAME.csv` (a row a statistic: estimate, low, high, n) and
+            `NAME-networks.csv` (a row a network) go, NAME the experiment.
+
+    Returns:
+        The PNG and the two tables; nothing where the runs are of no such experiment, or none has finished.
+    """
+    name = experiment(runs)
+    table = networks(runs) if name in EXPERIMENTS else pd.DataFrame()
+    if name is None or table.empty:
+        return []
+    statistics_of, draw = EXPERIMENTS[name]
+    statistics = statistics_of(table, np.random.default_rng(0))
+    info = runs[0].info
+    about = {
+        "Run": f"experiment {name}, {len(runs)} runs",
+        "Command": str(info.get("command")),
+        "Version": f"nngeom {info.get('versions', {}).get('nngeom', 'of unknown version')}",
+        "Convention": convention_words("geometric"),
+    }
+    remove_leftovers(directory)
+    with style():
+        drawn = [save(draw(table, statistics), directory, name, about)]
+    for stem, rows in ((name, statistics), (f"{name}-networks", table)):
+        with written_whole(directory / f"{stem}.csv") as path:
+            path.write_text(rows.to_csv(index=False), encoding="utf-8")
+        drawn.append(directory / f"{stem}.csv")
+    return drawn
+
+
+def experiment(runs: Sequence[Run]) -> str | None:
+    """The experiment that all of the runs were started as, None if there is no such."""
+    found = [re.search(r"(?<!\S)experiment=(\w+)(?!\S)", run.info.get("command", "")) for run in runs]
+    names = {word[1] if word else None for word in found}
+    return names.pop() if len(names) == 1 else None

@@ -1,0 +1,69 @@
+"""Sheets of an experiment: panels in rows, a dot a network, a power law on logarithmic axes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nngeom_cli.experiments.table import interval_in_words
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.style import FONT_SIZE, LINE, TEXT_WIDTH, wrapped
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["CHANGE", "DOT", "draw_law", "panels", "rate_in_words"]
+
+LEFT, RIGHT, GAP, BOTTOM, HEIGHT = 0.55, 0.12, 0.62, 0.42, 2.1  # inches
+DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 2.2, "alpha": 0.55, "markeredgewidth": 0.0}
+CHANGE = r"$\|\log V_\mathrm{trained} - \log V_\mathrm{initial}\|\,/\,\|\log V_\mathrm{initial}\|$"
+
+
+def panels(words: str, count: int, *, rows: int = 1, keys: int = 0, left: float = LEFT) -> tuple[Sheet, list[Axes]]:
+    """A sheet with a title and panels in rows, with room for lines of keys below."""
+    columns = -(-count // rows)
+    title = wrapped(words, TEXT_WIDTH - 0.1)
+    above = LINE * 3 if rows > 1 else LINE
+    top = LINE * (title.count("\n") + 1) + 0.12
+    gap = GAP if rows == 1 and count == 2 else 0.5 if rows > 1 else 0.18
+    across = (TEXT_WIDTH - left - RIGHT - (columns - 1) * gap) / columns
+    down = HEIGHT if rows == 1 else 1.35
+    step = above + down + (BOTTOM if rows == 1 else 0.22)
+    sheet = Sheet.blank(TEXT_WIDTH, top + rows * step + keys * (LINE + 0.05) + 0.02)
+    sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
+    places = [divmod(place, columns) for place in range(count)]
+    return sheet, [
+        sheet.axes(left + column * (across + gap), top + row * step + above, across, down) for row, column in places
+    ]
+
+
+def draw_law(
+    axes: Axes,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    law: dict[str, float],
+    start: float,
+    colour: str,
+    label: str | None,
+) -> None:
+    """Networks, their means at each x, and the power law where it was fitted, on logarithmic axes."""
+    usable = np.isfinite(y) & (y > 0)
+    x, y = x[usable], y[usable]
+    places = np.unique(x)
+    means = [np.exp(np.log(y[x == place]).mean()) for place in places]
+    axes.plot(x, y, **DOT | {"color": colour})
+    axes.plot(places, means, color=colour, linewidth=1.0, label=label)
+    if np.isfinite(law["estimate"]):
+        fitted = places[places >= start]
+        axes.plot(fitted, law["factor"] * fitted ** law["estimate"], color=colour, linewidth=0.8, linestyle="--")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xticks(places[::2], [f"{value:g}" for value in places[::2]])
+    axes.minorticks_off()
+
+
+def rate_in_words(letter: str, law: dict[str, float]) -> str:
+    """~ n^-0.95 [-1.02, -0.88]."""
+    return f"$\\sim {letter}^{{{law['estimate']:.2f}}}$  {interval_in_words(law)}"
