@@ -4,6 +4,7 @@ import os
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 from made_runs import made_run, path, plane, texts
 from PIL import Image
@@ -58,6 +59,15 @@ def test_no_curvature_and_missing_values_are_said_and_not_an_error(tmp_path):
         film.show(0)
     assert "R = 0" in texts(film.sheet.figure)
     assert len(animate(made_run(tmp_path, geometry))) == 1
+
+
+def test_a_film_shows_the_losses_of_those_that_were_measured_whoever_else_is_in_the_history(tmp_path):
+    run = made_run(tmp_path, plane())
+    with style():
+        before = len(Film(run, 1).curve.lines)
+        strangers = [run.history.assign(replicate=100 + number) for number in range(200)]
+        run.history = pd.concat([run.history, *strangers])
+        assert len(Film(run, 1).curve.lines) == before > 2
 
 
 def test_a_run_of_one_checkpoint_is_told_what_to_do(tmp_path):

@@ -393,6 +393,19 @@ def test_a_file_with_another_name_is_not_written_in_place(tmp_path):
     assert (tmp_path / "run" / "job.log").read_text() == "theirs and ours"
 
 
+def test_what_hydra_writes_into_a_sweep_that_goes_on_leaves_a_file_with_another_name_alone(nngeom, runner, tmp_path):
+    runner.failures[1] = ZeroDivisionError("oh")
+    sweep = Path(nngeom("run", "-m", "seed=0,1")[1][-1])
+    theirs = [tmp_path / "multirun.yaml", tmp_path / "job.log"]
+    for mine, other in zip([sweep / "multirun.yaml", *sweep.glob("*seed1/job.log")], theirs, strict=True):
+        mine.unlink()
+        other.write_text("theirs")
+        os.link(other, mine)
+    nngeom("resume", sweep)
+    assert [other.read_text() for other in theirs] == ["theirs"] * 2
+    assert "hydra" in (sweep / "multirun.yaml").read_text()
+
+
 def test_submitit_opens_no_pickle_that_lay_in_the_sweep(tmp_path):
     """It takes the results of its jobs from files, which it finds by the number of a process."""
     params = {"submitit_folder": str(tmp_path / ".submitit" / "%j")}
