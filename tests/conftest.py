@@ -6,6 +6,8 @@ What a shell, a notebook's kernel, a hook of git or a cluster exports changes no
 import json
 import math
 import os
+import shutil
+import subprocess
 import sys
 import types
 
@@ -70,3 +72,21 @@ def nngeom(runner, capsys):
         return code, said.out.splitlines(), said.err.splitlines()
 
     return call
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A function that mounts a disk of some kilobytes, or mounts it anew; skips where that is not allowed."""
+    if shutil.which("mount") is None:
+        pytest.skip("needs mount")
+    folder = tmp_path / "disk"
+    folder.mkdir()
+
+    def mount(*options):
+        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
+        if done.returncode:
+            pytest.skip("needs the right to mount a disk")
+        return folder
+
+    yield lambda size: mount("-t", "tmpfs", "-o", f"size={size}k", "none"), lambda how: mount("-o", f"remount,{how}")
+    subprocess.run(["umount", str(folder)], check=False)

@@ -9,7 +9,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import asdict
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +16,7 @@ from types import SimpleNamespace
 import psutil
 import pytest
 from omegaconf import OmegaConf
-from processes import ENVIRONMENT, LONG, PLUGINS, TINY, held, installed, start, wait_until
+from processes import ENVIRONMENT, LONG, PLUGINS, TINY, held, installed, left_of, start, wait_until
 
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.run import load_config
@@ -102,22 +101,6 @@ def test_sound_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_p
     ]
     assert [files(sweep / rows[job][-1]) for job in good] == before
     assert log.read_text().count("Traceback (most recent call last)") >= 2
-
-
-def left_of(family):
-    """Processes that are there still after some seconds; joblib's that tidies up ends as the very last one."""
-    deadline = time.monotonic() + 10
-    while family and time.monotonic() < deadline:
-        time.sleep(0.05)
-        family = [each for each in family if is_there(each)]
-    return family
-
-
-def is_there(process):
-    try:
-        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def semaphores(*processes):

@@ -151,24 +151,6 @@ def test_a_run_whose_process_is_killed_says_what_it_needed_and_goes_on(number, w
 # ---- with the real command, in processes of its own
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A function that mounts a disk of some kilobytes, or mounts it anew; skips where that is not allowed."""
-    if shutil.which("mount") is None:
-        pytest.skip("needs mount")
-    folder = tmp_path / "disk"
-    folder.mkdir()
-
-    def mount(*options):
-        done = subprocess.run(["mount", *options, str(folder)], capture_output=True, check=False)
-        if done.returncode:
-            pytest.skip("needs the right to mount a disk")
-        return folder
-
-    yield lambda size: mount("-t", "tmpfs", "-o", f"size={size}k", "none"), lambda how: mount("-o", f"remount,{how}")
-    subprocess.run(["umount", str(folder)], check=False)
-
-
 @pytest.mark.slow
 def test_a_real_full_disk_and_a_read_only_one_end_in_a_sentence_and_resume_goes_on(small_disk):
     mounted, again = small_disk

@@ -9,13 +9,13 @@ import shlex
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from itertools import cycle
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from disk import FullDisk
+from small_figures import one_sheet
 from small_runs import assert_same
 
 from nngeom_cli import figures
@@ -41,10 +41,6 @@ def _in_a_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", "")  # no ffmpeg
     monkeypatch.setitem(figures.SHEETS, "grid", one_sheet)
     monkeypatch.setattr(theory_figure, "draw_theory", lambda *_: Sheet.blank(1, 1))
-
-
-def one_sheet(run):
-    return {"plane": lambda **_: replace(Sheet.blank(1, 1), data=run.geometry)}
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,8 @@ import sys
 import time
 from importlib.util import find_spec
 
+import psutil
+
 PLUGINS = {
     "basic": "hydra",
     "joblib": "hydra_plugins.hydra_joblib_launcher",
@@ -89,3 +91,19 @@ def started(directory, *words):
         assert process.poll() is None
         time.sleep(0.02)
     return process
+
+
+def left_of(family):
+    """Processes that are there still after some seconds; joblib's that tidies up ends as the very last one."""
+    deadline = time.monotonic() + 10
+    while family and time.monotonic() < deadline:
+        time.sleep(0.05)
+        family = [each for each in family if is_there(each)]
+    return family
+
+
+def is_there(process):
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
