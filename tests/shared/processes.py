@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -61,6 +62,11 @@ def wait_until(condition, process):
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def apart_from_progress(said):
+    """What a command says on stderr beside how far it is, which it tells on a slow machine only."""
+    return re.sub(r"^nngeom: .*\d+ of \d+ \w+, (.*, )?(about .* left|after .*)\n", "", said, flags=re.MULTILINE)
 
 
 def nngeom(*words, **options):
