@@ -12,7 +12,6 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.grid import grid_statistics
-from nngeom_cli.errors import require
 from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.progress import Progress
@@ -49,14 +48,6 @@ def networks(runs: Sequence[Run]) -> pd.DataFrame:
 def _networks_of(run: Run) -> pd.DataFrame:
     config = run.config
     check_measured(run.first_and_last, run.directory)
-    seeds = [row["replicate"] for row in run.info["replicates"]]
-    require(
-        seeds == run.first_and_last.replicate.values.tolist(),
-        f"{run.directory}/run.json: replicates",
-        "those that were measured",
-        seeds,
-        "Copy it again.",
-    )
     geometry = run.first_and_last.isel(layer=[0])
     log_volume, curvature = geometry.log_volume_element.isel(layer=0), abs(geometry.ricci_scalar).isel(layer=0)
     first, last = log_volume.isel(epoch=0), log_volume.isel(epoch=1)
@@ -71,7 +62,7 @@ def _networks_of(run: Run) -> pd.DataFrame:
     measured = grid_statistics(geometry, own=False).sel(boundary="final").isel(layer=0)
     for name in ("volume_band_contrast", "volume_rank_correlation", "curvature_band_contrast"):
         numbers |= {f"initial_{name}": measured[name].isel(epoch=0), name: measured[name].isel(epoch=1)}
-    final = pd.DataFrame(run.info["replicates"]).drop(columns="solved").rename(columns={"replicate": "seed"})
+    final = pd.DataFrame(run.replicates).drop(columns="solved").rename(columns={"replicate": "seed"})
     final = final.astype({"seed": int} | {name: float for name in final if name != "seed"})
     table = final.assign(**{name: values.values for name, values in numbers.items()})
     architecture = config["architecture"]

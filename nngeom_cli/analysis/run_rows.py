@@ -17,7 +17,7 @@ from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.config.nested import leaves
-from nngeom_cli.errors import NngeomError, beginning_of, require
+from nngeom_cli.errors import NngeomError, beginning_of
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.run import FINISHED, Run, described, load_run
 
@@ -92,10 +92,8 @@ def _note(text: str) -> str:
 
 def final_metrics(run: Run) -> dict[str, xr.DataArray]:
     """Loss, accuracy and what else run.json has of each replicate; NaN where the loss is not finite, save `solved`."""
-    rows = run.info["replicates"]
-    seeds, measured = [int(row["replicate"]) for row in rows], run.first_and_last.replicate.values.tolist()
-    key = f"{run.directory / INFO}: replicates"
-    require(seeds == measured, key, "those that were measured", seeds, "Copy it again.")
+    rows = run.replicates
+    seeds = [row["replicate"] for row in rows]
     lost = np.array([row["loss"] is None for row in rows])
     metrics = {}
     for name in rows[0]:

@@ -11,7 +11,7 @@ from pathlib import Path
 from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.config.run import Config, config_hash, load_config, overridden
-from nngeom_cli.errors import FolderError, disk_trouble, require, shown, unwritable
+from nngeom_cli.errors import DamageError, FolderError, disk_trouble, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.context import prepare
 from nngeom_cli.runs.provenance import recorded, timestamp
@@ -20,6 +20,7 @@ from nngeom_cli.runs.report import job_log, refuse_divergence, tell
 from nngeom_cli.runs.run import conclude, train_and_draw
 from nngeom_cli.runs.run import run as begin
 from nngeom_cli.runs.unstarted import is_unstarted, opened
+from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.run import FINISHED, Run, described
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.system.atomic import refuse_links
@@ -46,7 +47,8 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        ConfigError: it is at work in another process, another config is asked for, or no checkpoint is whole.
+        ConfigError: it is at work in another process, or another config is asked for.
+        DamageError: no checkpoint is whole, or run.json is not what the run wrote.
         FolderError: the directory cannot be written, or was moved or deleted meanwhile.
         RunError: a replicate diverged.
         KeyboardInterrupt: a signal asked for an end; what was done is on disk.
@@ -78,7 +80,9 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         old = run.config["optimizer"]["epochs"]
         before = run.info.get("extended_from", [])
         rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]
-        require(rising, f"{directory / 'run.json'}: extended_from", f"rising epochs below {old}", before, "Mend it.")
+        if not rising:
+            key = f"{directory / INFO}: extended_from"
+            raise DamageError(f"`{key}` must be rising epochs below {old}. Got {shown(before)}. Repair it.")
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
         context = prepare(config, resolve_device(config.device), lasts)
         store = RunDirectory(directory, run.info)
@@ -118,17 +122,15 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
     """The config of a run, with more epochs if `overrides` ask for them.
 
     Raises:
-        ConfigError: it is not the one that the run was written with, or `overrides` would change anything else.
+        ConfigError: `overrides` would change anything else.
+        DamageError: it is not the one that the run was written with.
     """
     frozen = load_config(run.config)
-    key = f"{run.directory / 'run.json'}: config"
-    require(
-        config_hash(frozen) == run.info.get("config_hash"),
-        key,
-        "as it was when the run began",
-        "another one",
-        f"`nngeom run --from {run.directory}` runs it in a new directory.",
-    )
+    if config_hash(frozen) != run.info.get("config_hash"):
+        raise DamageError(
+            f"`{run.directory / INFO}: config` must be as it was when the run began. Got another one. "
+            f"`nngeom run --from {run.directory}` runs it in a new directory."
+        )
     asked = load_config(overridden(run.config, overrides))
     old, new = dict(leaves(asdict(frozen))), dict(leaves(asdict(asked)))
     for key in new:

@@ -15,7 +15,7 @@ import yaml
 from omegaconf import OmegaConf
 
 from nngeom_cli.config.run import Config, config_hash, load_config
-from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, one_line, unwritable
+from nngeom_cli.errors import DamageError, disk_trouble, one_line, unwritable
 from nngeom_cli.store.run import Run, described, refuse_lost
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.system.atomic import read_whole
@@ -75,8 +75,7 @@ def opened(directory: Path) -> Run:
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        DamageError: its run.json is damaged, or lost.
-        ConfigError: it was to be a run, of a config that is none.
+        DamageError: its run.json, or what Hydra wrote, is damaged or lost.
     """
     try:
         return described(directory, verify=True)
@@ -90,7 +89,7 @@ def opened(directory: Path) -> Run:
         command = shlex.join(["nngeom", "run", *settings["overrides"]])
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"`{directory / HYDRA}` must be what Hydra writes. Got {what}. Run it again.") from error
+        raise DamageError(f"`{directory / HYDRA}` must be what Hydra writes. Got {what}. Run it again.") from error
     config = located(load_config(plain), folder)
     info = {"status": "interrupted", "config": asdict(config), "config_hash": config_hash(config), "command": command}
     return Run(directory, info)
@@ -107,4 +106,4 @@ def _plain(path: Path) -> Any:
             raise ValueError("it has aliases")
         return OmegaConf.to_container(OmegaConf.load(io.BytesIO(text)), resolve=False)
     except Exception as error:  # of whatever kind: several libraries read what anybody may have written
-        raise ConfigError(f"`{path}` must be what Hydra writes. Got: {one_line(error)}. Run it again.") from error
+        raise DamageError(f"`{path}` must be what Hydra writes. Got: {one_line(error)}. Run it again.") from error

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from nngeom_cli.errors import DamageError, one_line
+from nngeom_cli.errors import DamageError, one_line, one_of, shown
 from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checkpoints import WHOLE_COLUMNS, read_weights
 from nngeom_cli.store.checksums import ID, beginning, damaged, fault, read_manifest
@@ -36,6 +36,8 @@ from nngeom_cli.system.process import is_gone
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from nngeom_cli.geometry import MLPFeatureMap
 
 
 __all__ = ["Run", "load_run"]
@@ -92,6 +94,16 @@ class Run:
         """`geometry` at the first and at the last probed checkpoint only, which is quicker to read."""
         return self._consistent(lambda run: run._joined([run._measured()[place] for place in (0, -1)]))
 
+    @property
+    def replicates(self) -> list[dict[str, Any]]:
+        """Final metrics of each replicate, as in run.json; they are those that were measured, in this order."""
+        rows: list[dict[str, Any]] = self.info["replicates"]
+        seeds = [row["replicate"] for row in rows]
+        if seeds != self.first_and_last.replicate.values.tolist():
+            key = f"{self.directory / INFO}: replicates"
+            raise DamageError(f"`{key}` must be those that were measured. Got {shown(seeds)}. Copy it again.")
+        return rows
+
     def drawable(self, most: int, room: int = ROOM) -> Run:
         """The same run with no more of its measured checkpoints than a picture can show and memory should hold.
 
@@ -122,6 +134,46 @@ class Run:
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
         weights = self._consistent(lambda run: read_weights(run._whole(name)))
         return [torch.from_numpy(layer) for layer in weights]
+
+    def feature_map(self, epoch: int, layer: int) -> MLPFeatureMap:
+        """Feature map of a layer of all replicates after `epoch` epochs: the one that was measured, divided by sqrt(n).
+
+        Args:
+            epoch: at which a checkpoint was saved.
+            layer: 1 = the first hidden layer; one past the last = the output, unless that has a scale.
+
+        Returns:
+            What the functions of `nngeom_cli.geometry` take. They give points (*batch, d) numbers
+            (replicates, *batch, ...), the replicates in the order of `geometry.replicate`.
+
+        Raises:
+            FileNotFoundError: no checkpoint was saved then.
+            ValueError: the networks have no such layer.
+
+        Example:
+            >>> run = load_run("outputs/runs/xor/20260101-120000-000000-seed0")    # doctest: +SKIP
+            >>> ricci_scalar(run.feature_map(epoch=2000, layer=1), torch.zeros(2)).shape    # doctest: +SKIP
+            torch.Size([8])
+        """
+        from nngeom_cli.config.run import load_config
+        from nngeom_cli.training.network import Network
+
+        architecture = load_config(self.config).architecture
+        hidden = len(architecture.hidden)
+        layers = range(1, hidden + 1 + (architecture.output_scale is None))
+        if layer not in layers:
+            which = "hidden" if len(layers) == hidden else f"{hidden + 1} is the output"
+            raise ValueError(f"`layer` must be {one_of(map(str, layers))} ({which}). Got {layer}.")
+        weights = self.parameters(epoch)
+        network = Network(
+            [weights[0].shape[2] - 1, *(matrix.shape[1] for matrix in weights)],
+            architecture.activation,
+            len(weights[0]),
+            parametrization=architecture.parametrization,
+            dtype=weights[0].dtype,
+        )
+        network.load([matrix.numpy() for matrix in weights])
+        return network.feature_map(layer)
 
     def look_through(self) -> None:
         """Looks for damage as far as that costs little: history.csv must be as it was written, other files be there.

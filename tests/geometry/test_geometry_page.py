@@ -9,6 +9,9 @@ import matplotlib as mpl
 import matplotlib.pyplot as plt
 import pytest
 import torch
+from small_runs import config
+
+from nngeom_cli.runs.run import run
 
 PAGE = Path(__file__).parents[2] / "docs" / "geometry.md"
 BLOCKS = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -21,6 +24,9 @@ def test_first_block_is_twenty_lines_or_so():
 @pytest.mark.slow
 def test_the_page_runs_from_model_to_picture(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    saved = tmp_path / "outputs" / "runs" / "xor" / "..."  # by the name that the page gives it
+    saved.mkdir(parents=True)
+    run(config(optimizer__epochs=2000, probe__checkpoints=[]), saved, command="")
     mpl.use("Agg")
     with torch.random.fork_rng():
         names = {}
@@ -34,6 +40,8 @@ def test_the_page_runs_from_model_to_picture(tmp_path, monkeypatch):
     assert names["curvature"].isfinite().all()
     assert names["directions"].shape == (2, 2)
     assert names["limit"][0].shape == (31,)
+    assert names["of_networks"].isfinite().all()
+    assert torch.allclose(names["elsewhere"], names["elsewhere"].mT)
 
 
 def test_geometry_imports_torch_and_numpy_only():

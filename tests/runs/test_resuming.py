@@ -325,7 +325,7 @@ def test_a_run_json_that_was_edited_is_refused(copy, old, new):
 def test_stages_of_an_extension_that_no_run_can_have_had_are_refused(copy, before):
     RunDirectory(copy, load_run(copy).info).update(extended_from=before)
     with pytest.raises(
-        ConfigError, match=r"extended_from` must be (rising epochs below 20|a list, each item an integer)"
+        DamageError, match=r"extended_from` must be (rising epochs below 20|a list, each item an integer)"
     ):
         resume(copy)
 
@@ -424,7 +424,7 @@ def test_what_hydra_never_writes_is_not_begun(copy, text):
     (copy / "run.json").unlink()
     (copy / ".hydra").mkdir(exist_ok=True)
     (copy / ".hydra" / "config.yaml").write_text(text)
-    with pytest.raises(ConfigError, match=r"`.*config\.yaml` must be what Hydra writes"):
+    with pytest.raises(DamageError, match=r"`.*config\.yaml` must be what Hydra writes"):
         resume(copy)
 
 
