@@ -45,7 +45,8 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
     if here:
         require_memory(config)
     if local:
-        import_module("nngeom_cli.runs.run")  # as the job will: matplotlib may refuse to start
+        if config.figures.draw:
+            import_module("nngeom_cli.figures")  # as the job will: matplotlib may refuse to start
         if config.device in ("cuda", "mps"):
             from nngeom_cli.training.device import resolve_device
 

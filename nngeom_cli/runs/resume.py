@@ -17,7 +17,7 @@ from nngeom_cli.runs.context import prepare
 from nngeom_cli.runs.provenance import recorded, timestamp
 from nngeom_cli.runs.recovery import recovered, restore
 from nngeom_cli.runs.report import job_log, refuse_divergence, tell
-from nngeom_cli.runs.run import conclude, train_and_draw
+from nngeom_cli.runs.run import conclude, drawing, train_and_draw
 from nngeom_cli.runs.run import run as begin
 from nngeom_cli.runs.unstarted import is_unstarted, opened
 from nngeom_cli.store.layout import INFO
@@ -77,6 +77,8 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         run = described(directory, verify=True)
         config = changed_config(run, overrides)
         require_memory(config)
+        if config.figures.draw:
+            drawing()
         old = run.config["optimizer"]["epochs"]
         before = run.info.get("extended_from", [])
         rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]

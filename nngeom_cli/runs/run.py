@@ -7,13 +7,13 @@ import logging
 import math
 import shlex
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from nngeom_cli.config.footprint import least_memory, require_memory
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.figures import draw_figures
 from nngeom_cli.runs.context import RunContext, pause_epochs, prepare
 from nngeom_cli.runs.provenance import provenance, recorded, timestamp
 from nngeom_cli.runs.report import divergence_words, metrics, refuse_divergence, report, scores_words, tell_remarks
@@ -32,7 +32,7 @@ from nngeom_cli.training.checkpoint import Checkpoint
 from nngeom_cli.training.device import resolve_device
 from nngeom_cli.training.loop import batch_generators
 
-__all__ = ["conclude", "run", "train_and_draw"]
+__all__ = ["conclude", "drawing", "run", "train_and_draw"]
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ def run(config: Config, directory: Path, *, command: str) -> None:
     require_memory(config)
     device = resolve_device(config.device)
     available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
+    if config.figures.draw:
+        drawing()
     with sole_writer(directory), one_thread():
         if (directory / INFO).exists() and "started" in described(directory, verify=True).info:
             raise ConfigError(
@@ -90,7 +92,18 @@ def train_and_draw(
         tell_remarks(store.read_geometry(config.optimizer.epochs).sel(replicate=whole))
         if not config.figures.draw:
             return final, []
-        return final, draw_figures(load_run(store.directory), cores=available_cores())
+        return final, drawing()(load_run(store.directory), cores=available_cores())
+
+
+def drawing() -> Callable[..., list[Path]]:
+    """What draws, imported for a run that draws: it takes a second.
+
+    Raises:
+        ConfigError: matplotlib does not start.
+    """
+    from nngeom_cli.figures import draw_figures
+
+    return draw_figures
 
 
 def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint | None, stop: Stop) -> Checkpoint:

@@ -106,7 +106,8 @@ def test_surroundings_of_other_programs_do_no_harm(environment, saved, tmp_path)
 
 def test_settings_of_matplotlib_that_it_cannot_read_are_one_sentence_and_nothing_on_disk(tmp_path):
     (tmp_path / "settings").write_bytes(b"\x80\xff\n")
-    done = nngeom("run", *SMALL, folder=tmp_path, environment={"MATPLOTLIBRC": str(tmp_path / "settings")})
+    words = ["run", *SMALL, "figures.draw=true"]
+    done = nngeom(*words, folder=tmp_path, environment={"MATPLOTLIBRC": str(tmp_path / "settings")})
     assert (done.returncode, done.stdout) == (2, "")
     assert "nngeom: matplotlib's settings must be such that it starts. Got: 'utf-8' codec" in done.stderr
     assert "Traceback" not in done.stderr

@@ -103,6 +103,7 @@ def test_only_the_package_launch_imports_hydra(path):
         ("nngeom_cli.config.run", ["torch", "hydra", "matplotlib"]),
         ("nngeom_cli.figures", ["torch", "hydra", "sklearn", "matplotlib.pyplot"]),
         ("nngeom_cli.store.run", ["torch", "hydra", "matplotlib"]),
+        ("nngeom_cli.runs.run", ["hydra", "matplotlib", "sklearn", "scipy"]),
         ("nngeom_cli.geometry", ["hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn", "scipy"]),
     ],
 )

@@ -11,6 +11,7 @@ import pytest
 import torch
 from small_runs import config
 
+from nngeom_cli import figures
 from nngeom_cli.errors import ConfigError, RunError
 from nngeom_cli.runs import context, provenance
 from nngeom_cli.runs import run as runner
@@ -174,7 +175,7 @@ def test_a_broken_run_says_how_it_ended(tmp_path, monkeypatch, error, status):
     def broken(_, cores):
         raise error
 
-    monkeypatch.setattr(runner, "draw_figures", broken)
+    monkeypatch.setattr(figures, "draw_figures", broken)
     with pytest.raises(type(error)):
         runner.run(config(figures__draw=True), tmp_path, command="")
     info = json.loads((tmp_path / "run.json").read_text())
