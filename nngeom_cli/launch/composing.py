@@ -15,6 +15,7 @@ from typing import Any
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.default_element import ResultDefault
 from hydra.core.override_parser.types import Override
+from hydra.errors import ConfigCompositionException
 from omegaconf import DictConfig
 
 from nngeom_cli.launch.hydra_patches import CHOOSE_FILES, MERGE_FILES, SINGLE_KEYS
@@ -33,9 +34,16 @@ def files_read_once() -> Iterator[None]:
         single_keys = overrides_of(repo=repo, overrides_list=list(overrides_list)).config_overrides
         of_groups = [override for override in overrides_list if all(override is not single for single in single_keys)]
         words = tuple(override.input_line for override in of_groups)
-        key = (_folders(repo), config_name, words, *sorted(options.items()))
-        if key not in chosen:
-            chosen[key] = choose(repo, config_name, of_groups, **options)
+        strict = options | {"skip_missing": False}  # the same wherever it is no error: Hydra asks for both in turn
+        for asked in (strict, options):
+            key = (_folders(repo), config_name, words, *sorted(asked.items()))
+            try:
+                if key not in chosen:
+                    chosen[key] = choose(repo, config_name, of_groups, **asked)
+                break
+            except ConfigCompositionException:
+                if asked == options:
+                    raise
         return replace(chosen[key], config_overrides=single_keys)
 
     def merged_files(loader: ConfigLoader, defaults: Sequence[ResultDefault], repo: Any) -> DictConfig:

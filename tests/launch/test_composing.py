@@ -4,6 +4,7 @@ from contextlib import nullcontext
 
 import hydra
 import pytest
+from hydra._internal import config_loader_impl
 from omegaconf import OmegaConf
 
 from nngeom_cli.groups import conf_directory
@@ -68,6 +69,28 @@ def test_a_long_sweep_reads_as_many_files_of_configs_as_a_short_one(nngeom, monk
         assert nngeom("run", "-m", "task=xor,moons", f"seed={seeds}")[0] == 0
         counts.append(len(read))
     assert counts[0] == counts[1] > 0
+
+
+def test_the_files_of_a_config_are_chosen_once_for_a_command(nngeom, monkeypatch):
+    """Hydra composes a run twice: first to learn whether it is a sweep."""
+    counted = []
+    choose = config_loader_impl.create_defaults_list
+    monkeypatch.setattr(
+        config_loader_impl, "create_defaults_list", lambda *rest, **how: counted.append(how) or choose(*rest, **how)
+    )
+    assert nngeom("run")[0] == 0
+    assert len(counted) == 1
+
+
+def test_a_group_that_a_users_config_leaves_open_has_to_be_chosen(nngeom, tmp_path):
+    (tmp_path / "own" / "experiment").mkdir(parents=True)
+    (tmp_path / "own" / "open").mkdir()
+    (tmp_path / "own" / "open" / "one.yaml").write_text("# @package _global_\nseed: 7\n")
+    experiment = "# @package _global_\ndefaults:\n  - /open: ???\n"
+    (tmp_path / "own" / "experiment" / "mine.yaml").write_text(experiment)
+    words = ["run", "--config-dir", tmp_path / "own", "experiment=mine"]
+    assert nngeom(*words)[0] == 2
+    assert nngeom(*words, "-m", "replicates=1,2", "open=one")[0] == 0
 
 
 def test_checking_a_long_sweep_tells_how_far_it_is(nngeom, monkeypatch):
