@@ -60,6 +60,10 @@ def lost_jobs_are_results(sweep: Sweep) -> Iterator[None]:
 
     def results_or_error(job: Any) -> list[Any]:
         try:
+            if sweep.launcher == "submitit_local":
+                job.wait()
+                if not job.paths.result_pickle.exists():  # submitit waits for it still, as on a disk that is shared
+                    raise RuntimeError(f"It has not produced any output. {job.stderr() or ''}".rstrip())
             return list(results(job))
         except Exception as error:
             numbers = re.findall(r"OSError: \[Errno (\d+)\]", str(error))  # with the whole traceback of the job

@@ -15,6 +15,7 @@ from types import SimpleNamespace
 
 import psutil
 import pytest
+from hydra.core.utils import JobStatus
 from omegaconf import OmegaConf
 from processes import ENVIRONMENT, LONG, PLUGINS, TINY, held, installed, left_of, start, wait_until
 
@@ -24,6 +25,7 @@ from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
 from nngeom_cli.launch.launchers import launched
+from nngeom_cli.launch.lost_jobs import lost_jobs_are_results
 from nngeom_cli.launch.ray_cluster import refuse_new_cluster
 from nngeom_cli.launch.shutdown import STOPPED
 from nngeom_cli.store.checksums import sealed
@@ -73,7 +75,7 @@ def files(directory):
 @pytest.mark.parametrize("launcher", launchers())
 def test_sound_jobs_finish_and_resume_touches_only_the_other_two(launcher, tmp_path):
     """More jobs than are done at a time; where each takes a process of its own, as few as that."""
-    names = experiments(tmp_path / "own", good=6 if launcher == "basic" else 2)
+    names = experiments(tmp_path / "own", good=6 if launcher == "basic" else 1)
     *good, lost, broken = range(len(names))
     choice = f"experiment={','.join(names)}"
     words = ["run", "-m", "--config-dir", "own", f"hydra/launcher={launcher}", choice, *TINY]
@@ -405,6 +407,26 @@ def test_submitit_opens_no_pickle_that_lay_in_the_sweep(tmp_path):
         assert (folder.name, folder.parent.parent) == ("%j", tmp_path)
         assert list(folder.parent.iterdir()) == []
         assert folder.parent.stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize(("launcher", "waits"), [("submitit_local", 0), ("submitit_slurm", 1)])
+def test_the_result_of_a_process_that_was_killed_is_waited_for_on_a_shared_disk_only(launcher, waits, tmp_path):
+    """Where submitit finds no file of a result when a job is over, it looks again for 15 seconds."""
+    submitit = pytest.importorskip("submitit.core.core", reason="not installed: make test-launchers")
+    waited = []
+    job = SimpleNamespace(
+        paths=SimpleNamespace(folder="there", result_pickle=tmp_path / "none"),
+        wait=lambda: None,
+        stderr=lambda: "Fatal Python error: Segmentation fault",
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(submitit.Job, "results", lambda job: waited.append(job) or ["the result"])
+        with lost_jobs_are_results(Sweep(tmp_path, launcher, [])):
+            (result,) = submitit.Job.results(job)
+    assert len(waited) == waits
+    if not waits:
+        assert result.status is JobStatus.FAILED
+        assert "Segmentation fault" in result._return_value
 
 
 def ray_launcher(**init):
