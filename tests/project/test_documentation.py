@@ -1,7 +1,7 @@
 """README and docs: their links lead somewhere, their commands and their code run.
 
 In a page, a path that ends in `/...` stands for the run or the sweep that the page's earlier commands made, and
-`nngeom run` is shortened here.
+`nngeom run` is shortened here. Pictures are drawn of the README's runs; elsewhere by the commands that only draw.
 """
 
 import re
@@ -51,10 +51,11 @@ def joblib_ends():
 
 @pytest.fixture(scope="module")
 def xor_run(tmp_path_factory):
-    """What `make run` makes, without the pictures."""
-    command = [sys.executable, "-m", "nngeom_cli", "run", "task=xor", "figures.draw=false"]
-    folder = tmp_path_factory.mktemp("readme")
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.splitlines()[-1]
+    """What `make run` makes, with few networks and points and without the pictures."""
+    folder = tmp_path_factory.mktemp("readme") / "run"
+    few = ["replicates=2", "probe.resolution=10", "probe.checkpoints=[10]", "figures.draw=false"]
+    assert main(["run", "task=xor", *few, f"hydra.run.dir={folder}"]) == 0
+    return str(folder)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
@@ -76,38 +77,46 @@ def test_programs_of_shell_blocks_are_known(page):
             assert words[0] in TARGETS, f"{name(page)}: make {words[0]}"
 
 
-def shortened(words, kind):
-    """The words of a run with few epochs, networks and points; of a sweep, without pictures."""
-    if {"--from", "--help", "--cfg"} & set(words):
+def shortened(words, draw):
+    """The words of a run with few epochs, networks and points, of theory with few networks."""
+    if words[0] == "resume":
+        return [re.sub(r"^optimizer\.epochs=.*", "optimizer.epochs=9", word) for word in words]
+    if words[0] == "theory":
+        return [*words, "widths=[8,16]", "networks=2"]
+    if words[0] != "run" or {"--from", "--help", "--cfg"} & set(words):
         return words
     along_lines = "task=digits" in words and "probe=plane" not in words
     points = {"probe.steps": "8"} if along_lines else {"probe.resolution": "10"}
-    short = {"optimizer.epochs": "20", "replicates": "2", "probe.checkpoints": "[10]"} | points
-    if kind == "sweeps":
+    short = {"optimizer.epochs": "6", "replicates": "2", "probe.checkpoints": "[3]"} | points
+    if not draw:
         short["figures.draw"] = "false"
     given = dict(word.partition("=")[::2] for word in words if "=" in word)
     return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
+
+
+def not_yet_run(page):
+    """Its commands, without those that an earlier page has too, unless a later one goes on with what they make."""
+    earlier = [words for other in PAGES[: PAGES.index(page)] for words in commands(other)]
+    listed = [words for words in commands(page) if words[0] == "nngeom"]
+    for place, words in enumerate(listed):
+        goes_on = any(word.endswith("/...") for later in listed[place:] for word in later)
+        if goes_on or words not in earlier:
+            yield words[1:]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and commands(page)], ids=name)
 def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("nngeom_cli.figures.output.DPI", 40)
     (tmp_path / "points.csv").write_text("x,y,class\n" + "0,0,a\n1,0,b\n2,1,a\n0,3,b\n" * 5)  # the reader's own
     for file, content in FILES.findall(page.read_text(encoding="utf-8")):
         (tmp_path / file).parent.mkdir(parents=True)
         (tmp_path / file).write_text(content)
     made = {}
-    for program, *words in commands(page):
-        if program != "nngeom":
-            continue
+    for words in not_yet_run(page):
         kind = "sweeps" if {"-m", "--multirun"} & set(words) else "runs"
         words = [made[re.search("runs|sweeps", word)[0]] if word.endswith("/...") else word for word in words]
-        if words[0] == "run":
-            words = shortened(words, kind)
-        elif words[0] == "resume":
-            words = [re.sub(r"^optimizer\.epochs=.*", "optimizer.epochs=30", word) for word in words]
+        words = shortened(words, draw=page.name == "README.md" and kind == "runs")
         code = main(words)
         printed, said = capsys.readouterr()
         assert code == 0, f"nngeom {' '.join(words)}\n{printed}{said}"
@@ -117,11 +126,15 @@ def test_shell_commands_run(page, tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", [page for page in PAGES if page != FOLLOWED and blocks(page, "python")], ids=name)
-def test_python_blocks_run_in_order(page, tmp_path, request):
-    code = "\n".join(blocks(page, "python"))
-    if RUN in code:
-        code = code.replace(RUN, request.getfixturevalue("xor_run"))
-    code = "import matplotlib\nmatplotlib.use('Agg')\n" + code
+def test_python_blocks_of_each_page_run_in_order(tmp_path, xor_run):
+    """Each page with names of its own, all in one process."""
+    for page in PAGES:
+        if page != FOLLOWED and (code := blocks(page, "python")):
+            (tmp_path / page.name).write_text("\n".join(code).replace(RUN, xor_run), encoding="utf-8")
+    pages = [path.name for path in tmp_path.iterdir()]
+    assert {"README.md", "geometry.md"} <= set(pages)
+    code = "import matplotlib, runpy\nmatplotlib.use('Agg')\n" + "\n".join(
+        f"runpy.run_path({page!r})" for page in pages
+    )
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, f"{name(page)}\n{done.stderr}"
+    assert done.returncode == 0, done.stderr
