@@ -19,7 +19,18 @@ from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.system import progress
 
-SURROUNDINGS = ("COLUMNS", "COMP_", "GIT_", "HYDRA_", "MATPLOTLIBRC", "MPLBACKEND", "NNGEOM_", "SLURM_", "TQDM_")
+SURROUNDINGS = (
+    "COLUMNS",
+    "COMP_",
+    "GIT_",
+    "HYDRA_",
+    "MATPLOTLIBRC",
+    "MPLBACKEND",
+    "NNGEOM_",
+    "PYTHONDONTWRITEBYTECODE",
+    "SLURM_",
+    "TQDM_",
+)
 for variable in [name for name in os.environ if name.startswith(SURROUNDINGS)]:
     del os.environ[variable]
 
@@ -51,6 +62,29 @@ class Runner(types.ModuleType):
 
     def resolve_device(self, device):
         raise ConfigError(f"`device` must be a device of this machine. Got {device}. Choose device=cpu.")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def as_a_user_has_them():
+    """Pictures are coarse here: their fonts as text that can be edited take a third of their time."""
+    from nngeom_cli.figures.style import DPI, SETTINGS  # and matplotlib, now that those variables are gone
+
+    whole = {"DPI": DPI, "pdf.fonttype": SETTINGS["pdf.fonttype"]}
+    with pytest.MonkeyPatch.context() as patch:
+        _draw_with(patch, {"DPI": 40, "pdf.fonttype": 3})
+        yield whole
+
+
+@pytest.fixture
+def fine_pictures(as_a_user_has_them, monkeypatch):
+    _draw_with(monkeypatch, as_a_user_has_them)
+
+
+def _draw_with(patch, settings):
+    from nngeom_cli.figures.style import SETTINGS
+
+    patch.setitem(SETTINGS, "pdf.fonttype", settings["pdf.fonttype"])
+    patch.setattr("nngeom_cli.figures.output.DPI", settings["DPI"])
 
 
 @pytest.fixture

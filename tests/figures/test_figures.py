@@ -79,7 +79,7 @@ def test_stages_of_training_lie_at_equal_steps_of_change(fields, shown):
     assert stages(fields, 4, 6) == shown
 
 
-def test_figures_are_written_whole_with_what_made_them(tmp_path):
+def test_figures_are_written_whole_with_what_made_them(tmp_path, fine_pictures):
     drawn = draw_figures(made_run(tmp_path, plane(epochs=(200,), replicates=1)))
     assert drawn == [tmp_path / "figures" / "plane-layer-1.png"]
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
@@ -135,7 +135,7 @@ def test_a_note_stands_above_everything_else_and_moves_nothing(tmp_path, draw, g
 
 
 @pytest.mark.parametrize("cores", [1, 2, 9])
-def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path, cores):
+def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path, cores, fine_pictures):
     run = made_run(tmp_path, path())
     drawn = draw_figures(run)
     files = [path.with_suffix(f".{kind}") for path in drawn for kind in ("png", "pdf", "nc")]

@@ -12,6 +12,7 @@ import pytest
 import xarray as xr
 from made_runs import made_run, plane
 
+from nngeom_cli import figures
 from nngeom_cli.analysis.bootstrap import Estimate
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.run import config_hash, load_config
@@ -328,11 +329,16 @@ def shorter(plan):
     return replace(plan, quick=tuple(f"{key}={value}" for key, value in (given | SHORTER | points).items()))
 
 
+def first_sheet(sheets):
+    return lambda run: dict(list(sheets(run).items())[:1])
+
+
 @pytest.mark.slow
 def test_reproduce_quick_does_what_is_missing_and_on_a_second_call_nothing(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))  # its runs are processes of their own
-    monkeypatch.setattr("nngeom_cli.figures.output.DPI", 40)
+    for kind, sheets in figures.SHEETS.items():  # tests/figures draws all of them
+        monkeypatch.setitem(figures.SHEETS, kind, first_sheet(sheets))
     for name, plan in PLANS.items():
         monkeypatch.setitem(PLANS, name, shorter(plan))
     for name in list(PLANS)[2:]:  # a process takes longer to start than to run
