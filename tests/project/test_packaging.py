@@ -36,6 +36,9 @@ def test_the_citation_has_what_its_schema_requires():
     assert f'Paper = "{paper["url"]}"' in (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 
 
+SMALL = ["optimizer.epochs=2", "replicates=1", "probe.resolution=10", "probe.checkpoints=[]"]
+
+
 def build(target, tree, directory):
     """The archive that the tree's build backend makes, without asking the network for anything."""
     command = [sys.executable, "-m", "hatchling", "build", "--target", target, "--directory", str(directory)]
@@ -82,7 +85,7 @@ def test_the_wheel_runs_away_from_the_checkout(wheel, tmp_path):
     home = tmp_path / "home"
     home.mkdir()
     done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli", "run", "task=xor", "optimizer.epochs=20", "replicates=1"],
+        [sys.executable, "-m", "nngeom_cli", "run", "task=xor", *SMALL],
         cwd=home,
         env=os.environ | {"PYTHONPATH": str(tmp_path / "installed")},
         capture_output=True,

@@ -213,6 +213,9 @@ def test_a_signal_to_the_whole_group_ends_with_130_and_an_honest_status(tmp_path
         os.killpg(process.pid, 0)
 
 
+PIPED = {"stderr": subprocess.PIPE, "text": True}
+
+
 def reached(directory):
     return max(int(path.stem[6:]) for path in (directory / "checkpoints").glob("epoch-*.npz"))
 
@@ -253,18 +256,23 @@ def test_a_stopped_run_goes_on_where_it_was_and_a_stopped_process_does_not_keep_
 @pytest.mark.slow
 def test_of_two_processes_on_one_directory_exactly_one_wins(tmp_path):
     directory = tmp_path / "run"
-    process = started(directory, "optimizer.epochs=60000")
+    process = started(directory, "optimizer.epochs=60000", "replicates=1")
     process.kill()
     process.communicate()
     assert load_run(directory).status == "interrupted"
     command = [sys.executable, "-m", "nngeom_cli", "resume", str(directory)]
-    both = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for _ in range(2)]
-    said = [process.communicate()[1] for process in both]
-    assert sorted(process.returncode for process in both) == [0, 2]
-    loser = [process.returncode for process in both].index(2)
-    assert said[loser].startswith(
-        f"nngeom: `{directory}` must have one writer at a time. Got a second one, while process "
-    )
+    both = {process.pid: process for process in (subprocess.Popen(command, **PIPED) for _ in range(2))}
+    while (first := json.loads((directory / "run.json").read_text())["process"]["pid"]) not in both:
+        assert any(process.poll() is None for process in both.values())
+        time.sleep(0.02)
+    winner = both.pop(first)
+    winner.send_signal(signal.SIGSTOP)  # it is at work for as long as the other takes to start
+    (loser,) = both.values()
+    _, said = loser.communicate()
+    winner.send_signal(signal.SIGCONT)
+    winner.communicate()
+    assert (winner.returncode, loser.returncode) == (0, 2)
+    assert said.startswith(f"nngeom: `{directory}` must have one writer at a time. Got a second one, while process ")
     assert load_run(directory).status == "complete"
 
 

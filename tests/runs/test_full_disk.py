@@ -153,7 +153,7 @@ def test_a_disk_that_fails_is_a_sentence_whose_advice_works(name, last, number, 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "step"), [("run", 37), ("extension", 29)])
+@pytest.mark.parametrize(("name", "step"), [("run", 97), ("extension", 67)])
 def test_a_disk_that_fails_at_some_moments_is_a_sentence_whose_advice_works(name, step, whole, tmp_path, capsys):
     full_at_each(name, whole, tmp_path, capsys, step)
 

@@ -218,7 +218,7 @@ def test_a_drive_that_numbers_a_folder_anew_has_not_moved_it(tmp_path, monkeypat
 @pytest.mark.slow
 def test_a_real_run_that_is_moved_ends_with_1_and_goes_on_at_the_new_place(tmp_path):
     old, new = tmp_path / "old", tmp_path / "new"
-    process = started(old, "optimizer.epochs=60000")
+    process = started(old, "optimizer.epochs=60000", "replicates=2")
     move = Move(old, new, Path.mkdir)
     move()
     _, said = process.communicate(timeout=60)
