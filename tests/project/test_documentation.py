@@ -130,9 +130,11 @@ def test_python_blocks_of_each_page_run_in_order(tmp_path, xor_run):
     """Each page with names of its own, all in one process."""
     for page in PAGES:
         if page != FOLLOWED and (code := blocks(page, "python")):
-            (tmp_path / page.name).write_text("\n".join(code).replace(RUN, xor_run), encoding="utf-8")
+            (tmp_path / name(page).replace("/", "-")).write_text(
+                "\n".join(code).replace(RUN, xor_run), encoding="utf-8"
+            )
     pages = [path.name for path in tmp_path.iterdir()]
-    assert {"README.md", "geometry.md"} <= set(pages)
+    assert {"README.md", "docs-geometry.md"} <= set(pages)
     code = "import matplotlib, runpy\nmatplotlib.use('Agg')\n" + "\n".join(
         f"runpy.run_path({page!r})" for page in pages
     )
