@@ -20,16 +20,13 @@ def run_folders(command: str, words: Sequence[str]) -> list[Path]:
     """The folders of runs and sweeps that a command is given.
 
     Raises:
-        ConfigError: there is none, a flag, or a folder that is neither.
+        ConfigError: there is none, or one that is neither.
     """
-    flags = [word for word in words if word.startswith("-")]
-    if flags or not words:
-        got = " ".join(flags) or "nothing"
-        raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}. See outputs/runs.")
     names = ["run.json", "sweep.json", *([".hydra/config.yaml"] if command == "resume" else [])]  # it begins that one
-    for word in words:
+    for word in words or [""]:
         if not any((Path(word) / name).is_file() for name in names):
-            raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {_no_run(Path(word))}")
+            got = _no_run(Path(word)) if word else "nothing. See outputs/runs."
+            raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}")
     return [Path(word) for word in words]
 
 
@@ -65,31 +62,26 @@ def _runs_below(path: Path) -> list[Path]:
     return runs
 
 
-def frozen_run(words: Sequence[str]) -> tuple[Path | None, list[str]]:
-    """The run that `--from` names, and the words without it.
+def frozen_run(named: str, words: Sequence[str]) -> Path:
+    """The run that `--from` names.
+
+    Args:
+        named: what follows it.
+        words: all others.
 
     Raises:
         ConfigError: it names no run, or a group is chosen beside it.
     """
     from nngeom_cli.config.unknown_key import SECTIONS
 
-    words = [part for word in words for part in (word.split("=", 1) if word.startswith("--from=") else [word])]
-    if "--from" not in words:
-        return None, words
-    place = words.index("--from")
-    named = words[place + 1 : place + 2]
-    if not named or named[0].startswith("-"):
-        got = " ".join(named) or "nothing"
-        raise ConfigError(f"`--from` must be followed by a run directory. Got {got}. See outputs/runs.")
-    run = Path(named[0])
-    if not (run / "run.json").is_file():
-        raise ConfigError(f"`--from` must be followed by a run directory. Got {_no_run(run)}")
-    rest = words[:place] + words[place + 2 :]
-    for key in (word.partition("=")[0] for word in rest if "=" in word):
+    if not (Path(named) / "run.json").is_file() or not named:
+        got = _no_run(Path(named)) if named else "nothing. See outputs/runs."
+        raise ConfigError(f"`--from` must be followed by a run directory. Got {got}")
+    for key in (word.partition("=")[0] for word in words if "=" in word):
         if key in (*SECTIONS, "experiment"):
             way_out = f"Set single keys: {key}.NAME=VALUE."
             raise ConfigError(f"`{key}` must be left out with --from. Got a group, of which the run has one. {way_out}")
-    return run, rest
+    return Path(named)
 
 
 def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -16,46 +16,45 @@ from nngeom_cli.groups import theory_keys
 __all__ = ["complete"]
 
 SHELLS = ("bash", "fish", "zsh")
-FLAGS = {
-    "run": ("--cfg", "--config-dir", "--from", "--help", "--hydra-help", "--info", "--multirun", "--resolve"),
-    "summarize": ("--columns", "--format", "--group", "--help"),
-    "reproduce": ("--help", "--quick"),
-}
-HELP = ("--help",)
+FLAGS_OF_HYDRA = ("--cfg", "--config-dir", "--help", "--hydra-help", "--info", "--multirun", "--resolve")
 OF_HYDRA = ("-m", "--multirun")  # flags that change what Hydra offers
 BEFORE_A_FOLDER = ("--config-dir", "-cd", "--from")
 
 
-def complete(words: Sequence[str], commands: Sequence[str]) -> None:
+def complete(asked: str, flags: dict[str, list[str]]) -> None:
     """Prints the script that makes a shell complete our lines, or what can follow the line in COMP_LINE.
+
+    Args:
+        asked: what follows -sc.
+        flags: of each command.
 
     Raises:
         ConfigError: neither is asked for.
     """
-    asked, _, shell = "".join(words[1:2]).partition("=")
-    if len(words) != 2 or asked not in ("install", "uninstall", "query") or shell not in SHELLS:
-        got = " ".join(words[1:]) or "nothing"
+    what, _, shell = asked.partition("=")
+    if what not in ("install", "uninstall", "query") or shell not in SHELLS:
         raise ConfigError(
-            f"`{words[0]}` must be followed by install=SHELL, uninstall=SHELL or query=SHELL. Got {got}. "
+            f"`-sc` must be followed by install=SHELL, uninstall=SHELL or query=SHELL. Got {asked or 'nothing'}. "
             "For example install=bash, fish or zsh."
         )
-    if asked != "query":
+    if what != "query":
         from nngeom_cli.launch.application import launch
 
-        launch(words, "nngeom")
+        launch(["-sc", asked], "nngeom")
         return
-    if offers := _offers(os.environ.get("COMP_LINE", ""), shell, commands):
+    if offers := _offers(os.environ.get("COMP_LINE", ""), shell, flags):
         print(*offers, sep="\n" if shell == "fish" else " ")
 
 
-def _offers(line: str, shell: str, commands: Sequence[str]) -> list[str]:
+def _offers(line: str, shell: str, flags: dict[str, list[str]]) -> list[str]:
     typed = line.split()
     current = typed.pop() if typed and not line.endswith(" ") else ""
     if len(typed) < 2:
-        return [command for command in commands if command.startswith(current)] if typed else list(commands)
+        return [command for command in flags if command.startswith(current)] if typed else list(flags)
     command = typed[1]
     if current.startswith("-"):
-        return [flag for flag in FLAGS.get(command, HELP) if flag.startswith(current)]
+        known = [*flags.get(command, []), *(FLAGS_OF_HYDRA if command == "run" else [])]
+        return sorted(flag for flag in known if flag.startswith(current))
     if command == "run" and typed[-1] not in BEFORE_A_FOLDER:
         return _of_hydra(typed[2:], current, shell)
     if command == "theory":

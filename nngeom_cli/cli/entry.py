@@ -5,32 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
+from inspect import getdoc
 from pathlib import Path
 
 from nngeom_cli.cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
+from nngeom_cli.cli.parser import UsageError, command_line
 from nngeom_cli.errors import ConfigError, DamageError, NngeomError, did_you_mean, nearest, one_of, say, system_words
 from nngeom_cli.synonyms import command_named
 from nngeom_cli.system.surroundings import lenient_streams, own_process
 
 __all__ = ["main"]
-
-FLAGS = ("--help", "--version")
-HELPS_ITSELF = ("run", "theory")  # with the keys of their configs
-
-HELP = """nngeom COMMAND ...
-
-How training bends the input space of a neural network: metric, volume element, Ricci curvature.
-
-{commands}
-
-  nngeom run task=xor                            the last line of stdout is the run directory
-  nngeom run -m task=xor,sinusoid seed=0,100     all combinations
-  nngeom COMMAND --help                          more about a command
-
---version    show the version
--sc install=bash    print the completion script: eval "$(nngeom -sc install=bash)"
-
-Exit codes: 0 done, 1 a run failed, 2 the command or its config was wrong, 130 interrupted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,34 +64,44 @@ def _interrupted(directory: Path | None = None) -> str:
 
 
 def _dispatch(words: list[str]) -> int:
-    if words[:1] in (["--help"], ["-h"]):
-        width = max(map(len, COMMANDS))
-        print(HELP.format(commands="\n".join(f"  {name:{width}}  {what}" for name, (_, what) in COMMANDS.items())))
+    texts = {name: (summary, getdoc(function) or "") for name, (function, summary) in COMMANDS.items()}
+    parser, parsers = command_line(texts)
+    try:
+        options, left = parser.parse_known_args(words)
+    except UsageError:
+        raise _no_command(words) from None
+    except SystemExit:  # help was asked for, and shown
         return DONE
-    if words == ["--version"]:
+    if options.version:
         from importlib.metadata import version
 
         print(f"nngeom {version('nngeom')}")
         return DONE
-    if words[:1] in (["-sc"], ["--shell-completion"]):
+    if options.shell_completion is not None:
         from nngeom_cli.cli.completion import complete
 
-        complete(words, list(COMMANDS))
+        complete(options.shell_completion, {name: each.flags for name, each in parsers.items()})
         return DONE
-    if not words or words[0] not in COMMANDS:
-        got = words[0] if words else "nothing"
-        raise ConfigError(f"`nngeom` must be followed by {one_of(COMMANDS)}. Got {got}. {_command_meant(words)}")
-    command, _ = COMMANDS[words[0]]
+    if options.command is None:
+        raise _no_command(words)
     try:
         Path.cwd()
     except OSError as error:
         raise ConfigError(f"The working directory must exist. Got: {error.strerror}. Change into another.") from error
-    if {"--help", "-h"} & set(words[1:]) and words[0] not in HELPS_ITSELF:
-        from inspect import getdoc
+    if options.command == "run":
+        options.words = left  # as they were typed, for Hydra
+    elif flags := [word for word in left if word.startswith("-")] or ("words" not in options and left):
+        parsers[options.command].refuse(" ".join(flags))
+    elif left:
+        options.words += left  # behind a flag
+    function, _ = COMMANDS[options.command]
+    return function(options)
 
-        print(getdoc(command))
-        return DONE
-    return command(words[1:])
+
+def _no_command(words: list[str]) -> ConfigError:
+    """The error for words that begin with no command."""
+    got = words[0] if words else "nothing"
+    return ConfigError(f"`nngeom` must be followed by {one_of(COMMANDS)}. Got {got}. {_command_meant(words)}")
 
 
 def _command_meant(words: list[str]) -> str:
@@ -122,13 +116,13 @@ def _command_meant(words: list[str]) -> str:
         named = shlex.join(["nngeom", "run", *rest])
     elif named and rest and named.endswith(" RUN"):
         named = f"{named[:-4]} {shlex.join(rest)}"
-    elif not named and got.startswith("-") and not nearest(got, FLAGS):
+    elif not named and got.startswith("-") and not nearest(got, ["--help", "--version"]):
         named = f"nngeom run {key_of_flag(words) or shlex.join(words)}"
     elif "=" in got:
         named = shlex.join(["nngeom", "run", *words])
     elif (Path(got) / "run.json").is_file():
         named = shlex.join(["nngeom", "figures", got])
-    way_out = did_you_mean(got, [*COMMANDS, *FLAGS]) or "`nngeom --help` tells what each does."
+    way_out = did_you_mean(got, [*COMMANDS, "--help", "--version"]) or "`nngeom --help` tells what each does."
     return f"Did you mean `{named}`?" if named else way_out
 
 

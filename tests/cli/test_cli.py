@@ -438,8 +438,8 @@ def test_a_wrong_command_is_one_sentence(nngeom, words, sentence):
 def test_help_names_each_command(nngeom):
     code, out, err = nngeom("--help")
     assert (code, err) == (0, [])
-    assert any(line.startswith("  run ") for line in out)
-    assert any(line.startswith("  figures ") for line in out)
+    for command in cli.COMMANDS:
+        assert any(line.split()[:1] == [command] for line in out)
 
 
 def test_help_of_run_shows_the_groups_and_the_composed_keys(nngeom, runner):
@@ -548,7 +548,7 @@ def test_every_command_has_a_help_of_its_own(nngeom, runner):
     for command in cli.COMMANDS:
         code, out, err = nngeom(command, "--help")
         assert (code, err, runner.runs) == (0, [], [])
-        assert out[0].startswith(f"nngeom {command} ")
+        assert out[0].removeprefix("usage: ").startswith(f"nngeom {command} ")
         assert len(out) > 3
 
 
@@ -653,7 +653,7 @@ def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsy
 def test_help_and_version_import_nothing_heavy():
     code = (
         "import sys; from nngeom_cli.cli.entry import main; main(['--help']); main(['--version']); main(['nope']);"
-        "print({'torch', 'hydra', 'omegaconf', 'numpy', 'matplotlib', 'argparse'} & set(sys.modules))"
+        "print({'torch', 'hydra', 'omegaconf', 'numpy', 'matplotlib'} & set(sys.modules))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == "set()"

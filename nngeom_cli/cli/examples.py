@@ -1,0 +1,50 @@
+"""What the help of a command ends with: a command that was run, and what it printed. A test runs each of them again."""
+
+__all__ = ["EXAMPLES"]
+
+EXAMPLES = {
+    "resume": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom resume xor optimizer.epochs=2500
+  Goes on from epoch 2000 of 2500.
+  xor 2-8-1 sigmoid: 8 replicates, 2500 epochs in 2.3 s on cpu
+  accuracy by seed  0: 1.000  1: 1.000  2: 1.000  3: 1.000  4: 1.000  5: 1.000  6: 1.000  7: 1.000
+  8 of 8 replicates solved the task (accuracy of at least 1)
+  figure xor/figures/plane-layer-1.png
+  figure xor/figures/plane-layer-1-replicates.png
+  xor""",
+    "figures": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom figures xor
+  xor/figures/plane-layer-1.png
+  xor/figures/plane-layer-1-replicates.png""",
+    "summarize": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom summarize xor
+  run  status    networks  loss                                     accuracy      solved
+  xor  complete  8         1.24e-06 ± 1.4e-07 [1.13e-06, 1.35e-06]  1 ± 0 [1, 1]  1 ± 0 [1, 1]
+
+  run  volume_rank_correlation    volume_rank_correlation.change  volume_band_contrast
+  xor  0.28 ± 0.2 [0.119, 0.448]  0.46 ± 0.29 [0.23, 0.687]       0.0819 ± 0.027 [0.0588, 0.103]
+
+  run  volume_band_contrast.change     curvature_rank_correlation
+  xor  0.0982 ± 0.019 [0.0833, 0.113]  -0.409 ± 0.083 [-0.486, -0.351]
+
+  run  curvature_rank_correlation.change  curvature_band_contrast
+  xor  -0.5 ± 0.23 [-0.679, -0.305]       -0.719 ± 0.37 [-1.05, -0.454]
+
+  run  curvature_band_contrast.change
+  xor  -0.987 ± 0.5 [-1.38, -0.568]""",
+    "animate": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom animate xor
+  xor/figures/animation.gif""",
+    "theory": """Example:
+
+  $ nngeom theory activation=erf d=2 directory=erf
+  erf/theory.png""",
+    "reproduce": """Example:
+
+  $ nngeom reproduce --quick
+  outputs/figures/quick/REPRODUCTION.md""",
+}

@@ -1,0 +1,116 @@
+"""The words of the command line: subcommands, their options, their help. Words that are Hydra's are left to Hydra."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from nngeom_cli.cli.examples import EXAMPLES
+from nngeom_cli.errors import ConfigError, did_you_mean
+from nngeom_cli.groups import conf_directory
+
+__all__ = ["Parser", "UsageError", "command_line"]
+
+DESCRIPTION = "How training bends the input space of a neural network: metric, volume element, Ricci curvature."
+EPILOG = """  nngeom run task=xor                            the last line of stdout is the run directory
+  nngeom run -m task=xor,sinusoid seed=0,100     all combinations
+  nngeom COMMAND --help                          more about a command
+
+Exit codes: 0 done, 1 a run failed, 2 the command or its config was wrong, 130 interrupted."""
+RUN_DIRECTORIES = ("followed by run directories", "See outputs/runs.")
+TAKES = {
+    "run": ("given flags that it has", "See `nngeom run --help`."),
+    "resume": RUN_DIRECTORIES,
+    "figures": RUN_DIRECTORIES,
+    "summarize": ("followed by directories of runs", "See outputs/."),
+    "animate": RUN_DIRECTORIES,
+    "theory": ("given KEY=VALUE", "See `nngeom theory --help`."),
+    "reproduce": ("given --quick or nothing", "See `nngeom reproduce --help`."),
+}  # what `nngeom COMMAND` must be, and where to look
+
+
+class UsageError(Exception):
+    """Words that name no subcommand."""
+
+
+class _Layout(argparse.RawDescriptionHelpFormatter):
+    def __init__(self, prog: str) -> None:
+        super().__init__(prog, max_help_position=22, width=120)
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse's parser with our errors, which knows its flags.
+
+    Args:
+        more: what its help ends with, computed when it is shown.
+        options: of argparse.
+    """
+
+    def __init__(self, more: Callable[[], str] = str, **options: Any) -> None:
+        self.more, self.flags = more, list[str]()
+        super().__init__(formatter_class=_Layout, allow_abbrev=False, **options)
+
+    def add_argument(self, *names: Any, **options: Any) -> argparse.Action:
+        self.flags += [name for name in names if name.startswith("--")]
+        return super().add_argument(*names, **options)
+
+    def format_help(self) -> str:
+        return super().format_help() + self.more()
+
+    def error(self, message: str) -> NoReturn:
+        """Raises our error for what argparse cannot take."""
+        command = self.prog.rpartition(" ")[2]
+        if command not in TAKES:
+            raise UsageError(message)
+        self.refuse(message.removeprefix("argument "))
+
+    def refuse(self, got: str) -> NoReturn:
+        """Raises the error that this command cannot take what it got."""
+        command = self.prog.rpartition(" ")[2]
+        must, see = TAKES[command]
+        way_out = did_you_mean(got, self.flags) if got.startswith("-") else ""
+        raise ConfigError(f"`nngeom {command}` must be {must}. Got {got}. {way_out or see}")
+
+
+def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, Parser]]:
+    """The parser of the command, and those of its subcommands.
+
+    Args:
+        texts: of each subcommand, one line for the list of all, and its own help: its usage, then paragraphs.
+    """
+    parser = Parser(prog="nngeom", usage="nngeom COMMAND ...", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action="store_true", help="show the version")
+    script = 'print the completion script: eval "$(nngeom -sc install=bash)"'
+    parser.add_argument("-sc", "--shell-completion", nargs="?", const="", metavar="install=bash", help=script)
+    group = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+    commands = {}
+    for name, (summary, text) in texts.items():
+        usage, _, description = text.partition("\n\n")
+        commands[name] = group.add_parser(
+            name,
+            usage=usage,
+            help=summary,
+            description=description,
+            epilog=EXAMPLES.get(name),
+            add_help=name != "run",  # whose help is composed, with the keys of its config
+            more=_theory_keys if name == "theory" else str,
+        )
+        if name not in ("run", "reproduce"):
+            commands[name].add_argument("words", nargs="*", help=argparse.SUPPRESS)
+
+    commands["run"].add_argument("--from", dest="saved", nargs="?", const="", metavar="RUN")
+    summarize = commands["summarize"]
+    summarize.add_argument("--group", action="store_true", help="one row for all runs that differ only in their seeds")
+    keys = "config keys to show (optimizer.lr), or sections (architecture); those that vary if left out"
+    summarize.add_argument("--columns", default="", metavar="KEY,...", help=keys)
+    formats = "terminal (the default), csv, markdown or json"
+    summarize.add_argument("--format", default="terminal", metavar="FORMAT", help=formats)
+    quick = "train for a fraction of the epochs, into outputs/figures/quick, and judge nothing"
+    commands["reproduce"].add_argument("--quick", action="store_true", help=quick)
+    return parser, commands
+
+
+def _theory_keys() -> str:
+    """The keys of `nngeom theory`, with what each is and its default."""
+    return "\n" + (conf_directory() / "theory.yaml").read_text(encoding="utf-8")

@@ -1,0 +1,64 @@
+"""The example in the help of each command is what the command prints, but for numbers and the lengths of columns."""
+
+import re
+import shlex
+import sys
+
+import pytest
+
+from nngeom_cli.cli.entry import COMMANDS, main
+
+SHORT = ["optimizer.epochs=20", "probe.checkpoints=[]", "probe.resolution=10"]
+NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
+
+
+def help_of(command, capsys):
+    assert main([command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+def examples(text):
+    """Each command that is shown, with the lines that follow it."""
+    for block in re.findall(r"^ *\$ (.*(?:\n.*)*)", text, re.MULTILINE):
+        command, *lines = block.splitlines()
+        yield shlex.split(command), [line.strip() for line in lines if line.strip()]
+
+
+def shape(lines, folder):
+    plain = (line.replace(f"{folder}/", "/home/ada/") for line in lines)
+    words = (NUMBER.sub("N", line).split() for line in plain if line)
+    # which columns stand below each other depends on how long the numbers are
+    return sorted(word for line in words for word in line if word not in ("run", "xor"))
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory):
+    """The folder of the example of `run`, which the others continue."""
+    folder = tmp_path_factory.mktemp("examples")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr("nngeom_cli.figures.output.DPI", 40)
+        assert main(["run", "task=xor", "hydra.run.dir=xor", *SHORT]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_has_an_example_of_it(command, capsys):
+    (((program, shown, *_), output),) = examples(help_of(command, capsys))
+    assert (program, shown) == ("nngeom", command)
+    assert output
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command != "reproduce"])  # it has a test
+def test_the_example_of_a_command_prints_what_its_help_shows(command, here, monkeypatch, capsys):
+    monkeypatch.chdir(here)
+    monkeypatch.setattr("nngeom_cli.figures.output.DPI", 40)
+    (((_, *words), shown),) = examples(help_of(command, capsys))
+    if command == "run":
+        words = [word.replace("hydra.run.dir=xor", "hydra.run.dir=again") for word in words] + SHORT
+        shown = [line.replace("/xor", "/again") for line in shown]
+    words = [re.sub(r"^optimizer\.epochs=2500", "optimizer.epochs=30", word) for word in words]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    assert main(words) == 0
+    assert shape(capsys.readouterr().out.splitlines(), here) == shape(shown, here)
