@@ -24,7 +24,7 @@ def examples(text):
 
 
 def shape(lines, folder):
-    """The words of lines, without numbers and what belongs to them; how a table is cut depends on how long those are."""
+    """The words of lines, without numbers: how a table is cut depends on how long those are."""
     plain = (NUMBER.sub("N", line.replace(f"{folder}/", "/home/ada/")) for line in lines)
     words = (word for line in plain for word in line.split())
     return sorted(word for word in words if re.search("[a-z]{2}", word) and word not in ("run", "xor"))
