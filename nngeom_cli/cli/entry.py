@@ -5,7 +5,6 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Sequence
-from inspect import getdoc
 from pathlib import Path
 
 from nngeom_cli.cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
@@ -64,8 +63,9 @@ def _interrupted(directory: Path | None = None) -> str:
 
 
 def _dispatch(words: list[str]) -> int:
-    texts = {name: (summary, getdoc(function) or "") for name, (function, summary) in COMMANDS.items()}
-    parser, parsers = command_line(texts)
+    parser, parsers = command_line(
+        {name: (summary, str(command.__doc__)) for name, (command, summary) in COMMANDS.items()}
+    )
     try:
         options, left = parser.parse_known_args(words)
     except UsageError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from textwrap import dedent
 from typing import Any, NoReturn
 
 from nngeom_cli.cli.examples import EXAMPLES
@@ -77,7 +78,7 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
     """The parser of the command, and those of its subcommands.
 
     Args:
-        texts: of each subcommand, one line for the list of all, and its own help: its usage, then paragraphs.
+        texts: of each subcommand, one line for the list of all, and a docstring: its usage, then paragraphs.
     """
     parser = Parser(prog="nngeom", usage="nngeom COMMAND ...", description=DESCRIPTION, epilog=EPILOG)
     parser.add_argument("--version", action="store_true", help="show the version")
@@ -86,7 +87,7 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
     group = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
     commands = {}
     for name, (summary, text) in texts.items():
-        usage, _, description = text.partition("\n\n")
+        usage, _, description = dedent(f"    {text}").strip().partition("\n\n")
         commands[name] = group.add_parser(
             name,
             usage=usage,
