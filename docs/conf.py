@@ -24,7 +24,7 @@ exclude_patterns = [".*", "build", "outputs"]  # else each file there is looked 
 
 html_theme = "furo"
 html_title = f"nngeom {release}"
-html_show_sourcelink = False
+html_show_sourcelink = html_show_copyright = False
 myst_heading_anchors = 3
 suppress_warnings = ["myst.xref_missing"]  # a folder, such as conf/, is text on the site; the tests look at all links
 nb_execution_mode = "force"
@@ -32,7 +32,7 @@ nb_execution_in_temp = True  # the run that it makes does not stay
 nb_execution_raise_on_error = True
 autodoc_typehints = "none"  # docstrings say which shapes
 autodoc_member_order = "bysource"
-smartquotes = False  # phi'(z) stays as it is
+smartquotes_action = "D"  # dashes only: phi'(z) stays as it is
 default_role = "literal"  # docstrings write names as Markdown does, in single backticks
 
 CONTENTS = """

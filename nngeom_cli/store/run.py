@@ -285,12 +285,12 @@ class Run:
 def load_run(directory: Path | str, *, verify: bool = True) -> Run:
     """Reads a run directory back.
 
-    What is read must agree with the checksums that the run wrote, also while it is at work. A run that was saved before
-    run.json had an `id` has none for history.csv and for its final metrics.
+    Everything that is read is checked against the checksums that the run wrote, also while it is running. A run that
+    was saved before run.json had an `id` has no checksum of history.csv and of its final metrics.
 
     Args:
-        directory: of the run.
-        verify: False reads what is there, whatever has become of it.
+        directory: the run's.
+        verify: False reads what is there, unchecked.
 
     Raises:
         FileNotFoundError: the directory holds no run.
