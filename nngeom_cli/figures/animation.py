@@ -29,8 +29,8 @@ from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CLASS_COLOURS,
     FONT_SIZE,
+    GRID_HEATMAPS,
     LINE,
-    QUANTITIES,
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
     in_convention,
@@ -123,7 +123,7 @@ class Film:
         self.data = shown.sel(layer=layer, replicate=self.seed)
         self.epochs = self.data.epoch.values.tolist()
         panels = [self.data.sel(epoch=epoch) for epoch in self.epochs]
-        quantities = in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry)
+        quantities = in_convention(GRID_HEATMAPS, figures_config(run).curvature_convention, run.geometry)
         self.blocks: list[Block] = [part for quantity in quantities for part in blocks_of(quantity, panels)]
         words = f"{describe(run.geometry, layer)}; replicate with seed {self.seed} ({final_scores(run)[self.seed]})"
         title = wrapped(words + left_out, TEXT_WIDTH - 0.1)

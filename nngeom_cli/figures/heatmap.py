@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import xarray as xr
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.colors import Colormap, Normalize
@@ -25,6 +26,7 @@ from nngeom_cli.figures.style import (
     HATCH,
     LABEL_COLOURS,
     MISSING_COLOUR,
+    REGION_COLOURS,
     UNRELIABLE_COLOUR,
     wrapped,
 )
@@ -33,7 +35,9 @@ __all__ = [
     "SMALL_PANEL",
     "Field",
     "boundary_key",
+    "class_keys",
     "draw_boundary",
+    "draw_corners",
     "draw_field",
     "draw_points",
     "missing_key",
@@ -54,6 +58,7 @@ UNRELIABLE_LOOK: dict[str, Any] = {
 BOUNDARY_WIDTH = 1.0  # points
 SMALL_PANEL = 0.75  # inches
 MOST_KEYS = 20  # classes in a legend
+IMAGE = 0.24  # side of an inset image, in panel widths
 MAX_MARKED = 20  # of more training points, each is a dot without a rim
 
 
@@ -181,6 +186,24 @@ def say_flat(axes: Axes, words: str, inches: float, font_size: float) -> None:
     )
 
 
+def draw_corners(axes: Axes, data: xr.Dataset, *, with_images: bool) -> None:
+    """The three inputs of a plane at their places: as images framed in the colour of their class, or as points."""
+    places, classes = data.corner_place.values, data.corner_class.values
+    colours = [CLASS_COLOURS[int(label) % len(CLASS_COLOURS)] for label in classes]
+    x, y = places.T
+    axes.scatter(x, y, s=14, c=colours, edgecolors="white", linewidths=0.7, zorder=5, label="inputs")
+    if not (with_images and "image_shape" in data.attrs):
+        return
+    shades = {"cmap": "gray_r", "vmin": data.corner.values.min(), "vmax": data.corner.values.max()}
+    for place, image, colour in zip(places, data.corner.values, colours, strict=True):
+        centre = axes.transAxes.inverted().transform(axes.transData.transform(place))
+        left, bottom = np.clip(centre - IMAGE / 2, 0.02, 0.98 - IMAGE)
+        inset = axes.inset_axes((left, bottom, IMAGE, IMAGE), xticks=[], yticks=[], zorder=6, label="image")
+        inset.imshow(image.reshape(data.attrs["image_shape"]), aspect="auto", interpolation="nearest", **shades)
+        for spine in inset.spines.values():
+            spine.set(color=colour, linewidth=1.2)
+
+
 def boundary_key() -> Line2D:
     """Legend entry of the boundary."""
     rim = casing(BOUNDARY_WIDTH)
@@ -217,3 +240,9 @@ def missing_key() -> Patch:
 def unreliable_key() -> Patch:
     """Legend entry of points without a reliable digit."""
     return Patch(label=f"no reliable digit (rounding error > {RELIABLE:g} |R|)", **UNRELIABLE_LOOK)
+
+
+def class_keys(fields: Sequence[Field]) -> list[Patch]:
+    """Legend entries of the classes that are predicted somewhere."""
+    classes = np.unique(np.stack([field.values for field in fields])).astype(int)
+    return [Patch(facecolor=REGION_COLOURS(label), label=f"predicted class {label}") for label in classes]

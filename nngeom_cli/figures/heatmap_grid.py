@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, volume_rank
-from nngeom_cli.figures import heatmap, images
+from nngeom_cli.figures import heatmap
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.heatmap import Field
 from nngeom_cli.figures.statistic_strip import Strip, draw_strips, strip_keys, strips_height
@@ -27,7 +27,7 @@ from nngeom_cli.figures.style import (
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
     TINY_FONT_SIZE,
-    Quantity,
+    Heatmap,
     wrapped,
 )
 
@@ -50,7 +50,7 @@ class Block:
         number: that of the layer; 0 where the quantity belongs to none.
     """
 
-    quantity: Quantity
+    quantity: Heatmap
     fields: list[Field]
     norm: Normalize | None
     words: list[str]
@@ -80,7 +80,7 @@ def heatmaps(
     *,
     columns: int,
     head_every_row: bool,
-    quantities: Sequence[Quantity],
+    quantities: Sequence[Heatmap],
     strips: Mapping[tuple[str, int], Sequence[Strip]] | None = None,
     note: str | None = None,
 ) -> Sheet:
@@ -150,7 +150,7 @@ def heatmaps(
     return sheet
 
 
-def blocks_of(quantity: Quantity, panels: Sequence[xr.Dataset]) -> list[Block]:
+def blocks_of(quantity: Heatmap, panels: Sequence[xr.Dataset]) -> list[Block]:
     """The panels of a quantity on the scale that all of them share; of each layer, where it has layers."""
     if quantity.variable not in panels[0]:
         return []
@@ -164,12 +164,12 @@ def blocks_of(quantity: Quantity, panels: Sequence[xr.Dataset]) -> list[Block]:
     ]
 
 
-def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block:
+def block(quantity: Heatmap, panels: Sequence[xr.Dataset], layer: str) -> Block:
     """The panels of a quantity, all of one layer."""
     fields, error = [], quantity.error_variable
     for data in panels:
         values = data[quantity.variable].values
-        values = values % len(CLASS_COLOURS) if quantity.classes else values
+        values = values % len(CLASS_COLOURS) if quantity.look == "classes" else values
         errors = quantity.factor * data[error].values if error is not None and error in data else None
         fields.append(Field(quantity.factor * values, errors))
     words = [words_in_place(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
@@ -177,9 +177,9 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block
     return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])), words, layer, number)
 
 
-def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
+def words_in_place(quantity: Heatmap, field: Field, data: xr.Dataset) -> str:
     """What is said in place of a field that is 0 all over, or that a bottleneck leaves no value; empty otherwise."""
-    if quantity.zero_in_words and field.zero:
+    if quantity.look == "curvature" and field.zero:
         return flat_words(data.attrs["widths"], int(data.layer))
     if "layer" in data[quantity.variable].coords and field.missing.all():
         return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.variable))
@@ -202,7 +202,7 @@ def draw_panel(
     if "input" in data:
         heatmap.draw_points(axes, data.input.values, data.label.values, inches)
     if "corner" in data:
-        images.draw_corners(axes, data, with_images=with_images)
+        heatmap.draw_corners(axes, data, with_images=with_images)
 
 
 def tick(axes: Axes, *, left: bool, bottom: bool) -> None:
@@ -217,7 +217,7 @@ def tick(axes: Axes, *, left: bool, bottom: bool) -> None:
 
 def draw_bar(sheet: Sheet, part: Block, left: float, top: float, height: float) -> None:
     """The colour bar of a block, with arrows where values lie beyond its ends."""
-    if part.norm is None or part.quantity.classes:
+    if part.norm is None or part.quantity.look == "classes":
         return
     values = np.stack([field.shown for field in part.drawn])
     low, high = part.norm(np.nanmin(values)), part.norm(np.nanmax(values))
@@ -237,7 +237,7 @@ def legend_keys(blocks: Sequence[Block], data: xr.Dataset, boundary: bool) -> li
     fields = [field for part in blocks for field in part.drawn]
     keys: list[Artist] = [heatmap.boundary_key()] if boundary else []
     for part in blocks:
-        keys += images.class_keys(part.fields) if part.quantity.classes else []
+        keys += heatmap.class_keys(part.fields) if part.quantity.look == "classes" else []
     keys += heatmap.point_keys(data.label.values) if "input" in data else []
     keys += [heatmap.missing_key()] if any(field.missing.any() for field in fields) else []
     keys += [heatmap.unreliable_key()] if any(field.unreliable.any() for field in fields) else []

@@ -18,7 +18,7 @@ from nngeom_cli.figures.selection import (
     training_state,
 )
 from nngeom_cli.figures.statistic_strip import grid_strips, plane_strips, strips_data
-from nngeom_cli.figures.style import PLANE_QUANTITIES, QUANTITIES, in_convention
+from nngeom_cli.figures.style import GRID_HEATMAPS, PLANE_HEATMAPS, in_convention
 from nngeom_cli.store.run import Run
 
 __all__ = ["across_replicates", "on_image_plane", "through_training"]
@@ -47,7 +47,7 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
         [training_state(run, epoch, seed) for epoch in epochs],
         columns=len(epochs),
         head_every_row=False,
-        quantities=in_convention(QUANTITIES, settings.curvature_convention, run.geometry),
+        quantities=in_convention(GRID_HEATMAPS, settings.curvature_convention, run.geometry),
         strips=strips,
         note=note,
     )
@@ -74,7 +74,7 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
         headings,
         columns=len(epochs),
         head_every_row=False,
-        quantities=in_convention(PLANE_QUANTITIES, figures_config(run).curvature_convention, run.geometry),
+        quantities=in_convention(PLANE_HEATMAPS, figures_config(run).curvature_convention, run.geometry),
         strips=strips,
         note=note,
     )
@@ -100,7 +100,7 @@ def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
         headings,
         columns=columns,
         head_every_row=True,
-        quantities=in_convention(QUANTITIES, figures_config(run).curvature_convention, run.geometry),
+        quantities=in_convention(GRID_HEATMAPS, figures_config(run).curvature_convention, run.geometry),
         note=note,
     )
     return replace(sheet, data=geometry.sel(replicate=seeds))

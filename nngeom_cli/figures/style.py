@@ -17,12 +17,15 @@ import xarray as xr
 from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap, Normalize, SymLogNorm, to_rgb
 from numpy.typing import NDArray
 
+from nngeom_cli.config.quantity import ON_GRIDS, ON_PLANES, Quantity
+
 __all__ = [
     "CLASS_COLOURS",
     "CURVATURE_COLOURS",
-    "PLANE_QUANTITIES",
-    "QUANTITIES",
-    "Quantity",
+    "GRID_HEATMAPS",
+    "LOOKS",
+    "PLANE_HEATMAPS",
+    "Heatmap",
     "control_colours",
     "in_convention",
     "linear_norm",
@@ -34,6 +37,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Ticks = Callable[[Normalize], tuple[list[float], list[str]]]
 
 TEXT_WIDTH = 7.0  # inches: a figure across both columns of a paper
 COLUMN_WIDTH = 3.4  # inches: a figure in one column
@@ -175,16 +179,23 @@ def symmetric_log_ticks(norm: Normalize) -> tuple[list[float], list[str]]:
     return [value for value, _ in ticks], [text for _, text in ticks]
 
 
+LOOKS: dict[str, tuple[Colormap, Callable[[Array], Normalize | None], Ticks | None]] = {
+    "volume": (VOLUME_COLOURS, linear_norm, None),
+    "curvature": (CURVATURE_COLOURS, symmetric_log_norm, symmetric_log_ticks),
+    "entropy": (ENTROPY_COLOURS, linear_norm, None),
+    "classes": (REGION_COLOURS, lambda _: Normalize(-0.5, 9.5), None),
+}
+
+
 @dataclass(frozen=True)
-class Quantity:
+class Heatmap:
     """How a measured quantity is shown on a plane.
 
     Attributes:
         variable: its name in the dataset; `error_variable`: that of its absolute rounding error, if it has one.
         title: what it is; `label`: the colour bar's, with unit or convention.
-        colours: its colour map; `norm`: the scale for given values; `ticks`: positions and labels, None for automatic.
-        zero_in_words: whether a field that is exactly 0 all over is said in words instead of drawn.
-        classes: whether the values are classes, which have legend entries and no colour bar.
+        look: which of `LOOKS`; a curvature that is exactly 0 all over is said in words, classes have legend entries and
+            no colour bar.
         factor: what the values are multiplied by.
     """
 
@@ -192,70 +203,54 @@ class Quantity:
     error_variable: str | None
     title: str
     label: str
-    colours: Colormap
-    norm: Callable[[Array], Normalize | None]
-    ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
-    zero_in_words: bool = False
-    classes: bool = False
+    look: str
     factor: float = 1.0
 
+    @property
+    def colours(self) -> Colormap:
+        """Its colour map."""
+        return LOOKS[self.look][0]
 
-QUANTITIES = (
-    Quantity(
-        "log_volume_element",
-        None,
-        "log volume element",
-        "log V = log √(det g)\n(natural log)",
-        VOLUME_COLOURS,
-        linear_norm,
-    ),
-    Quantity(
-        "ricci_scalar",
-        "ricci_scalar_error",
-        "Ricci scalar",
-        "R (unit 2-sphere: R = +2)",
-        CURVATURE_COLOURS,
-        symmetric_log_norm,
-        symmetric_log_ticks,
-        zero_in_words=True,
-    ),
-)
+    @property
+    def ticks(self) -> Ticks | None:
+        """Positions and labels for a scale; None for automatic ones."""
+        return LOOKS[self.look][2]
 
-PLANE_QUANTITIES = (
-    Quantity(
-        "predicted_class", None, "predicted class", "", REGION_COLOURS, lambda _: Normalize(-0.5, 9.5), classes=True
-    ),
-    Quantity("entropy", None, "entropy of the prediction", "nats", ENTROPY_COLOURS, linear_norm),
-    Quantity(
-        "log_effective_volume_element",
-        None,
-        "log effective volume element of the full map",
-        "log V_eff  (natural log)",
-        VOLUME_COLOURS,
-        linear_norm,
-    ),
-    *(replace(quantity, title=f"{quantity.title} of the map restricted to the plane") for quantity in QUANTITIES),
+    def norm(self, values: Array) -> Normalize | None:
+        """The scale for given values."""
+        return LOOKS[self.look][1](values)
+
+
+def heatmaps_of(quantities: Sequence[Quantity], more: str = "") -> tuple[Heatmap, ...]:
+    """Those that are drawn, with `more` in their titles."""
+    return tuple(Heatmap(one.name, one.error, one.title + more, one.label, one.look) for one in quantities if one.look)
+
+
+GRID_HEATMAPS = heatmaps_of(ON_GRIDS)
+PLANE_HEATMAPS = (
+    *heatmaps_of([quantity for quantity in ON_PLANES if quantity not in ON_GRIDS]),
+    *heatmaps_of(ON_GRIDS, " of the map restricted to the plane"),
 )
 
 
-def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.Dataset) -> list[Quantity]:
-    """Quantities with their curvature in a convention.
+def in_convention(heatmaps: Sequence[Heatmap], convention: str, geometry: xr.Dataset) -> list[Heatmap]:
+    """Heatmaps with their curvature in a convention.
 
     Args:
-        quantities: in the geometric convention.
+        heatmaps: in the geometric convention.
         convention: geometric (the unit 2-sphere has R = +2), or paper (what the paper prints, `paper_curvature_factor`
             times as much).
         geometry: what was measured; its attributes hold the factor.
     """
     if convention == "geometric":
-        return list(quantities)
+        return list(heatmaps)
     factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
     label = f"{factor:g} R, the paper's convention"
     return [
-        replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
-        if quantity.variable == "ricci_scalar"
-        else quantity
-        for quantity in quantities
+        replace(heatmap, title=f"{heatmap.title}, in the paper's convention", label=label, factor=factor)
+        if heatmap.variable == "ricci_scalar"
+        else heatmap
+        for heatmap in heatmaps
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import subprocess
@@ -15,18 +14,17 @@ from typing import Any
 
 import xarray as xr
 
-from nngeom_cli.analysis.bootstrap import Estimate
-from nngeom_cli.analysis.text_table import markdown
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, FolderError, say
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.infinite_width import save_theory
-from nngeom_cli.reproduction.claims import CLAIMS, Claim, Measured, verdict
+from nngeom_cli.reproduction.claims import CLAIMS, Measured, verdict
+from nngeom_cli.reproduction.report import TABLE, write_tables
 from nngeom_cli.runs.code_fingerprint import run_source, source_hash
 from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checksums import checksum, fault
 from nngeom_cli.store.run import Run, described, load_run
-from nngeom_cli.system.atomic import read_json, refuse_link, remove_leftovers, written_whole
+from nngeom_cli.system.atomic import read_json, refuse_link
 from nngeom_cli.system.held_folder import held
 from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.progress import Progress, within
@@ -34,7 +32,6 @@ from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
 
 __all__ = ["PLANS", "Plan", "matching_runs", "reproduce"]
 
-TABLE = "REPRODUCTION"
 COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
     "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli.entry import main; sys.exit(main())"
 )
@@ -229,88 +226,3 @@ def up_to_date(before: Mapping[str, Any], key: Mapping[str, Any], directory: Pat
     files = [directory / str(file) for file in before.get("files", [])]
     there = all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
     return files if there and all(before.get(part) == value for part, value in key.items()) else []
-
-
-def write_tables(
-    rows: Sequence[tuple[Claim, Estimate, str]],
-    runs: Mapping[str, Run],
-    drawn: Mapping[str, dict[str, Any]],
-    directory: Path,
-    quick: bool,
-) -> None:
-    """REPRODUCTION.md for people, REPRODUCTION.json for programs."""
-    listed = [
-        {
-            "run": claim.run,
-            "statement": claim.statement,
-            "statistic": claim.statistic,
-            "expected": [finite(end) for end in claim.expected],
-            "obtained": {key: finite(getattr(obtained, key)) for key in ("value", "low", "high", "n")},
-            "verdict": None if quick else word,
-            "finding": claim.finding,
-        }
-        for claim, obtained, word in rows
-    ]
-    about = {
-        name: {key: run.info.get(key) for key in ("command", "config_hash", "source", "wall_seconds")}
-        | {"directory": str(run.directory)}
-        for name, run in runs.items()
-    }
-    remove_leftovers(directory)
-    whole = {"quick": quick, "claims": listed, "runs": about, "figures": drawn}
-    with written_whole(directory / f"{TABLE}.json") as path:
-        path.write_text(json.dumps(whole, indent=2) + "\n")
-    with written_whole(directory / f"{TABLE}.md") as path:
-        path.write_text("\n".join(report_lines(rows, about, drawn, quick)) + "\n", encoding="utf-8")
-
-
-def finite(value: float) -> float | None:
-    """JSON has no infinity."""
-    return value if abs(value) < float("inf") else None
-
-
-def report_lines(
-    rows: Sequence[tuple[Claim, Estimate, str]],
-    about: Mapping[str, dict[str, Any]],
-    drawn: Mapping[str, dict[str, Any]],
-    quick: bool,
-) -> list[str]:
-    """The table, what it shows, and where it comes from."""
-    lines = ["# The paper's claims, measured", ""]
-    if quick:
-        lines += ["**QUICK: training stopped early, so nothing is judged.**", ""]
-    lines += [
-        "Intervals hold 95 %, over networks. A claim holds if the whole interval has the sign that it names, or if the",
-        "interval meets a range that was given in numbers. Expected ranges were fixed before the runs. `differs`: the",
-        "number is not as the paper says, for the reason under Findings; `off`: nor is any reason known.",
-        "",
-    ]
-    table = [("run", "statement", "statistic", "expected", "obtained", "verdict")]
-    for claim, obtained, word in rows:
-        judged = "not judged" if quick else word
-        table.append(
-            (claim.run, claim.statement, claim.statistic, range_in_words(claim.expected), str(obtained), judged)
-        )
-    lines.append(markdown(table))
-    findings = dict.fromkeys(claim.finding for claim, _, word in rows if word == "differs")
-    if findings and not quick:
-        lines += ["", "## Findings", "", *(f"- {finding}" for finding in findings)]
-    lines += ["", "## Runs and figures", ""]
-    for name, figures in drawn.items():
-        files = ", ".join(f"[{file}]({file})" for file in figures["files"])
-        if name in about:
-            run = about[name]
-            made = f"`{run['command']}`, config {run['config_hash'][:12]}, {run['wall_seconds']} s"
-        else:
-            made = f"`{figures['command']}`"
-        lines.append(f"- {name}: {made}. {files}")
-    return lines
-
-
-def range_in_words(expected: tuple[float, float]) -> str:
-    low, high = expected
-    if low == high:
-        return f"{low:g}"
-    if high == float("inf"):
-        return f"> {low:g}"
-    return f"< {high:g}" if low == -float("inf") else f"{low:.3g} to {high:.3g}"

@@ -43,14 +43,14 @@ def run_source(kind: str) -> dict[str, str]:
         >>> grid["training"] == path["training"], grid["probe"] == path["probe"]
         (True, False)
     """
-    return {"training": source_hash(TRAINING), "probe": source_hash([f"probes.make.{kind}"])}
+    return {"training": source_hash(TRAINING), "probe": source_hash([f"probes.{kind}.{kind}"])}
 
 
 def source_hash(roots: Sequence[str], package: Path = PACKAGE) -> str:
     """SHA-256 of all definitions that `roots` reach; comments, docstrings and layout do not count.
 
     Args:
-        roots: definitions of the package, "probes.make.grid".
+        roots: definitions of the package, "probes.grid.grid".
         package: its folder.
 
     Returns:

@@ -22,6 +22,7 @@ from nngeom_cli.launch.application import composed
 from nngeom_cli.reproduction import claims
 from nngeom_cli.reproduction import reproduce as reproduction
 from nngeom_cli.reproduction.claims import CLAIMS, Claim, Measured, at_stage, gap, verdict
+from nngeom_cli.reproduction.report import report_lines
 from nngeom_cli.reproduction.reproduce import (
     PLANS,
     QUICK_THEORY,
@@ -297,12 +298,12 @@ def test_the_table_says_verdicts_findings_and_commands_and_quick_judges_nothing(
         "figure2": {"files": ["figure2-made.png"]},
         "theory": {"command": "nngeom theory", "files": ["theory.png"]},
     }
-    whole = "\n".join(reproduction.report_lines(rows, about, drawn, quick=False))
+    whole = "\n".join(report_lines(rows, about, drawn, quick=False))
     assert "| > 1 | 0.5 [0.4, 0.6] (n = 8) | off |" in whole
     assert "## Findings\n\n- It is known why." in whole
     assert "`nngeom run experiment=figure2`" in whole
     assert "- theory: `nngeom theory`. [theory.png](theory.png)" in whole
-    quick = "\n".join(reproduction.report_lines(rows, about, drawn, quick=True))
+    quick = "\n".join(report_lines(rows, about, drawn, quick=True))
     assert "QUICK" in quick
     assert "| off |" not in quick
 

@@ -91,7 +91,7 @@ def test_a_root_that_was_renamed_is_an_error():
 
 
 def test_runs_depend_on_the_geometry_that_they_measure():
-    grid, path = (source.reached([f"probes.make.{kind}"]) for kind in ("grid", "path"))
+    grid, path = (source.reached([f"probes.{kind}.{kind}"]) for kind in ("grid", "path"))
     assert "geometry.quantities.ricci_scalar" in grid
     assert "geometry.layers.layer_spectra" in path
     assert "geometry.layers.layer_spectra" not in grid

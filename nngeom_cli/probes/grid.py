@@ -1,0 +1,68 @@
+"""A rectangle of a two-dimensional input space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+
+from nngeom_cli.config.probe import GridConfig
+from nngeom_cli.config.quantity import ON_GRIDS
+from nngeom_cli.geometry import measure_layers
+from nngeom_cli.probes.labelled import Probe, array, attributes, dataset
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.network import Network
+
+__all__ = ["grid"]
+
+MAX_STORED_POINTS = 1000  # a larger training set is not drawn over a heatmap, so it is not stored beside it
+
+
+def grid(config: GridConfig, task: Task, seed: int) -> Probe:
+    """Volume element, Ricci scalar, margin and predicted class on a grid of a two-dimensional input space."""
+    low, high = task.inputs.min(dim=0).values, task.inputs.max(dim=0).values
+    x_axis, y_axis = (
+        torch.linspace(start, end, config.resolution, dtype=torch.float64)
+        for start, end in window(config, low.tolist(), high.tolist())
+    )
+    points = torch.stack(torch.meshgrid(x_axis, y_axis, indexing="xy"), dim=-1)  # (y, x, 2)
+    constant: dict[str, Any] = {"x": x_axis.numpy(), "y": y_axis.numpy()}
+    if len(task.inputs) <= MAX_STORED_POINTS:
+        constant["input"] = (("point", "feature"), task.inputs.numpy())
+        constant["label"] = ("point", task.labels.numpy())
+
+    def probe(network: Network) -> xr.Dataset:
+        x = points.to(network.parameters)
+        outputs = network.outputs(x.flatten(0, 1))
+        margin, predicted = (of(outputs).unflatten(-1, x.shape[:2]) for of in (task.loss.margin, task.loss.predict))
+        feature_map = network.feature_map(max(config.layers))
+        measured = measure_layers(feature_map, x, config.layers, tuple(quantity.name for quantity in ON_GRIDS))
+        arrays: dict[str, Any] = {
+            "margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"}),
+            "predicted_class": (("replicate", "y", "x"), predicted.cpu().numpy(), {"long_name": "predicted class"}),
+        }
+        for quantity in ON_GRIDS:
+            stacked = np.stack([array(measured[layer][quantity.name]) for layer in config.layers])
+            arrays[quantity.name] = (("layer", "replicate", "y", "x"), stacked, attributes(quantity))
+        box = [float(value) for value in (low[0], high[0], low[1], high[1])]
+        return dataset(arrays, constant, network, task, config, seed, box=box)
+
+    return probe
+
+
+def window(config: GridConfig, low: Sequence[float], high: Sequence[float]) -> list[tuple[float, float]]:
+    """The grid's range of each axis: as configured, or the box of the data and a quarter of its side more at each end.
+
+    Example:
+        >>> config = GridConfig(kind="grid", layers=[1], checkpoints=[], resolution=40, window=None)
+        >>> window(config, [-1.0, 3.0], [1.0, 3.0])
+        [(-1.5, 1.5), (2.5, 3.5)]
+    """
+    if config.window is None:
+        margins = [(end - start) / 4 or 0.5 for start, end in zip(low, high, strict=True)]
+        return [(start - margin, end + margin) for start, end, margin in zip(low, high, margins, strict=True)]
+    ranges: list[Any] = config.window if isinstance(config.window[0], list) else [config.window]
+    return [(ranges[0][0], ranges[0][1]), (ranges[-1][0], ranges[-1][1])]

@@ -1,0 +1,76 @@
+"""What all probes share: labelled arrays, the examples that they go through, the effective volume."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from nngeom_cli.config.probe import ProbeConfig
+from nngeom_cli.config.quantity import Quantity
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, MLPFeatureMap, layer_spectra
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.network import Network
+
+__all__ = ["Probe", "array", "attributes", "dataset", "effective_volume", "example_rows"]
+
+Probe = Callable[[Network], xr.Dataset]
+"""Measures a network as it is now."""
+
+
+def attributes(quantity: Quantity) -> dict[str, Any]:
+    """Of a quantity's variable; of the Ricci scalar also what the paper prints in its place."""
+    curved = quantity.name == "ricci_scalar"
+    return quantity.attributes | ({"paper_curvature_factor": PAPER_CURVATURE_FACTOR} if curved else {})
+
+
+def example_rows(task: Task, chosen: Sequence[Sequence[int]], by: str, groups: str, noun: str) -> Tensor:
+    """Rows of the training set that pairs or triples name: themselves, or the first input of each class."""
+    named = {int(label): int((task.labels == label).nonzero()[0]) for label in task.labels.unique()}
+    for end in (end for group in chosen for end in group):
+        if by == "class" and end not in named:
+            raise ConfigError(
+                f"`probe.{groups}` must name classes of the training set. Got {end}, which none of its inputs has. "
+                f"Choose {noun} with `probe.{noun}=index`."
+            )
+    return torch.tensor([[named[end] if by == "class" else end for end in group] for group in chosen])
+
+
+def effective_volume(
+    feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], top_k: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Leading eigenvalues, one more than `top_k` if there are, and log effective volume: (layer, replicate, ...)."""
+    found = layer_spectra(feature_map, x, layers, min(top_k + 1, x.shape[-1]))
+    spectra = np.stack([array(found[layer]) for layer in layers])
+    with np.errstate(divide="ignore"):
+        return spectra, 0.5 * np.log(spectra[..., :top_k]).sum(axis=-1)
+
+
+def dataset(
+    arrays: dict[str, Any],
+    constant: dict[str, Any],
+    network: Network,
+    task: Task,
+    config: ProbeConfig,
+    seed: int,
+    **attributes: Any,
+) -> xr.Dataset:
+    """Measured and constant arrays with the coordinates and attributes that every probe has."""
+    coordinates = {"replicate": seed + np.arange(network.replicates), "layer": np.array(config.layers)}
+    common = {
+        "kind": config.kind,
+        "task": task.name,
+        "activation": network.activation.name,
+        "widths": list(network.widths),
+    }
+    return xr.Dataset(arrays | constant, coords=coordinates, attrs=common | attributes)
+
+
+def array(values: Tensor) -> np.ndarray:
+    """A tensor as a float64 array, whatever its device and dtype."""
+    return values.detach().double().cpu().numpy()

@@ -1,0 +1,76 @@
+"""Straight lines between two training inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from nngeom_cli.config.probe import PathConfig
+from nngeom_cli.config.quantity import EFFECTIVE_VOLUME
+from nngeom_cli.geometry import MLPFeatureMap, measure_layers
+from nngeom_cli.probes.labelled import Probe, array, dataset, effective_volume, example_rows
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.network import Network
+
+__all__ = ["path"]
+
+
+def path(config: PathConfig, task: Task, seed: int) -> Probe:
+    """Leading spectrum, speed and predicted class along straight lines between two training inputs."""
+    rows = example_rows(task, config.pairs, config.endpoints, "pairs", "endpoints")
+    start, end = task.inputs[rows].unbind(dim=1)  # (pairs, d)
+    fractions = torch.arange(config.steps + 1, dtype=torch.float64)[:, None] / config.steps
+    points = start[:, None] + fractions * (end - start)[:, None]  # (pairs, steps + 1, d), eq. (C.3)
+    constant: dict[str, Any] = {
+        "endpoint": (("pair", "end", "feature"), task.inputs[rows].numpy()),
+        "endpoint_class": (("pair", "end"), task.labels[rows].numpy()),
+        "endpoint_index": (("pair", "end"), rows.numpy()),
+    }
+
+    def probe(network: Network) -> xr.Dataset:
+        x = points.to(network.parameters)
+        predicted = task.loss.predict(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
+        feature_map = network.feature_map(max(config.layers))
+        spectra, log_volume = effective_volume(feature_map, x, config.layers, config.top_k)
+        speeds = [speed(feature_map, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
+        order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
+        arrays: dict[str, Any] = {
+            "log_effective_volume_element": (
+                ("layer", "pair", "replicate", "step"),
+                log_volume.transpose(order),
+                EFFECTIVE_VOLUME.attributes,
+            ),
+            "spectrum": (
+                ("layer", "pair", "replicate", "step", "k"),
+                spectra.transpose(*order, 4),
+                {"long_name": "leading eigenvalues of the metric", "units": ""},
+            ),
+            "speed": (
+                ("layer", "pair", "replicate", "step"),
+                np.stack(speeds, axis=1),
+                {"long_name": "speed |J v|, v from the first input to the second", "units": "feature length per path"},
+            ),
+            "predicted_class": (("pair", "replicate", "step"), predicted.cpu().numpy().transpose(1, 0, 2)),
+        }
+        shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
+        return dataset(arrays, constant, network, task, config, seed, steps=config.steps, top_k=config.top_k, **shape)
+
+    return probe
+
+
+def speed(
+    feature_map: MLPFeatureMap, start: Tensor, end: Tensor, fractions: Tensor, layers: Sequence[int]
+) -> np.ndarray:
+    """Speed |J v|, v = end - start, at fractions (steps, 1) of a straight path, as (layer, replicate, step).
+
+    It is the volume element of the map restricted to the path.
+    """
+    start, end, fractions = (values.to(feature_map.weights[0]) for values in (start, end, fractions))
+    on_path = feature_map.restricted_to(start, (end - start)[None])
+    measured = measure_layers(on_path, fractions, layers, ("log_volume_element",))
+    return np.stack([array(measured[layer]["log_volume_element"].exp()) for layer in layers])

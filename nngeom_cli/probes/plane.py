@@ -1,0 +1,97 @@
+"""Planes through three training inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+from torch import Tensor
+
+from nngeom_cli.config.probe import PlaneConfig
+from nngeom_cli.config.quantity import ON_GRIDS, ON_PLANES
+from nngeom_cli.errors import ConfigError
+from nngeom_cli.geometry import measure_layers
+from nngeom_cli.probes.labelled import (
+    Probe,
+    array,
+    attributes,
+    dataset,
+    effective_volume,
+    example_rows,
+)
+from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.network import Network
+
+__all__ = ["plane"]
+
+
+def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
+    """The map restricted to planes through three training inputs, beside its effective volume and what it predicts.
+
+    Coordinates are orthonormal, so that distances are those of input space; their origin is the inputs' centroid.
+    """
+    rows = example_rows(task, config.triples, config.corners, "triples", "corners")
+    frames = [plane_through(task.inputs[triple], triple.tolist()) for triple in rows]
+    places = torch.stack([place for _, _, place in frames])  # (planes, 3, 2)
+    side = config.reach * float(places.norm(dim=-1).max())
+    axis = torch.linspace(-side, side, config.resolution, dtype=torch.float64)
+    points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)  # (y x, 2)
+    constant: dict[str, Any] = {
+        "x": axis.numpy(),
+        "y": axis.numpy(),
+        "corner": (("plane", "end", "feature"), task.inputs[rows].numpy()),
+        "corner_place": (("plane", "end", "axis"), places.numpy()),
+        "corner_class": (("plane", "end"), task.labels[rows].numpy()),
+        "corner_index": (("plane", "end"), rows.numpy()),
+    }
+
+    def probe(network: Network) -> xr.Dataset:
+        feature_map = network.feature_map(max(config.layers))
+        parts, names = [], tuple(quantity.name for quantity in ON_GRIDS)
+        for origin, directions, _ in frames:
+            u, start, steps = (values.to(network.parameters) for values in (points, origin, directions))
+            restricted = feature_map.restricted_to(start, steps)
+            measured = measure_layers(restricted, u, config.layers, names)
+            x = start + u @ steps
+            outputs = network.outputs(x)
+            fields = {name: np.stack([array(measured[n][name]) for n in config.layers]) for name in names}
+            fields["log_effective_volume_element"] = effective_volume(feature_map, x, config.layers, config.top_k)[1]
+            fields["margin"] = array(task.loss.margin(outputs))
+            fields["predicted_class"] = task.loss.predict(outputs).cpu().numpy()
+            fields["entropy"] = array(task.loss.entropy(outputs))
+            parts.append(fields)
+        arrays: dict[str, Any] = {}
+        for quantity in ON_PLANES:
+            stacked = np.stack(
+                [part[quantity.name] for part in parts], axis=-3
+            )  # (layer, plane, replicate, y x), or no layer
+            dims = ("layer", "plane", "replicate", "y", "x")[4 - stacked.ndim :]
+            on_grid = stacked.reshape(*stacked.shape[:-1], len(axis), len(axis))
+            arrays[quantity.name] = (dims, on_grid, attributes(quantity))
+        shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
+        return dataset(arrays, constant, network, task, config, seed, top_k=config.top_k, **shape)
+
+    return probe
+
+
+def plane_through(corners: Tensor, rows: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Centroid (d,), two orthonormal directions (2, d) and the places (3, 2) of three points (3, d) of input space.
+
+    The first direction is that from the first point to the second: Gram-Schmidt, twice. `rows` names them in an error.
+    """
+    origin = corners.mean(dim=0)
+    first, second = corners[1] - corners[0], corners[2] - corners[0]
+    longest = max(first.norm(), second.norm())
+    first = first / first.norm()
+    for _ in range(2):
+        second = second - (second @ first) * first
+    if not second.norm() > 1e-9 * longest:
+        raise ConfigError(
+            f"`probe.triples` must name three inputs that are not on one line. Got the rows {rows}. "
+            "Choose others with `probe.corners=index`."
+        )
+    directions = torch.stack([first, second / second.norm()])
+    return origin, directions, (corners - origin) @ directions.T
