@@ -79,6 +79,18 @@ def add_contents(_: Sphinx, name: str, source: list[str]) -> None:
         source[0] += CONTENTS
 
 
+def escape(_app: Sphinx, _what: str, _name: str, _thing: object, _options: object, lines: list[str]) -> None:
+    """Docstrings are plain text with names in backticks: elsewhere a star is a star, and a bar a bar."""
+    example = False
+    for place, line in enumerate(lines):
+        example = line.lstrip().startswith(">>>") or (example and bool(line.strip()))
+        if not example:
+            parts = line.split("`")
+            parts[::2] = [re.sub(r"([*|])", r"\\\1", part) for part in parts[::2]]
+            lines[place] = "`".join(parts)
+
+
 def setup(app: Sphinx) -> None:
     """Sphinx calls this by its name."""
     app.connect("source-read", add_contents)
+    app.connect("autodoc-process-docstring", escape, priority=100)  # before napoleon's
