@@ -91,7 +91,8 @@ def outputs_at(side: int) -> None:
 
 def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
     """A run of XOR that was measured so often, with the numbers of one epoch and some noise; not trained."""
-    from nngeom_cli.config.run import checkpoint_epochs, load_config
+    from nngeom_cli.config.run import load_config
+    from nngeom_cli.config.schedule import checkpoint_epochs
     from nngeom_cli.launch.application import composed
     from nngeom_cli.runs.context import prepare
     from nngeom_cli.runs.provenance import provenance

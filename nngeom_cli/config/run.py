@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from typing import Any
 
@@ -23,7 +23,7 @@ from nngeom_cli.config.task import FileConfig, SplitConfig, TaskConfig
 from nngeom_cli.config.unknown_key import SECTIONS, unknown_key
 from nngeom_cli.errors import ConfigError, did_you_mean, one_line, one_of, require, shown
 
-__all__ = ["Config", "checkpoint_epochs", "config_hash", "load_config", "overridden", "staged"]
+__all__ = ["Config", "config_hash", "load_config", "overridden"]
 
 UNMEASURED = ("checkpoint_seconds", "figures")  # keys on which no number depends
 LATER = (("task", "header"),)  # keys that came later: where they are null, the hash is that of a run from before
@@ -230,52 +230,6 @@ def _schedule(spec: Any) -> Any:
     """
     words = re.fullmatch(r"\s*(\S+)\s+([0-9]{1,18})\s*", spec) if isinstance(spec, str) else None
     return {"spacing": words[1], "count": int(words[2])} if words else spec
-
-
-def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> list[int]:
-    """The epochs at which a run is measured: sorted, unique, 0 and the last always among them.
-
-    Args:
-        spec: a list of epochs, or `{spacing: log | linear, count: N}`. linear divides 0 to `epochs` evenly; log is 0
-            and then geometric from `epochs`/100, before which little moves, to `epochs`. Epochs are rounded and
-            repeats dropped: at most N of them.
-        epochs: the last epoch, at least 1.
-
-    Returns:
-        Epochs between 0 and `epochs`.
-
-    Example:
-        >>> checkpoint_epochs({"spacing": "log", "count": 5}, 1000)
-        [0, 10, 46, 215, 1000]
-        >>> checkpoint_epochs([200], 1000)
-        [0, 200, 1000]
-    """
-    if not isinstance(spec, Mapping):
-        return sorted({0, *spec, epochs})
-    count = int(spec["count"])
-    if spec["spacing"] == "linear":
-        between = [epochs * step / (count - 1) for step in range(1, count - 1)]
-    else:
-        first = max(1.0, epochs / 100)
-        between = [first * (epochs / first) ** (step / (count - 2)) for step in range(count - 2)]
-    return sorted({0, *map(round, between), epochs})
-
-
-def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int]) -> list[int]:
-    """The epochs of a schedule for a run that was extended: what lies behind stays, the new schedule says what follows.
-
-    Args:
-        schedule: the epochs of a run by its last one, sorted.
-        lasts: the last epoch of each stage, in order.
-
-    Example:
-        >>> staged(lambda last: [0, last // 2, last], [100, 300])
-        [0, 50, 100, 150, 300]
-    """
-    epochs: list[int] = []
-    for last in lasts:
-        epochs += [epoch for epoch in schedule(last) if not epochs or epoch > epochs[-1]]
-    return epochs
 
 
 def config_hash(config: Config | Mapping[str, Any]) -> str:

@@ -130,11 +130,7 @@ def reproduce(
 
 def matching_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
     """The newest complete run under `outputs` for each config, made by the code as it is."""
-    sources = {kind: run_source(kind) for kind in {config.probe.kind for config in configs.values()}}
-    wanted: dict[tuple[object, ...], str] = {
-        (config_hash(config), sources[config.probe.kind]["training"], sources[config.probe.kind]["probe"]): name
-        for name, config in configs.items()
-    }
+    wanted, source = {config_hash(config): name for name, config in configs.items()}, run_source()
     found: dict[str, Path] = {}
     for path in sorted(outputs.glob("*/*/*/run.json"), key=lambda path: path.parent.name):
         try:
@@ -142,9 +138,8 @@ def matching_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Pat
         except DamageError as error:
             say(str(error))
             continue
-        source = info.get("source", {})
-        name = wanted.get((info.get("config_hash"), source.get("training"), source.get("probe")))
-        if name is not None and info.get("status") == "complete":
+        name = wanted.get(info.get("config_hash", ""))
+        if name is not None and info.get("source") == source and info.get("status") == "complete":
             found[name] = path.parent
     return found
 
@@ -192,7 +187,7 @@ def draw_missing(
     runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool
 ) -> dict[str, dict[str, Any]]:
     """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
-    code = source_hash(["figures.draw_figures"])
+    code = source_hash("analysis", "figures")
     drawn = {}
     for name, run in runs.items():
         key = {"run": run.directory.name, "finished": run.info.get("finished"), "code": code}
@@ -210,7 +205,7 @@ def draw_missing_theory(
     config: TheoryConfig, directory: Path, known: Mapping[str, Any], quick: bool
 ) -> tuple[xr.Dataset, dict[str, Any]]:
     """The curves at infinite width and their figure, made again if one is missing, or their code or config changed."""
-    code = source_hash(["theory.infinite_width.theory_curves", "figures.infinite_width.save_theory"])
+    code = source_hash("theory", "geometry", "figures")
     command = shlex.join(["nngeom", "theory", *(QUICK_THEORY if quick else ())])
     key = {"command": command, "config": asdict(config), "code": code}
     files, data = up_to_date(known.get("theory", {}), key, directory), directory / "theory.nc"

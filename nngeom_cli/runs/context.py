@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import torch
 
-from nngeom_cli.config.run import Config, checkpoint_epochs, staged
+from nngeom_cli.config.run import Config
+from nngeom_cli.config.schedule import checkpoint_epochs, history_epochs, staged
 from nngeom_cli.probes.labelled import Probe
 from nngeom_cli.probes.make import make_probe
 from nngeom_cli.tasks.make import make_task
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.loop import history_epochs, initial_generators
+from nngeom_cli.training.loop import initial_generators
 from nngeom_cli.training.network import Network, initial_network
 
 __all__ = ["RunContext", "pause_epochs", "prepare"]

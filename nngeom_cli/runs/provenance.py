@@ -42,7 +42,7 @@ def provenance(config: Config, device: torch.device) -> dict[str, Any]:
         "id": uuid.uuid4().hex,
         "config": asdict(config),
         "config_hash": config_hash(config),
-        "source": run_source(config.probe.kind),
+        "source": run_source(),
         "versions": own | {name: version(name) for name in ("nngeom", "numpy", "hydra-core")},
         "git": git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,

@@ -96,7 +96,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
             tell(f"The run is {run.status}: nothing is left to do.")
             refuse_divergence(store, config)
             return
-        source = run_source(config.probe.kind)
+        source = run_source()
         same = {part: code for part, code in run.info.get("source", {}).items() if source.get(part) == code}
         if same != source:
             parts = " and ".join(part for part in source if part not in same)

@@ -10,7 +10,8 @@ from types import NoneType
 from typing import Any
 
 from nngeom_cli.config.general import MOST_EPOCHS
-from nngeom_cli.config.run import checkpoint_epochs, config_hash, staged
+from nngeom_cli.config.run import config_hash
+from nngeom_cli.config.schedule import checkpoint_epochs, staged
 from nngeom_cli.errors import DamageError, one_line, shown
 from nngeom_cli.store.checksums import ID, SEAL, fits_seal
 from nngeom_cli.system.atomic import read_json

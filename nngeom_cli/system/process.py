@@ -10,10 +10,7 @@ import sys
 import threading
 import time
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
-
-from nngeom_cli.system.programs import output_of
 
 __all__ = ["SWEEP_PROCESS", "end_with_parent", "end_with_sweep", "is_gone", "is_stopped", "this_process"]
 
@@ -36,27 +33,24 @@ def is_gone(process: Mapping[str, Any]) -> bool:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started, in the system's own words; None where it is gone, or only waits to be buried."""
-    if not Path("/proc/self/stat").exists():
-        return output_of("ps", "-o", "lstart=", "-p", str(pid)) or None
+    """When a process started, counted from the boot, as clocks are set; None where it has ended, buried or not."""
+    import psutil
+
     try:
-        fields = _fields(pid)
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-    except OSError:
+        boot, process = psutil.boot_time(), psutil.Process(pid)
+        ended = process.status() in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)
+        return None if ended else f"{process.create_time() - boot:.2f} s after boot"
+    except psutil.Error:
         return None
-    return None if fields[0] in "ZX" else f"{fields[19]} ticks after boot {boot}"
-
-
-def _fields(pid: int) -> list[str]:
-    """What Linux tells of a process after its name, its state first."""
-    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].decode().split()  # a name is any bytes
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process of this machine was stopped, by SIGSTOP or a debugger; known on Linux only."""
+    """Whether a process of this machine was stopped, by SIGSTOP or a debugger."""
+    import psutil
+
     try:
-        return _fields(pid)[0] in "Tt"
-    except OSError:
+        return psutil.Process(pid).status() in (psutil.STATUS_STOPPED, psutil.STATUS_TRACING_STOP)
+    except psutil.Error:
         return False
 
 

@@ -17,9 +17,8 @@ from nngeom_cli.training.cuda_graph import GraphedStep
 from nngeom_cli.training.network import POINTS_AT_ONCE, Network
 from nngeom_cli.training.optimizers import Optimizer
 
-__all__ = ["batch_generators", "history_epochs", "initial_generators", "train"]
+__all__ = ["batch_generators", "initial_generators", "train"]
 
-HISTORY_ROWS = 200
 TEST_SCORES = ("test_loss", "test_accuracy")
 
 
@@ -32,17 +31,6 @@ def batch_generators(seed: int, replicates: int) -> list[torch.Generator]:
     """Generators of the order of mini-batches, independent of the initial parameters'."""
     seeds = [np.random.SeedSequence([seed + replicate, 1]) for replicate in range(replicates)]
     return [torch.Generator().manual_seed(int(seed.generate_state(1)[0])) for seed in seeds]
-
-
-def history_epochs(epochs: int) -> list[int]:
-    """The epochs at which loss and accuracy are recorded: all, or about 200 evenly spaced, first and last included.
-
-    Example:
-        >>> history_epochs(3), len(history_epochs(150_000))
-        ([0, 1, 2, 3], 201)
-    """
-    rows = min(epochs, HISTORY_ROWS)
-    return [round(epochs * row / rows) for row in range(rows + 1)]
 
 
 @torch.no_grad()

@@ -15,7 +15,8 @@ from omegaconf import OmegaConf
 
 from nngeom_cli.config.general import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, SgdConfig
 from nngeom_cli.config.probe import GridConfig, PathConfig
-from nngeom_cli.config.run import checkpoint_epochs, config_hash, load_config
+from nngeom_cli.config.run import config_hash, load_config
+from nngeom_cli.config.schedule import checkpoint_epochs
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import get_activation
 

@@ -67,7 +67,7 @@ def outputs(tmp_path):
 
     def leave(folder, config, **changes):
         info = {"status": "complete", "config": asdict(config), "config_hash": config_hash(config)}
-        info |= {"source": run_source(config.probe.kind)} | changes
+        info |= {"source": run_source()} | changes
         directory = tmp_path / "runs" / "any" / folder
         directory.mkdir(parents=True)
         (directory / "run.json").write_text(json.dumps(info))
@@ -92,7 +92,7 @@ def test_a_complete_run_of_the_same_config_and_code_is_used_again_the_newest_fir
     [
         {"status": "interrupted"},
         {"source": {"training": "other", "probe": "other"}},
-        {"source": run_source("path")},
+        {"source": {"training": run_source()["training"]}},
         {"source": None},
         {"config_hash": "other"},
     ],
@@ -121,14 +121,13 @@ def test_editing_a_value_makes_the_run_of_that_config_go_again_and_no_other(outp
     assert matching_runs(mine, tmp_path).keys() == PLANS.keys() - {"figure2"}
 
 
-def test_editing_the_geometry_of_planes_leaves_the_paths_alone(outputs, tmp_path, monkeypatch):
+@pytest.mark.parametrize("part", ["training", "probe"])
+def test_editing_the_code_of_a_run_makes_all_go_again(outputs, tmp_path, monkeypatch, part):
     for name, config in configs().items():
         outputs(name, config)
-    before = reproduction.run_source
-    monkeypatch.setattr(
-        reproduction, "run_source", lambda kind: before(kind) | ({"probe": "edited"} if kind == "grid" else {})
-    )
-    assert matching_runs(configs(), tmp_path).keys() == {"figure3-sigmoid", "figure3-softplus"}
+    edited = reproduction.run_source() | {part: "edited"}
+    monkeypatch.setattr(reproduction, "run_source", lambda: edited)
+    assert matching_runs(configs(), tmp_path) == {}
 
 
 def test_the_quick_runs_are_others():
@@ -186,7 +185,7 @@ def test_the_figures_of_another_run_are_drawn_again_and_so_are_all_when_their_co
     draw_again()
     runs["figure2"] = made_run(Path("another"), plane())
     assert [name for name, _ in draw_again()] == ["figure2"]
-    monkeypatch.setattr(reproduction, "source_hash", lambda _: "edited")
+    monkeypatch.setattr(reproduction, "source_hash", lambda *_: "edited")
     assert [name for name, _ in draw_again()] == list(PLANS)
 
 

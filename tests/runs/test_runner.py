@@ -204,7 +204,7 @@ def test_provenance_names_versions_config_and_commit(tmp_path, monkeypatch, comm
     info = load_run(tmp_path).info
     assert info["versions"]["torch"] == torch.__version__
     assert len(info["config_hash"]) == 64
-    assert info["source"] == run_source("grid")
+    assert info["source"] == run_source()
     assert info["device"] == "cpu"
     assert info.get("git") == commit
     assert info["started"] <= info["finished"]

@@ -1,50 +1,45 @@
 """The fingerprint of the code: it changes with what a result depends on, and with nothing else."""
 
-import ast
 import textwrap
-from pathlib import Path
 
 import pytest
 
-from nngeom_cli.config.probe import PROBES
-from nngeom_cli.runs import code_fingerprint as source
-from nngeom_cli.runs.code_fingerprint import run_source, source_hash
-
-PACKAGE = Path(source.__file__).parent.parent
+from nngeom_cli.runs.code_fingerprint import PACKAGE, PROBE, TRAINING, run_source, source_hash
 
 FILES = {
-    "__init__.py": "",
-    "measuring.py": '''
+    "measuring/__init__.py": "",
+    "measuring/area.py": '''
         """About the module."""
-        from toy.shapes import area, volume as size
         import math
 
-        LIMIT = 3
+        LIMIT = 3  # of what?
 
-        def one(x: float) -> float:
-            """About one."""
-            return area(x) + LIMIT
+        class Circle:
+            """About circles."""
 
-        def two(x):
-            from toy.late import helper
-            return helper(size(x))
+            def area(self, x: float) -> float:
+                """About areas.
+
+                At length.
+                """
+                return math.pi * x**2 + LIMIT
+
+            def name(self):
+                return f"a # {self!r}"
     ''',
-    "shapes/__init__.py": "from toy.shapes.plane import area, circle\nfrom toy.shapes.space import volume\n",
-    "shapes/plane.py": "def area(x):\n    return x * circle\n\ncircle = 3\nunused = 7\n",
-    "shapes/space.py": "TABLE = {}\nTABLE['cube'] = 1\n\ndef volume(x):\n    return TABLE['cube'] * x\n",
-    "late.py": "from toy import constants\nfrom toy.errors import refuse\ndef helper(x):\n"
-    "    refuse(x)\n    return x + constants.C\n",
-    "constants.py": "C = 1\n",
-    "errors.py": "def refuse(x):\n    pass\n",
+    "measuring/deep/volume.py": "def volume(x):\n    return x**3\n",
+    "drawing/colours.py": "RED = 1\n",
+    "schedule.py": "def epochs():\n    return [0]\n",
 }
+ROOTS = "measuring", "schedule.py"
 
 
 @pytest.fixture
 def toy(tmp_path):
-    """`toy(file=(old, new))`: the hashes of `one` and `two` in a package whose `file` was edited."""
+    """`toy(file=(old, new))`: the hash of a package whose `file` was edited."""
     count = iter(range(100))
 
-    def hashes(file=None, old="", new=""):
+    def hashed(file=None, old="", new=""):
         package = tmp_path / str(next(count)) / "toy"
         for name, text in FILES.items():
             text = textwrap.dedent(text)
@@ -53,74 +48,46 @@ def toy(tmp_path):
                 text = text.replace(old, new)
             (package / name).parent.mkdir(parents=True, exist_ok=True)
             (package / name).write_text(text)
-        return source_hash(["measuring.one"], package), source_hash(["measuring.two"], package)
+        return source_hash(*ROOTS, package=package)
 
-    return hashes
+    return hashed
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new", "changed"),
     [
-        ("measuring.py", "LIMIT = 3", "LIMIT = 4", "one"),
-        ("measuring.py", "helper(size(x))", "2 * helper(size(x))", "two"),
-        ("measuring.py", "area, volume", "circle as area, volume", "one"),
-        ("shapes/plane.py", "circle = 3", "circle = 4", "one"),
-        ("shapes/space.py", "return TABLE", "return 2 * TABLE", "two"),
-        ("shapes/space.py", "TABLE = {}", "TABLE = {'ball': 2}", "two"),
-        ("constants.py", "C = 1", "C = 2", "two"),
-        ("shapes/plane.py", "unused = 7", "unused = 8", ""),
-        ("errors.py", "pass", "raise ValueError(x)", ""),
-        ("measuring.py", '"""About one."""', '"""In other words."""', ""),
-        ("measuring.py", '"""About the module."""', "# nothing", ""),
-        ("measuring.py", "return area(x) + LIMIT", "return (area(x) +  # because\n        LIMIT)", ""),
+        ("measuring/area.py", "LIMIT = 3", "LIMIT = 4", True),
+        ("measuring/area.py", "x**2", "x**3", True),
+        ("measuring/area.py", '"a # {', '"b # {', True),
+        ("measuring/area.py", '# {self!r}"', '# {self}"', True),
+        ("measuring/deep/volume.py", "x**3", "x**4", True),
+        ("measuring/deep/volume.py", "    return", "    x = 1\n    return", True),
+        ("measuring/__init__.py", "", "X = 1", True),
+        ("schedule.py", "[0]", "[1]", True),
+        ("drawing/colours.py", "1", "2", False),
+        ("measuring/area.py", "# of what?", "# of all", False),
+        ("measuring/area.py", "  # of what?", "", False),
+        ("measuring/area.py", '"""About the module."""\n', "", False),
+        ("measuring/area.py", "About areas.\n", "In other words.\n\n\n", False),
+        ("measuring/area.py", "About circles", "About # circles", False),
     ],
     ids=lambda value: str(value).splitlines()[0] if value else "none",
 )
-def test_a_hash_changes_with_what_its_root_reaches_and_with_nothing_else(toy, file, old, new, changed):
-    before, after = toy(), toy(file, old, new)
-    assert [name for name, a, b in zip(("one", "two"), before, after, strict=True) if a != b] == changed.split()
+def test_a_hash_changes_with_the_code_of_its_parts_and_with_nothing_else(toy, file, old, new, changed):
+    assert (toy() != toy(file, old, new)) is changed
 
 
-def test_the_same_code_has_the_same_hash_wherever_it_lies(toy):
-    assert toy() == toy()
+def test_the_same_code_has_the_same_hash_wherever_it_lies_and_on_any_python(toy):
+    assert toy() == "a827c2d6efc43b86e485bf93c9d3b4a30297fcd72649540dde3289c34308096b"
 
 
-def test_a_root_that_was_renamed_is_an_error():
-    with pytest.raises(LookupError, match=r"`probes\.no_such` must be a definition of nngeom_cli"):
-        source_hash(["probes.no_such"])
+def test_a_part_that_was_renamed_is_an_error():
+    with pytest.raises(FileNotFoundError):
+        source_hash("no_such")
 
 
-def test_runs_depend_on_the_geometry_that_they_measure():
-    grid, path = (source.reached([f"probes.{kind}.{kind}"]) for kind in ("grid", "path"))
-    assert "geometry.quantities.ricci_scalar" in grid
-    assert "geometry.layers.layer_spectra" in path
-    assert "geometry.layers.layer_spectra" not in grid
-    elsewhere = ("geometry.infinite", "errors", "config.general", "figures")
-    for reached in (grid, path):
-        assert {"geometry.feature_maps.MLPFeatureMap", "geometry.frame.Frame"} <= reached.keys()
-        assert not any(name.startswith(elsewhere) for name in reached)
-
-
-def test_runs_depend_on_data_start_order_and_steps():
-    reached = source.reached(source.TRAINING)
-    for name in (
-        "tasks.toy.sinusoid",
-        "training.network.initial_network",
-        "training.batches.Batches",
-        "training.optimizers.Optimizer",
-        "training.loop.train",
-    ):
-        assert name in reached
-    assert run_source("grid").keys() == {"training", "probe"}
-
-
-@pytest.mark.parametrize("kind", PROBES)
-def test_each_kind_of_probe_has_a_fingerprint(kind):
-    assert len(run_source(kind)["probe"]) == 64
-
-
-def test_the_package_imports_itself_by_name_as_the_fingerprint_assumes():
-    for path in PACKAGE.rglob("*.py"):
-        for node in ast.walk(ast.parse(path.read_bytes())):
-            if isinstance(node, ast.Import):
-                assert not any(alias.name.startswith("nngeom_cli") for alias in node.names), path.name
+def test_training_and_probe_have_fingerprints_of_code_that_is_there():
+    assert all((PACKAGE / part).exists() for part in (*TRAINING, *PROBE))
+    training, probe = run_source().values()
+    assert len(training) == len(probe) == 64
+    assert training != probe

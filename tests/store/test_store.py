@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 import xarray as xr
@@ -17,6 +19,7 @@ from nngeom_cli.errors import DamageError
 from nngeom_cli.store import run as store_module
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.system import process
 from nngeom_cli.system.atomic import written_whole
 from nngeom_cli.system.process import is_gone, this_process
 from nngeom_cli.training.checkpoint import Checkpoint
@@ -269,6 +272,27 @@ def test_a_running_run_whose_process_is_gone_reads_as_interrupted(tmp_path):
     assert load_run(tmp_path).status == "running"
     store.update(process=None)
     assert load_run(tmp_path).status == "interrupted"
+
+
+def test_a_process_is_known_by_its_start_whatever_the_clock_says(monkeypatch):
+    known = this_process()
+    assert known == this_process()
+    created, booted = psutil.Process.create_time, psutil.boot_time
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) + 3600)  # somebody sets it
+    monkeypatch.setattr(psutil, "boot_time", lambda: booted() + 3600)
+    assert not is_gone(known)
+    monkeypatch.setattr(psutil.Process, "create_time", lambda process: created(process) + 3601)  # another of its number
+    assert is_gone(known)
+
+
+def test_a_process_that_ended_is_gone_before_it_is_buried():
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as child:
+        known = this_process() | {"pid": child.pid, "started": process._start(child.pid)}
+        assert not is_gone(known)
+        child.stdin.close()
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert is_gone(known)
+    assert is_gone(known)
 
 
 @pytest.mark.skipif(not Path("/proc/self/comm").exists(), reason="a process has a file for its name on Linux only")

@@ -12,9 +12,11 @@ from itertools import chain
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.schedule import history_epochs
 from nngeom_cli.config.task import SinusoidConfig
 from nngeom_cli.errors import LostProcessError
 from nngeom_cli.system import parallel as cores
@@ -22,7 +24,7 @@ from nngeom_cli.system.parallel import available_cores, in_processes, split
 from nngeom_cli.tasks.make import make_task
 from nngeom_cli.training import blocks
 from nngeom_cli.training.blocks import train_on_cores
-from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
 from nngeom_cli.training.network import initial_network
 
 TASK = make_task(SinusoidConfig("sinusoid", points=50, data_seed=0))
@@ -218,8 +220,7 @@ list(training)
 
 
 def alive(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    return psutil.pid_exists(pid) and psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
 
 
 def test_cores_can_be_set_from_outside(monkeypatch):

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.schedule import history_epochs
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.geometry import get_activation
 from nngeom_cli.tasks.losses import MeanSquaredError
@@ -19,7 +20,7 @@ from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches
 from nngeom_cli.training.blocks import train_on_cores
 from nngeom_cli.training.forward import ForwardPass
-from nngeom_cli.training.loop import batch_generators, history_epochs, initial_generators, train
+from nngeom_cli.training.loop import batch_generators, initial_generators, train
 from nngeom_cli.training.network import Network, initial_network
 from nngeom_cli.training.optimizers import Optimizer
 
