@@ -10,6 +10,9 @@ ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 TABLE = PAGE.partition("## Where to find what")[2]
 ROWS = re.findall(r"^\| (.*?) \| (.*) \|$", TABLE, flags=re.MULTILINE)[1:]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PATH = re.compile(r"(?<![\w/.-])(?:nngeom_cli|tests|conf|docs|benchmarks)/[\w/.-]*[\w/]")
+NEW = {"nngeom_cli/tasks/checkerboard.py", "conf/task/checkerboard.yaml"}  # which docs/adding.md adds
 PACKAGES = PAGE.partition("## Packages")[2].partition("\n## ")[0]
 
 
@@ -39,3 +42,9 @@ def test_every_package_is_described():
     described = set(re.findall(r"`(\w+)`", "".join(re.findall(r"^\| (.*?) \|", PACKAGES, flags=re.MULTILINE))))
     there = {path.stem for path in (ROOT / "nngeom_cli").iterdir() if not path.name.startswith("_")}
     assert described == {name for name in there if name != "py"}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_in_a_page_is_there(page):
+    text = page.read_text(encoding="utf-8")
+    assert sorted({path for path in PATH.findall(text) if not (ROOT / path).exists()} - NEW) == []
