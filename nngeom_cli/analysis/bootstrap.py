@@ -12,11 +12,10 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 from scipy.special import ndtr, stdtrit
 from scipy.stats import rankdata
 
-from nngeom_cli.analysis.statistic import Flag, count_reasons
+from nngeom_cli.analysis.statistic import Array, Flag, count_reasons
 
 __all__ = [
     "LEVEL",
@@ -29,11 +28,10 @@ __all__ = [
     "stage_table",
 ]
 
-Array: TypeAlias = NDArray[Any]
 Centre: TypeAlias = Literal["mean", "median"]
 
 LEVEL, RESAMPLES = 0.95, 5000
-MOST_DRAWN = 2**23  # numbers that are resampled at once
+MOST_RESAMPLED = 2**23  # numbers that are resampled at once
 REPLICATION = ("replicate", "pair", "plane")
 
 
@@ -98,7 +96,7 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
     reduce: Any = {"mean": np.nanmean, "median": np.nanmedian}[centre]
     replicates = values.sizes["replicate"]
     across = math.prod(values.sizes[dim] for dim in REPLICATION if dim in values.dims)
-    at_once = max(1, min(RESAMPLES, MOST_DRAWN // max(1, across)))
+    at_once = max(1, min(RESAMPLES, MOST_RESAMPLED // max(1, across)))
     again = copy.deepcopy(rng)  # where not all draws fit into memory they are drawn anew for each cell
     kept = list(_draws(rng, replicates, at_once)) if at_once == RESAMPLES else []
     if not kept:

@@ -9,16 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import xarray as xr
-from numpy.typing import NDArray
 
 from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.statistic import Array
 from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.progress import Progress
 
 __all__ = ["networks"]
-
-Array = NDArray[Any]
 
 
 def networks(runs: Sequence[Run]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from nngeom_cli.system.progress import Progress
 
 __all__ = ["draw_figures"]
 
-MOST_DRAWN = 50  # more along a strip of two inches are not told apart
+MOST_CHECKPOINTS_DRAWN = 50  # more along a strip of two inches are not told apart
 MOST_LAYERS = 20  # on one sheet: of five times as many no picture can be made
 Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
@@ -61,7 +61,7 @@ def draw_figures(
         FolderError: the run was moved or deleted meanwhile.
         LostProcessError: a process that drew was killed.
     """
-    run = run.drawable(MOST_DRAWN)
+    run = run.drawable(MOST_CHECKPOINTS_DRAWN)
     kind = str(run.geometry.attrs.get("kind"))
     if kind not in SHEETS:
         raise ConfigError(

@@ -28,6 +28,7 @@ from nngeom_cli.figures.style import (
     MISSING_COLOUR,
     REGION_COLOURS,
     UNRELIABLE_COLOUR,
+    Array,
     wrapped,
 )
 
@@ -45,8 +46,6 @@ __all__ = [
     "say_flat",
     "unreliable_key",
 ]
-
-Array = NDArray[np.float64]
 
 MISSING_LOOK: dict[str, Any] = {"facecolor": MISSING_COLOUR, "edgecolor": "none", "linewidth": 0.0}
 UNRELIABLE_LOOK: dict[str, Any] = {

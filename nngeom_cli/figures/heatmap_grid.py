@@ -11,7 +11,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
-from numpy.typing import NDArray
 
 from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, volume_rank
@@ -27,13 +26,12 @@ from nngeom_cli.figures.style import (
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
     TINY_FONT_SIZE,
+    Array,
     Heatmap,
     wrapped,
 )
 
-__all__ = ["heatmaps"]
-
-Array = NDArray[np.float64]
+__all__ = ["Block", "blocks_of", "draw_bar", "heatmaps", "tick"]
 
 LEFT, RIGHT, GAP = 0.32, 0.7, 0.07  # inches: tick labels, colour bar, between panels
 TICK_LABELS, MAX_PANEL, MAX_BAR, FLAT_HEIGHT = 0.16, 2.0, 2.5, 0.25  # inches

@@ -31,7 +31,7 @@ __all__ = ["peak_distances"]
 LEFT, RIGHT, HEIGHT, TICKS = 0.42, 0.08, 1.5, 0.3  # inches
 MOST_IN_COLUMN = 5  # pairs of classes in a figure of one column
 APART = 0.2  # of a pair's width: the untrained networks to the left of its middle, the trained ones to the right
-LOOKS = {"untrained (epoch 0)": (MISSING_COLOUR, CONTROL_COLOUR), "trained": (REPLICATE_COLOUR, STATISTIC_COLOUR)}
+STATES = {"untrained (epoch 0)": (MISSING_COLOUR, CONTROL_COLOUR), "trained": (REPLICATE_COLOUR, STATISTIC_COLOUR)}
 
 
 def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
@@ -89,7 +89,7 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
 def draw_column(axes: Axes, place: int, values: xr.DataArray, summary: xr.Dataset, state: str) -> None:
     """The networks of a pair in one state, and their median."""
     side = APART if state == "trained" else -APART
-    dots, line = next(look for name, look in LOOKS.items() if name.startswith(state))
+    dots, line = next(look for name, look in STATES.items() if name.startswith(state))
     heights = values.values.ravel()
     spread = 0.1 * np.linspace(-1, 1, len(heights)) if len(heights) > 1 else np.zeros(1)
     axes.plot(place + side + spread, heights, linestyle="none", marker=".", markersize=2.5, color=dots, zorder=1)
@@ -103,7 +103,7 @@ def draw_column(axes: Axes, place: int, values: xr.DataArray, summary: xr.Datase
 def keys(shown: xr.DataArray) -> list[Line2D]:
     """Legend entries: the states that are drawn."""
     drawn = ["untrained" if epoch == 0 else "trained" for epoch in shown.epoch.values]
-    states = [(name, look) for name, look in LOOKS.items() if name.split()[0] in drawn]
+    states = [(name, look) for name, look in STATES.items() if name.split()[0] in drawn]
     entries = []
     for name, (dots, line) in states:
         entry = Line2D([], [], color=line, linewidth=1.4, marker=".", markersize=4, label=name)

@@ -30,7 +30,7 @@ from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.progress import Progress, within
 from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
 
-__all__ = ["PLANS", "Plan", "matching_runs", "reproduce"]
+__all__ = ["PLANS", "QUICK_THEORY", "Plan", "matching_runs", "reproduce"]
 
 COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
     "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli.entry import main; sys.exit(main())"

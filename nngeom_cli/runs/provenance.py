@@ -28,7 +28,7 @@ from nngeom_cli.system.held_folder import trouble_of
 from nngeom_cli.system.process import this_process
 from nngeom_cli.system.programs import output_of
 
-__all__ = ["Meter", "provenance", "timestamp"]
+__all__ = ["Meter", "provenance", "recorded", "timestamp"]
 
 # git starts nothing that a repository or the system names, and writes nothing
 GIT_SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=cat", "protocol.allow=never")

@@ -22,7 +22,17 @@ from nngeom_cli.system.held_folder import trouble_of
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.checkpoint import Checkpoint
 
-__all__ = ["divergence_words", "metrics", "remarks", "report", "scores_words", "tell_remarks"]
+__all__ = [
+    "divergence_words",
+    "job_log",
+    "metrics",
+    "refuse_divergence",
+    "remarks",
+    "report",
+    "scores_words",
+    "tell",
+    "tell_remarks",
+]
 
 log = logging.getLogger(__name__)
 

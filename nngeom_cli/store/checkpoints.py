@@ -15,7 +15,7 @@ from nngeom_cli.store.arrays import read_arrays
 if TYPE_CHECKING:
     from nngeom_cli.training.checkpoint import Checkpoint
 
-__all__ = ["arrays_of", "read_checkpoint", "read_weights"]
+__all__ = ["WHOLE_COLUMNS", "arrays_of", "read_checkpoint", "read_weights"]
 
 WHOLE_COLUMNS = ("epoch", "replicate")
 ALONE = ("loss", "accuracy", "generators")  # arrays of a checkpoint that are no list or mapping of arrays

@@ -19,7 +19,18 @@ from nngeom_cli.store.layout import MANIFEST
 from nngeom_cli.system.atomic import read_whole, written_whole
 from nngeom_cli.system.memory import available_memory, in_words
 
-__all__ = ["beginning", "checksum", "damaged", "fault", "fits_seal", "read_manifest", "sealed", "write_manifest"]
+__all__ = [
+    "ID",
+    "SEAL",
+    "beginning",
+    "checksum",
+    "damaged",
+    "fault",
+    "fits_seal",
+    "read_manifest",
+    "sealed",
+    "write_manifest",
+]
 
 ID, SEAL = "id", "checksum"  # keys of run.json
 LARGEST = 2**26  # bytes of a manifest, of half a million files

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from nngeom_cli.geometry import MLPFeatureMap
 
 
-__all__ = ["Run", "load_run"]
+__all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
 
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 FINISHED = ("complete", "diverged")

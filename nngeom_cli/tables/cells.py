@@ -13,8 +13,19 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["FAULTS", "MISSING", "MISSING_AMONG_NUMBERS", "POINT", "Table", "TableFile", "could_be_thousands",
-           "is_plain", "looks_like_number", "number_of"]  # fmt: skip
+__all__ = [
+    "COMMA",
+    "FAULTS",
+    "MISSING",
+    "MISSING_AMONG_NUMBERS",
+    "POINT",
+    "Table",
+    "TableFile",
+    "could_be_thousands",
+    "is_plain",
+    "looks_like_number",
+    "number_of",
+]
 
 EXPONENT = r"(?:[eE][+-]?\d+)?"
 POINT = re.compile(rf"[+-]?(?:\d+(?:\.\d*)?|\.\d+){EXPONENT}", re.ASCII)

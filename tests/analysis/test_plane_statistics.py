@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 import xarray as xr
 
-from nngeom_cli.analysis.bootstrap import over_replicates, summarize
+from nngeom_cli.analysis.bootstrap import over_replicates, stage_table
 from nngeom_cli.analysis.plane import in_triangle, plane_statistics
 from nngeom_cli.analysis.statistic import REASONS
 
@@ -113,7 +113,7 @@ def test_a_correlation_that_is_undefined_is_nan_with_its_reason(change, name, re
 
 def test_planes_of_a_replicate_are_resampled_together():
     statistics = plane_statistics(random_planes(shape=(2, 1, 2, 8)))
-    table = summarize(statistics, np.random.default_rng(0))
+    table = stage_table(statistics, np.random.default_rng(0))
     assert set(table.statistic) == {f"{name}_entropy" for name in FIELDS}
     assert set(table.n) == {8}
     mean = statistics.volume_entropy.sel(boundary="own").isel(epoch=0, layer=0)

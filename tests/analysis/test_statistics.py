@@ -9,7 +9,7 @@ import xarray as xr
 
 from nngeom_cli.analysis import bootstrap
 from nngeom_cli.analysis import grid as module
-from nngeom_cli.analysis.bootstrap import over_replicates, summarize
+from nngeom_cli.analysis.bootstrap import over_replicates, stage_table
 from nngeom_cli.analysis.boundary import decision_boundary, distance_to_boundary
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
@@ -433,7 +433,7 @@ def test_summary_has_the_paired_difference_of_trained_and_initial():
     rng = np.random.default_rng(6)
     own_level = 10 * rng.normal(size=(8, 1, 1))
     curves = np.stack([own_level * 0, own_level * 0 + 1])[:, None] * (DISTANCE <= 0.15) + own_level * DISTANCE / 10
-    table = summarize(grid_statistics(grid(curves)), np.random.default_rng(0))
+    table = stage_table(grid_statistics(grid(curves)), np.random.default_rng(0))
     rows = table[(table.statistic == "volume_band_contrast") & (table.boundary == "final")].set_index("stage")
     assert list(rows.index) == ["initial", "trained", "difference"]
     assert rows.epoch.tolist() == [0, 10, 10]
@@ -448,7 +448,7 @@ def test_summary_counts_what_is_undefined_at_either_end_and_says_why():
     margin = np.stack([np.stack([none, CURVE, CURVE, CURVE]), np.stack([CURVE, CURVE, CURVE, none])])
     first = np.stack([-DISTANCE, np.full_like(X, 2.0), -DISTANCE, -DISTANCE])
     field = np.stack([first, np.stack([-DISTANCE] * 4)])[:, None]
-    table = summarize(grid_statistics(grid(field, margin=margin)), np.random.default_rng(0))
+    table = stage_table(grid_statistics(grid(field, margin=margin)), np.random.default_rng(0))
     table = table.set_index(["statistic", "boundary", "stage"])
     row = table.loc["volume_rank_correlation", "own", "difference"]
     assert (row.n, row.undefined, row.reasons) == (1, 3, "2 no_boundary, 1 constant")
@@ -458,7 +458,7 @@ def test_summary_counts_what_is_undefined_at_either_end_and_says_why():
 
 
 def test_summary_of_one_checkpoint_has_no_difference():
-    table = summarize(path_statistics(path(np.arange(65.0), class_after(9))), np.random.default_rng(0))
+    table = stage_table(path_statistics(path(np.arange(65.0), class_after(9))), np.random.default_rng(0))
     assert set(table.stage) == {"initial"}
     assert table.set_index(["statistic", "boundary"]).loc[("peak_distance", "own"), "estimate"] == 55
 
@@ -475,6 +475,6 @@ def test_an_interval_is_the_same_where_not_all_resamples_fit_into_memory(monkeyp
     values = xr.DataArray(np.random.default_rng(1).normal(size=(2, 5, 3)), dims=("epoch", "replicate", "pair"))
     rng, again = np.random.default_rng(0), np.random.default_rng(0)
     whole = over_replicates(values, rng, "median")
-    monkeypatch.setattr(bootstrap, "MOST_DRAWN", at_once)
+    monkeypatch.setattr(bootstrap, "MOST_RESAMPLED", at_once)
     assert over_replicates(values, again, "median").identical(whole)
     assert rng.random() == again.random()

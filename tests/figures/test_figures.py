@@ -215,7 +215,7 @@ def test_figures_of_many_checkpoints_are_of_some_and_say_so(tmp_path, monkeypatc
     store.write_history()
     store.write_manifest()
     store.update(status="complete")
-    monkeypatch.setattr(figures, "MOST_DRAWN", 3)
+    monkeypatch.setattr(figures, "MOST_CHECKPOINTS_DRAWN", 3)
     files = draw_figures(load_run(tmp_path))
     with xr.open_dataset(files[0].with_suffix(".nc")) as drawn:
         assert drawn.volume_band_contrast.epoch.values.tolist() == [0, 4, 8]

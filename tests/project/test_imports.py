@@ -66,13 +66,18 @@ def test_imports_point_one_way(path):
             assert part != "geometry" or imported == "geometry", f"geometry imports {imported}"
 
 
-def test_no_modules_import_each_other_in_a_circle():
-    """Not within a package either, and not in functions."""
-    files = {
+def module_files():
+    """The files of the package, by their names in imports."""
+    return {
         ".".join(("nngeom_cli", *path.relative_to(PACKAGE).with_suffix("").parts)).removesuffix(".__init__"): path
         for path in modules()
         if path != PACKAGE / "__init__.py"  # it hands out what others define
     }
+
+
+def test_no_modules_import_each_other_in_a_circle():
+    """Not within a package either, and not in functions."""
+    files = module_files()
     edges = {name: set() for name in files}
     for name, path in files.items():
         for node in ast.walk(ast.parse(path.read_bytes())):
@@ -80,6 +85,32 @@ def test_no_modules_import_each_other_in_a_circle():
                 inner = f"{node.module}.{alias.name}"
                 edges[name] |= {inner if inner in files else node.module} & files.keys()
     tuple(TopologicalSorter(edges).static_order())  # raises CycleError
+
+
+def public(path):
+    """What a file says that others may take from it."""
+    for node in ast.parse(path.read_bytes()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return ast.literal_eval(node.value)
+    return ()
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda p: p.stem)
+def test_what_a_module_takes_from_another_is_in_its_all(path):
+    """Private names, which no `__all__` has, stay at home with it."""
+    files, taken, bound = module_files(), set(), {}
+    nodes = list(ast.walk(ast.parse(path.read_bytes())))
+    for node in nodes:
+        for alias in node.names if isinstance(node, ast.ImportFrom) and node.module in files else []:
+            inner = f"{node.module}.{alias.name}"
+            if inner in files:
+                bound[alias.asname or alias.name] = inner
+            else:
+                taken.add((node.module, alias.name))
+    for node in nodes:
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in bound:
+            taken.add((bound[node.value.id], node.attr))
+    assert [f"{module}.{name}" for module, name in sorted(taken) if name not in public(files[module])] == []
 
 
 def test_the_page_on_architecture_shows_the_packages_as_they_are():
