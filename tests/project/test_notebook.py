@@ -22,6 +22,8 @@ def test_the_notebook_trains_loads_plots_and_measures(tmp_path, monkeypatch):
     assert names["run"].status == "complete"
     assert [row["solved"] for row in names["run"].info["replicates"]] == [True, True]
     assert drawn[-1].get_ylabel().startswith("R ")  # the colour bar
+    assert names["at_inputs"].shape == (2, 4)
+    assert names["at_inputs"].isfinite().all()
     R = names["measured"]["ricci_scalar"]
     assert R[0].item() == pytest.approx(8, rel=1e-12)
     assert (R.diff() < 0).all()
