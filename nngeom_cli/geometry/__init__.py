@@ -1,4 +1,4 @@
-"""The geometry library: torch in, torch out. Knows no config, disk, plot or log."""
+"""The geometry library: torch in, torch out, without configs, files, plots or logs."""
 
 from nngeom_cli.geometry.activations import Activation, get_activation
 from nngeom_cli.geometry.curvature import (

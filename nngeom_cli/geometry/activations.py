@@ -1,8 +1,8 @@
-"""Activations: each with its first two derivatives, in forms that keep their digits where a unit saturates.
+"""Activations: each with its first two derivatives, in forms that stay accurate where a unit saturates.
 
-Automatic differentiation of `torch.sigmoid` computes y (1 - y), which has no digit left at z = 38; `torch.tanh`'s
-1 - y^2 has none at z = 19. Here every derivative is a product of tails, so its relative error stays within a few units
-in the last place times 1 + |z phi''(z) / phi'(z)|, which is what the rounding of z itself costs.
+Automatic differentiation of `torch.sigmoid` computes y (1 - y), which has no correct digit left at z = 38;
+`torch.tanh`'s 1 - y^2 has none at z = 19. Here every derivative is a product of tails, so its relative error stays
+within a few units in the last place times 1 + |z phi''(z) / phi'(z)|, which is what the rounding of z itself costs.
 """
 
 import math
@@ -18,7 +18,7 @@ __all__ = ["Activation", "get_activation"]
 
 _INV_SQRT_2 = math.sqrt(0.5)
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
-_LARGEST_DEGREE = 150  # (2q - 1)!! leaves float64 beyond it
+_LARGEST_DEGREE = 150  # (2q - 1)!! overflows float64 beyond it
 
 
 @dataclass(frozen=True)
@@ -26,12 +26,12 @@ class Activation:
     """An activation function phi with its derivatives, each elementwise on tensors of any shape.
 
     Args:
-        name: what a config or a user types.
+        name: as typed in a config or given to `get_activation`.
         value: z -> phi(z).
         first: z -> phi'(z).
-        derivatives: z -> (phi'(z), phi''(z)), sharing what the two have in common.
+        derivatives: z -> (phi'(z), phi''(z)), computed together.
         odd: whether phi(-z) = -phi(z) up to a constant, so that flipping a unit's sign changes no metric.
-        smooth: whether phi has a second derivative everywhere; curvature means nothing where it has none.
+        smooth: whether phi has a second derivative everywhere; curvature is meaningless where it has none.
 
     Example:
         >>> tanh = get_activation("tanh")
@@ -53,7 +53,7 @@ class Activation:
             z: any shape.
 
         Returns:
-            phi''(z), the shape of `z`; for relu the zero that it is everywhere but at its kink.
+            phi''(z), in the shape of `z`; for relu 0, its value everywhere except at the kink.
 
         Example:
             >>> get_activation("sin").second(torch.tensor(0.0))
@@ -69,7 +69,7 @@ def _sigmoid_first(z: Tensor) -> Tensor:
 
 def _sigmoid_derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
     first = _sigmoid_first(z)
-    return first, first * torch.tanh(-0.5 * z)  # sigma(-z) - sigma(z), with its digits near 0
+    return first, first * torch.tanh(-0.5 * z)  # sigma(-z) - sigma(z), accurate near 0
 
 
 def _softplus(z: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ _ACTIVATIONS = {
         Activation(
             "identity", lambda z: z, torch.ones_like, lambda z: (torch.ones_like(z), torch.zeros_like(z)), odd=True
         ),
-        # phi'' = 0 wherever it exists: between kinks a layer is affine and R = 0, which says nothing of the kinks
+        # phi'' = 0 wherever it exists: between kinks a layer is affine and R = 0, which says nothing about the kinks
         Activation("relu", torch.relu, _step, lambda z: (_step(z), torch.zeros_like(z)), odd=False, smooth=False),
         Activation("sigmoid", torch.sigmoid, _sigmoid_first, _sigmoid_derivatives, odd=True),
         Activation("softplus", _softplus, torch.sigmoid, _softplus_derivatives, odd=False),
@@ -158,19 +158,19 @@ def _monomial(degree: int) -> Activation:
 
 
 def get_activation(name: str) -> Activation:
-    """The activation of that name.
+    """The activation with the given name.
 
     Args:
         name: identity, relu, sigmoid, softplus, tanh, erf (phi(z) = erf(z / sqrt 2)), gelu (exact, z times the normal
             distribution function), silu, sin, or monomial<q> with 1 <= q <= 150 (z^q / sqrt((2q - 1)!!), (B.29)).
             relu has no second derivative at its kink; elsewhere it is 0, so a one-layer relu network has R = 0
-            between the kinks, and R says nothing about the curvature that is concentrated in them.
+            between the kinks, and R says nothing about the curvature that is concentrated at them.
 
     Returns:
         The activation with its derivatives.
 
     Raises:
-        ValueError: there is none of that name.
+        ValueError: no activation has that name.
 
     Example:
         >>> get_activation("monomial2").value(torch.tensor(3.0, dtype=torch.float64))

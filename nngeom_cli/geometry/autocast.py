@@ -1,4 +1,4 @@
-"""Geometry in the dtype that was asked for, whatever the caller's training loop does."""
+"""Keeps geometry in the dtype of its points, even where the caller's training loop uses `torch.autocast`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ R = TypeVar("R")
 
 
 def without_autocast(function: Callable[P, R]) -> Callable[P, R]:
-    """The same function, in which a surrounding `torch.autocast` is off.
+    """The same function, with any surrounding `torch.autocast` off while it runs.
 
-    It would take float32 products in bfloat16, without a word, and R is a difference of such products.
+    Autocast would silently compute float32 products in bfloat16, and R is a difference of such products.
 
     Example:
         >>> product = without_autocast(torch.matmul)

@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 # Eqs. (4), (9), (A.8), (A.11), (A.12), (A.18), (A.19), (B.16), (B.20), (B.23), (B.28), (B.32), (B.33) of the paper
-# print this times the true curvature: the sign in (A.5) turns 1/4 into 3/4 for metrics with symmetric derivatives.
+# print this times the true curvature: a wrong sign in (A.5) turns 1/4 into 3/4 for metrics with symmetric derivatives.
 PAPER_CURVATURE_FACTOR = 3
 
 
@@ -25,9 +25,9 @@ def pullback_metric(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int |
     g = J^T J, J_ia = d Phi_i / d x_a: eq. (2).
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         g at each point, `(*replicates, *batch, d, d)`.
@@ -50,9 +50,9 @@ def log_volume_element(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: in
     log sqrt(det g) = sum_a log T_aa, J = Q T.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch)`; -inf where the Jacobian is rank deficient to working precision (n < d: everywhere).
@@ -74,9 +74,9 @@ def condition_number(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int 
     cond(g) = (s_1 / s_d)^2, s the singular values of J.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch)`; inf where the Jacobian is rank deficient to working precision.
@@ -99,9 +99,9 @@ def ricci_scalar(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | No
     The unit 2-sphere has R = +2; the paper's eq. (4) prints 3 R (docs/conventions.md).
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch)`; NaN where the Jacobian is rank deficient, else exactly 0 where n = d or d = 1.
@@ -121,14 +121,14 @@ def ricci_scalar_error(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: in
     """Estimated rounding error of `ricci_scalar`, in the unit of R.
 
     Four times the first-order effect on R of changing each unit's row of J and of H by eps of its own size (the bound
-    is in `nngeom_cli.geometry.frame.Frame.scalar_error`). Rows are counted apart because a saturated unit has a small
-    row with all its digits: the condition number of g says little. R has no reliable digit where the estimate exceeds
-    `|R| / 10`.
+    is in `nngeom_cli.geometry.frame.Frame.scalar_error`). Rows are counted separately because a saturated unit has a
+    small but accurate row, so the condition number of g says little. R has no reliable digit where the estimate
+    exceeds `|R| / 10`.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch)`; NaN where the Jacobian is rank deficient, else exactly 0 where n = d or d = 1.

@@ -1,4 +1,4 @@
-"""Central differences of a map's values, which judge its automatic derivatives."""
+"""Central differences of a map's values, with which its automatic derivatives are compared."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from torch.func import vmap
 __all__ = ["Differences", "Verdict"]
 
 _POINTS = 5
-_DISPLACED = 0.1  # from the caller's points, in sizes of x: away from kinks at 0 and from edges
+_DISPLACED = 0.1  # shift from the caller's points, in units of the size of x: away from kinks at 0 and from edges
 _STEPS = 12
-_LONGEST_STEP = 0.25  # in sizes of x; the shortest is sqrt(eps)
-_SETTLED = 0.005  # relative difference between steps that agree with each other
-_ROUNDING = 2.0  # eps of what is subtracted that a difference may be off by
-_WRONG = 0.04  # relative error of a derivative that is contradicted
+_LONGEST_STEP = 0.25  # in units of the size of x; the shortest is sqrt(eps)
+_SETTLED = 0.005  # largest relative difference between steps that agree
+_ROUNDING = 2.0  # error allowed to a difference, in eps of the values subtracted
+_WRONG = 0.04  # relative error beyond which differences contradict a derivative
 
 
 class Verdict(IntEnum):
-    """How automatic derivatives compare with differences, best first."""
+    """How well automatic derivatives agree with differences, best first."""
 
     SOUND = 0
-    DOUBTFUL = 1  # H is not symmetric, or depends on what else is in the batch
+    DOUBTFUL = 1  # H is not symmetric, or depends on the rest of the batch
     NOT_FINITE = 2
     WRONG = 3
 
 
 class Differences:
-    """Differences of a map at a few points near the caller's, each along a direction w of its own, by many steps.
+    """Differences of a map at a few points near the caller's, each along its own direction w, with many steps.
 
     (f(x + h w) - f(x - h w)) / 2h is J w, and (f(x + h w) - 2 f(x) + f(x - h w)) / h^2 is w H w, up to O(h^2) and to
     rounding of the order of eps / h and eps / h^2. No step suits every map, so steps h from 1/4 of the size of x down
-    to sqrt(eps) are tried. Derivatives are wrong where, at two points or more, three steps in a row agree with each
-    other to 0.5 %, so that the differences are known, and no step agrees with the derivatives to 4 %. Where rounding
-    hides the differences, as of a saturated unit, or no step is short enough, nothing is known and nothing is said.
-    Torch's wrong rules are off by tens of percent.
+    to sqrt(eps) are tried. Derivatives count as wrong where, at two or more points, three steps in a row agree to
+    0.5 %, so that the differences are known, and no step agrees with the derivatives to 4 %. Where rounding hides the
+    differences, as for a saturated unit, or no step is short enough, there is no verdict. Torch's wrong rules are off
+    by tens of percent.
 
     Args:
         function: one point `(d,)` to its features `(n,)`.
@@ -64,20 +64,20 @@ class Differences:
         self._step = offsets[1 : _STEPS + 1]  # (steps, 1, 1)
         self._first = (ahead - behind) / (2 * self._step)  # (steps, points, n)
         self._second = (ahead - 2 * centre + behind) / self._step.square()
-        # rounding is that of whatever is inside the map, at least of the order of 1 or of the other features
+        # intermediate values round too: assume them at least of order 1 and as large as the largest feature
         self._size = self.values.abs().nan_to_num(0, 0, 0).amax(dim=(0, 2)).clamp_min(1.0)[:, None]  # (points, 1)
 
     def judge(self, jacobian: Tensor, hessian: Tensor | None) -> Verdict:
-        """What the differences say of J (points, n, d) and H (points, n, d, d), of which the upper triangle counts."""
+        """The verdict on J (points, n, d) and H (points, n, d, d), of which only the upper triangle is used."""
         w = self.direction[:, None]
         slope = jacobian * w
         total = slope.abs().sum(dim=2)
         rounding = _ROUNDING * self.eps * (self._size + total) / self._step
-        one_sided = self._second.abs() * self._step  # slope ahead minus slope behind: a kink has both
+        one_sided = self._second.abs() * self._step  # slope ahead minus slope behind: large at a kink
         smooth = one_sided <= 2 * _WRONG * self._first.abs()
         least = _ROUNDING * self.eps * self._size / self._step
         silent = (self._first.abs() <= least) & (one_sided <= least)
-        constant = (silent & (rounding <= _SETTLED * total))[-3:].all(dim=0)  # as of a rounding or a sign
+        constant = (silent & (rounding <= _SETTLED * total))[-3:].all(dim=0)  # such as `round` or `sign`
         verdict = self._judge(slope, self._first, rounding, self._settled(self._first, rounding, smooth) | constant)
         if hessian is None:
             return verdict
@@ -96,7 +96,7 @@ class Differences:
 
     @staticmethod
     def _judge(terms: Tensor, differences: Tensor, rounding: Tensor, settled: Tensor) -> Verdict:
-        """Of derivatives that are sums of `terms` (points, n, terms), against differences (steps, points, n)."""
+        """The verdict on derivatives that are sums of `terms` (points, n, terms); differences (steps, points, n)."""
         derivative = terms.sum(dim=2)
         size = torch.maximum(differences.abs(), terms.abs().sum(dim=2))
         near = (differences - derivative).abs() <= _WRONG * size + rounding

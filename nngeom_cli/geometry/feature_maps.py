@@ -1,4 +1,4 @@
-"""Feature maps of fully connected networks, with derivatives that keep their digits."""
+"""Feature maps of fully connected networks, with derivatives that stay accurate where units saturate."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ class MLPFeatureMap(FeatureMap):
     """Feature map of a layer of a fully connected network.
 
     Phi(x) = phi(W_L phi(... phi(W_1 x + b_1) ...) + b_L) / sqrt(n), n the width of layer L: eq. (1), whose 1/sqrt(n) is
-    here and nowhere else. Derivatives are propagated layer by layer, each layer one matrix product for values, first
-    and second derivatives together, from activations that keep their digits under saturation.
+    applied here and nowhere else. Derivatives are propagated layer by layer, with one matrix product per layer for
+    values, first and second derivatives together, and with activations that stay accurate where they saturate.
 
     Args:
-        weights: one tensor a layer, `(*replicates, out, in)`; copied.
-        biases: one tensor a layer, `(*replicates, out)`; copied.
-        activation: a name for `get_activation`, or an `Activation`; or a sequence of them, one a layer.
-        layer: features after this layer, 1 = first hidden; the last given one by default.
+        weights: one tensor per layer, `(*replicates, out, in)`; copied.
+        biases: one tensor per layer, `(*replicates, out)`; copied.
+        activation: a name for `get_activation`, or an `Activation`; or a sequence of them, one per layer.
+        layer: the layer whose features are taken, 1 = first hidden; by default the last one given.
 
     Raises:
-        ValueError: shapes that do not chain, or a `layer` that is not there.
-        TypeError: parameters that are not floating point, or of several dtypes.
+        ValueError: shapes that do not fit together, or a `layer` that does not exist.
+        TypeError: parameters of a dtype other than float32 and float64, or of several dtypes.
 
     Example:
         >>> identity = torch.eye(2, dtype=torch.float64)
@@ -56,7 +56,7 @@ class MLPFeatureMap(FeatureMap):
         names = [activation] * depth if isinstance(activation, (str, Activation)) else list(activation)[:depth]
         if len(names) != depth:
             raise ValueError(
-                f"`activation` must be one for all layers or one a layer. Got {len(names)} for {depth} layers."
+                f"`activation` must be one for all layers or one per layer. Got {len(names)} for {depth} layers."
             )
         self.activations = [get_activation(name) if isinstance(name, str) else name for name in names]
         self.replicates = tuple(matrices[0].shape[:-2])
@@ -73,7 +73,7 @@ class MLPFeatureMap(FeatureMap):
 
     @cached_property
     def _first_jacobian(self) -> Tensor:
-        """The first layer's, (replicates, width, d, 1): before its activation it is the same at each point."""
+        """Jacobian of the first layer before its activation, the same at every point, (replicates, width, d, 1)."""
         return (self._slope * self._unit.transpose(1, 2)).unsqueeze(-1)
 
     @cached_property
@@ -83,23 +83,23 @@ class MLPFeatureMap(FeatureMap):
     @classmethod
     @without_autocast
     def from_module(cls, module: torch.nn.Sequential, layer: int) -> MLPFeatureMap:
-        """Feature map of a layer of a user's own model, a stack of `Linear` layers and activations.
+        """Feature map of a layer of a user's model, a stack of `Linear` layers and activations.
 
-        The features are the activation after the `layer`-th `Linear`, or its output where none follows, / sqrt(width).
-        The parameters are read now; call again after training. `Dropout` is left out, as in evaluation.
+        The features are the output of the `layer`-th `Linear`, after the activation that follows it, if any, divided by
+        sqrt(width). The parameters are copied now; call again after training. `Dropout` is off, as in evaluation.
 
         Args:
             module: `Linear`, `Sigmoid`, `Tanh`, `Softplus`, `GELU`, `SiLU`, `ReLU`, `Identity` and `Dropout` modules.
-                It is called once, with points of its own, and compared with what its parts say.
+                It is called once, at a few points, to check that it computes what its layers say.
             layer: 1 = the first `Linear`.
 
         Returns:
-            A feature map of the model's dtype; float64 (`module.double()`) keeps the digits that curvature needs.
+            A feature map in the model's dtype; for curvature use float64 (`module.double()`).
 
         Raises:
-            TypeError: `module` is no `Sequential`, holds something else, or computes something else: by a forward of
-                its own, a hook, a subclass of `Linear`.
-            ValueError: a `layer` that is not there.
+            TypeError: `module` is not a `Sequential`, holds other modules, or computes something else than its layers
+                say, because of its own forward, a hook or a subclass of `Linear`.
+            ValueError: a `layer` that does not exist.
 
         Example:
             >>> model = torch.nn.Sequential(torch.nn.Linear(2, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).double()
@@ -110,8 +110,8 @@ class MLPFeatureMap(FeatureMap):
         feature_map = cls(reading.weights, reading.biases, reading.activations, layer)
         if reading.features is None or not _agree(feature_map, reading.points, reading.features):
             raise TypeError(
-                f"`module` must compute what its layers say. Got other features after layer {layer}, as from a forward "
-                f"of its own, a hook, or a subclass of a layer. {ANY_CALLABLE}"
+                f"`module` must compute what its layers say. Got other features after layer {layer}, as from its "
+                f"own forward, a hook, or a subclass of a layer. {ANY_CALLABLE}"
             )
         return feature_map
 
@@ -120,7 +120,7 @@ class MLPFeatureMap(FeatureMap):
         return as_numbers("x", x, like=self.weights[0])
 
     def dimensions(self, x: Numbers, layer: int | None = None) -> Dimensions:
-        """The sizes of the map, or of its features after an earlier `layer`. Raises where `x` cannot be its input."""
+        """The sizes of the map, or of its features after an earlier `layer`. Raises if `x` cannot be its input."""
         x = self.as_points(x)
         if x.ndim == 0 or x.shape[-1] != self.widths[0]:
             raise ValueError(
@@ -144,18 +144,18 @@ class MLPFeatureMap(FeatureMap):
     def restricted_to(self, origin: Numbers, directions: Numbers) -> MLPFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
 
-        u -> Phi(origin + sum_k u_k directions_k): with two directions it has curvature even where d > n.
+        u -> Phi(origin + sum_k u_k directions_k): with two directions it can have curvature even where d > n.
 
         Args:
             origin: the point where u = 0, `(d,)`.
-            directions: one vector a row, `(m, d)`.
+            directions: one vector per row, `(m, d)`.
 
         Returns:
-            A feature map of m inputs.
+            A feature map with m inputs.
 
         Raises:
-            ValueError: `origin` or `directions` has another shape.
-            TypeError: they have not the feature map's dtype.
+            ValueError: `origin` or `directions` has the wrong shape.
+            TypeError: they do not have the feature map's dtype.
 
         Example:
             >>> images = MLPFeatureMap([torch.eye(4)], [torch.zeros(4)], "tanh")
@@ -167,7 +167,7 @@ class MLPFeatureMap(FeatureMap):
         return self._with([weight @ vectors.T, *weights], [bias + (weight @ point).unsqueeze(-1), *biases])
 
     def _with(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> MLPFeatureMap:
-        """A map of the same activations and replicates."""
+        """A map with the same activations and replicates."""
         return MLPFeatureMap(
             [w.reshape(self.replicates + w.shape[1:]) for w in weights],
             [b.reshape((*self.replicates, b.shape[1])) for b in biases],
@@ -175,7 +175,7 @@ class MLPFeatureMap(FeatureMap):
         )
 
     def block(self, replicates: slice) -> MLPFeatureMap:
-        """Some of the replicates, counted along one axis, as a map of their own.
+        """The feature map of some of the replicates, counted along one axis.
 
         Example:
             >>> three = MLPFeatureMap([torch.ones(3, 4, 2)], [torch.zeros(3, 4)], "tanh")
@@ -189,11 +189,11 @@ class MLPFeatureMap(FeatureMap):
         return block
 
     def along_rows(self) -> MLPFeatureMap:
-        """The same map, differentiated along the space that the first layer's weights span, where it has fewer units.
+        """The same map, differentiated only along the row space of the first weights, where it has fewer units than d.
 
         W_1 = L Q^T, L lower triangular, Q of orthonormal columns: J Q has the singular values of J, and a column for
-        each unit of the first layer instead of one for each input. Each row of L is right to a few eps of its own size.
-        Where a row is zero or not finite, or its square would leave the range of the dtype, the map stays as it is.
+        each unit of the first layer instead of each input. Each row of L is accurate to a few eps of its own size. If a
+        row is zero or not finite, or its square would leave the range of the dtype, the map is returned unchanged.
 
         Example:
             >>> sum_of_two = MLPFeatureMap([torch.ones(1, 2)], [torch.zeros(1)], "identity")
@@ -243,11 +243,11 @@ class MLPFeatureMap(FeatureMap):
         Args:
             points: (points, d).
             second: whether to compute H too.
-            layers: which; 1 = first.
+            layers: which layers; 1 = first.
 
         Yields:
-            Layer and jet, one entry a replicate, in the order of the layers; each as soon as it is known, so that not
-            all of them need be in memory at once.
+            Layer and jet, one entry per replicate, in the order of the layers; each as soon as it is known, so that
+            they need not all be in memory at once.
         """
         replicates, d, count = len(self.weights[0]), self._slope.shape[2], len(points)
         size = 1 + d + d * (d + 1) // 2 if second else 1 + d
@@ -266,7 +266,7 @@ class MLPFeatureMap(FeatureMap):
             stack = points.new_empty(replicates, width, size, count)  # values, first and second derivatives
             is_last = index == len(self.weights) - 1
             norm = 1 / math.sqrt(width)
-            within = norm if is_last else 1.0  # the layers above take these features undivided
+            within = norm if is_last else 1.0  # the next layer takes these features undivided
             slope, *bend = activation.derivatives(z) if second else (activation.first(z),)
             slope = (within * slope).unsqueeze(2)
             torch.mul(slope, jacobian, out=stack[:, :, 1 : d + 1])
@@ -292,7 +292,8 @@ def _squares(jacobian: Tensor) -> Tensor:
 def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: int) -> None:
     if len(weights) != len(biases) or not weights:
         raise ValueError(
-            f"`weights` and `biases` must have one tensor a layer, at least one. Got {len(weights)} and {len(biases)}."
+            "`weights` and `biases` must have one tensor per layer, at least one. "
+            f"Got {len(weights)} and {len(biases)}."
         )
     if not 1 <= depth <= len(weights):
         raise ValueError(f"`layer` must be between 1 and {len(weights)}, the number of layers. Got {depth}.")
@@ -307,7 +308,7 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: in
                 f"Got {weight.dtype} and {bias.dtype} in layer {index + 1}."
             )
         if weight.shape[:-2] != replicates or weight.ndim < 2 or weight.shape[-1] != inputs or 0 in weight.shape[-2:]:
-            expected = (*replicates, "out", inputs)
+            expected = f"({', '.join(map(str, (*replicates, 'out', inputs)))})"
             raise ValueError(f"`weights[{index}]` must have shape {expected}. Got {tuple(weight.shape)}.")
         if bias.shape != weight.shape[:-1]:
             raise ValueError(f"`biases[{index}]` must have shape {tuple(weight.shape[:-1])}. Got {tuple(bias.shape)}.")
@@ -315,7 +316,7 @@ def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: in
 
 
 def _agree(feature_map: MLPFeatureMap, points: Tensor, features: Tensor) -> bool:
-    """Whether features, not divided by sqrt(width), are the map's to half their digits."""
+    """Whether features that are not divided by sqrt(width) agree with the map's to half their digits."""
     ours = feature_map(points) * math.sqrt(feature_map.widths[-1])
     allowed = torch.finfo(ours.dtype).eps ** 0.5 * ours.abs().nan_to_num(0, 0, 0).amax().item()
     return ours.shape == features.shape and torch.allclose(ours, features.to(ours), 0, allowed, equal_nan=True)

@@ -1,4 +1,4 @@
-"""The orthogonal frame of a feature map's image at each point, and the second fundamental form in it."""
+"""The orthogonal frame of the image of a feature map at each point, and the second fundamental form in it."""
 
 from functools import cached_property
 from itertools import combinations_with_replacement
@@ -10,46 +10,46 @@ from nngeom_cli.geometry.jets import Jet, packed_pairs
 
 __all__ = ["Frame"]
 
-# a column whose length in the frame is less certain than this has no digit: J is rank deficient
+# from this relative error on, the length of a column in the frame has no correct digit: J is rank deficient
 _LEAST_ACCURACY = 1 / 8
-_MODERATE = 2.0**16  # derivatives between its inverse and it may be multiplied without leaving the range of any dtype
+_MODERATE = 2.0**16  # products of derivatives between 1 / this and this stay in any dtype's range
 
 
 class Frame:
-    """Orthogonal frame of the tangent spaces, with all that follows from it.
+    """Orthogonal frame of the tangent spaces, and what follows from it.
 
     J diag(1 / size) = V U, V with orthogonal columns of lengths l, U upper triangular with ones on its diagonal
     (Gram-Schmidt, twice); Q = V / l is orthonormal and T = diag(l) U. The `size` of a column is 1, unless some entry of
-    J in the chunk is so large or small that products of such could leave the range of the dtype; then it is a power of
-    two near the column's largest entry. The second fundamental form in the frame V is N = (1 - Q Q^T) U^-T H U^-1, and
+    J in the chunk is so large or small that products could leave the range of the dtype; then it is a power of two near
+    the column's largest entry. The second fundamental form in the frame V is N = (1 - Q Q^T) U^-T H U^-1, and
     A_ab = N_ab / (l_a l_b) in the frame Q. One projection is enough: it leaves an error along Q of the order of eps,
     which enters products A . A squared.
 
-    Rounding errors are counted by rows: row i of J and of H is right up to a few eps |J_i| and eps |H_i|, whatever the
-    other rows are. Units that saturate have small rows, and rows of any size may stand beside each other without harm,
-    so that the condition number of J says little. With each input in units of its column's length, errors dJ give to
-    first order (Q^T dJ T^-1)_ab of at most mix_a gain_b eps, where mix_a = sum_i |Q_ia| |J_i| <= d and gain_b is the
-    largest entry in column b of |T^-1|.
+    Rounding errors are counted by row: row i of J and of H is accurate to a few eps |J_i| and eps |H_i|, whatever the
+    other rows are. Saturated units have small rows, and rows of different sizes do not harm each other, so the
+    condition number of J says little. With each input in units of its column's length, an error dJ gives,
+    to first order, (Q^T dJ T^-1)_ab of at most mix_a gain_b eps, where mix_a = sum_i |Q_ia| |J_i| <= d and gain_b is
+    the largest entry in column b of |T^-1|.
 
-    A point is rank deficient where mix_b gain_b eps reaches 1/8 (T_bb has no digit left), where a column of J is zero
-    or below the normal numbers of its dtype, and, everywhere, where n < d or a layer is narrower than d.
+    A point is rank deficient where mix_b gain_b eps reaches 1/8 (T_bb has no correct digit left) or where a column of J
+    is zero or subnormal. Every point is rank deficient if n < d or a layer is narrower than d.
 
-    Operations on so few numbers cost mostly their call, so numbers of a point are kept as (replicates, 1, 1, points),
-    which all arrays take without a view, and masks are made only where they mask something.
+    On so few numbers an operation costs mostly its call, so scalars at a point are kept as (replicates, 1, 1, points),
+    which broadcasts against all arrays without a view, and masks are made only where they mask something.
 
     Args:
-        jet: the derivatives; its Hessian may be missing where no curvature is asked for.
+        jet: the derivatives; its Hessian may be missing if no curvature is asked for.
         rank_bound: largest rank that the Jacobian can have.
     """
 
     def __init__(self, jet: Jet, rank_bound: int) -> None:
         self.unit = jet.unit
         _, self.n, self.d, _ = jet.jacobian.shape
-        self.unbent = jet.hessian is None  # not asked for: n = d, where nothing can bend, or no full rank
+        self.unbent = jet.hessian is None  # no curvature asked for, none possible (n = d), or no full rank
         self.full_rank = rank_bound >= self.d
         finfo = torch.finfo(jet.jacobian.dtype)
         self.eps = finfo.eps
-        self.columns, self._hessian = jet.jacobian, jet.hessian  # of inputs in units of 1 / size
+        self.columns, self._hessian = jet.jacobian, jet.hessian  # for inputs in units of 1 / size
         largest = jet.jacobian.abs().amax(dim=1)  # (replicates, d, points)
         self._largest = largest
         self.moderate = bool(((largest > 1 / _MODERATE) & (largest < _MODERATE)).all())
@@ -63,7 +63,7 @@ class Frame:
             self.columns = self.columns * inverse  # (replicates, n, d, points)
             if self._hessian is not None:
                 rows, columns = self.pairs
-                # one by one: a product of the two could overflow
+                # one after the other: the product of the two could overflow
                 self._hessian = self._hessian * inverse[:, :, rows] * inverse[:, :, columns]
 
     @property
@@ -78,7 +78,7 @@ class Frame:
 
     @cached_property
     def pair_index(self) -> list[list[int]]:
-        """Where the pair (a, b) is packed."""
+        """Position of the pair (a, b) in the packed order."""
         index = [[0] * self.d for _ in range(self.d)]
         for position, (a, b) in enumerate(combinations_with_replacement(range(self.d), 2)):
             index[a][b] = index[b][a] = position
@@ -86,7 +86,7 @@ class Frame:
 
     @property
     def size(self) -> Tensor:
-        """(replicates, d, points), or (replicates, d, 1)."""
+        """Unit of each column, (replicates, d, points) or (replicates, d, 1)."""
         return torch.exp2(self.exponent)
 
     @cached_property
@@ -275,7 +275,7 @@ class Frame:
 
     @cached_property
     def scalar_error(self) -> Tensor:
-        """First-order bound of the rounding error of R by rows, in units of eps, (replicates, points).
+        """First-order bound on the rounding error of R, by row, in units of eps, (replicates, points).
 
         A_ab changes by at most |H_i| gain_a gain_b, from H; |J_i| sum_c gain_c |Q_c . Hw_ab|, from the projection;
         sum_c |A_ac| gain_b mix_c + |A_bc| gain_a mix_c, from the frame.

@@ -1,4 +1,4 @@
-"""The geometry of an infinitely wide layer with Gaussian weights, exactly."""
+"""The exact geometry of an infinitely wide layer with Gaussian weights."""
 
 import math
 
@@ -14,14 +14,13 @@ __all__ = ["InfiniteWidth"]
 
 
 class InfiniteWidth:
-    """A shallow layer of infinite width, Phi_j = phi(w_j . x + b_j) / sqrt(n) with Gaussian w_j and b_j.
+    """A single layer of infinite width, Phi_j = phi(w_j . x + b_j) / sqrt(n) with Gaussian w_j and b_j.
 
     The metric is `g = e^Omega (1 + 2 Omega' x x^T)`, Omega a function of `|x|^2`, `e^Omega = weight_std^2 E[phi'(z)^2]`
-    with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). Closed forms for erf (B.25) to (B.28),
-    monomials (B.30) to (B.33), misprints corrected, and sin; for other smooth activations the trapezoid rule, on finer
-    grids until two of them agree to 1e-12, of each point as if it were alone. relu has kernel, metric and volume
-    element, but no curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64
-    for integers.
+    with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). Closed forms serve erf (B.25) to (B.28),
+    monomials (B.30) to (B.33), misprints corrected, and sin. Other smooth activations use the trapezoid rule, at each
+    point on finer and finer grids until two agree to 1e-12. relu has a kernel, a metric and a volume element, but no
+    curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
@@ -63,7 +62,7 @@ class InfiniteWidth:
             `(*batch)`, batches broadcast.
 
         Raises:
-            ValueError: a last axis that is not `dimension`, or a quadrature that does not converge.
+            ValueError: the last axis is not `dimension`, or the quadrature does not converge.
 
         Example:
             >>> x = torch.tensor([0.6, 0.8])
@@ -79,7 +78,7 @@ class InfiniteWidth:
         name, q = built_in(self.activation), degree(self.activation)
         if name == "erf":
             values = 2 / math.pi * torch.asin(mixed / ((1 + variances[0]) * (1 + variances[1])).sqrt())
-        elif name == "sin":  # exp(-E[u^2 + v^2] / 2) sinh E[u v], of variances of u - v or u + v, where nothing cancels
+        elif name == "sin":  # exp(-E[u^2 + v^2] / 2) sinh E[u v], by the variance of u - v or u + v: nothing cancels
             sign = mixed.sign()
             apart = (first.double() - sign[..., None] * second.double()).square().sum(dim=-1)
             spread = self.weight_std**2 * apart + self.bias_std**2 * (1 - sign).square()
@@ -106,8 +105,8 @@ class InfiniteWidth:
             The shape of `radius`.
 
         Raises:
-            ValueError: another `derivative`; a derivative where `|x|` and `bias_std` are both 0; a quadrature that
-                does not converge.
+            ValueError: `derivative` is not 0, 1 or 2; or it is 1 or 2 where `|x|` and `bias_std` are both 0; or the
+                quadrature does not converge.
 
         Example:
             >>> InfiniteWidth("erf", weight_std=1.0, bias_std=0.5, dimension=2).omega(torch.tensor(1.7), derivative=1)
@@ -137,7 +136,7 @@ class InfiniteWidth:
             `(*batch, d, d)`.
 
         Raises:
-            ValueError: a last axis that is not `dimension`, or a quadrature that does not converge.
+            ValueError: the last axis is not `dimension`, or the quadrature does not converge.
 
         Example:
             >>> InfiniteWidth("monomial1", weight_std=2.0, bias_std=0.0, dimension=2).metric(torch.zeros(2) + 1)
@@ -156,16 +155,16 @@ class InfiniteWidth:
     def log_volume_element(self, radius: Numbers) -> Tensor:
         """Natural logarithm of the volume element sqrt(det g): (B.13).
 
-        `log sqrt(det g) = d Omega / 2 + log(1 + 2 |x|^2 Omega') / 2`. (B.27) should have exponent (d + 2) / 4.
+        `log sqrt(det g) = d Omega / 2 + log(1 + 2 |x|^2 Omega') / 2`. (B.27) should have the exponent (d + 2) / 4.
 
         Args:
             radius: `|x|`, any shape.
 
         Returns:
-            Nats, the shape of `radius`; -inf where the metric vanishes.
+            In nats, the shape of `radius`; -inf where the metric vanishes.
 
         Raises:
-            ValueError: a quadrature that does not converge.
+            ValueError: the quadrature does not converge.
 
         Example:
             >>> InfiniteWidth("erf", weight_std=1.0, bias_std=0.5, dimension=2).log_volume_element(torch.tensor(1.7))
@@ -177,10 +176,10 @@ class InfiniteWidth:
         return (self.dimension * omega / 2 + self._stretch(variance, moments).log() / 2).to(r.dtype)
 
     def ricci_scalar(self, radius: Numbers) -> Tensor:
-        """Ricci scalar, a third of what eqs. (9), (B.28) and (B.32) print.
+        """Ricci scalar; eqs. (9), (B.28) and (B.32) print three times this.
 
         `R = -(d - 1) e^-Omega |x|^2 Omega' ((d - 2) rho Omega' + 2 rho') / rho^2` with `rho = 1 + 2 |x|^2 Omega'`. This
-        is (9) without its factor 3, with neither 0 / 0 where Omega' = 0 nor cancellation for large `|x|`.
+        is (9) without its factor 3, written to avoid 0 / 0 where Omega' = 0 and cancellation at large `|x|`.
 
         Args:
             radius: `|x|`, any shape.
@@ -198,7 +197,7 @@ class InfiniteWidth:
         if not self.activation.smooth:
             raise ValueError(
                 f"`activation` must be smooth to have a curvature. Got {self.activation.name!r}, whose curvature is "
-                "concentrated in its kinks; kernel, metric and volume element hold."
+                "concentrated at its kinks. Its kernel, metric and volume element are available."
             )
         r = as_numbers("radius", radius)
         d, sigma2 = self.dimension, self.weight_std**2
@@ -213,7 +212,7 @@ class InfiniteWidth:
         return torch.where(r == 0, at_origin, scalar).to(r.dtype)
 
     def _determinant(self, x: Tensor, y: Tensor) -> Tensor:
-        """Of the covariance of w . x + b and w . y + b, which vanishes where x = y, without cancellation."""
+        """Determinant of the covariance of w . x + b and w . y + b, without cancellation; 0 where x = y."""
         length = x.square().sum(dim=-1)
         along = torch.where(length > 0, (x * y).sum(dim=-1) / length, 0.0)
         across = (y - along[..., None] * x).square().sum(dim=-1)
@@ -243,7 +242,7 @@ def _monomial_kernel(q: int, variances: tuple[Tensor, Tensor], mixed: Tensor) ->
     total = torch.zeros_like(mixed)
     double_factorial = math.prod(range(1, 2 * q, 2))
     for j in range(q % 2, q + 1, 2):
-        inside = (q - j) // 2  # pairings of u with itself, and of v
+        inside = (q - j) // 2  # pairings of u with itself, and of v with itself
         ways = math.factorial(q) // (math.factorial(inside) * 2**inside * math.factorial(j))
         weight = ways**2 * math.factorial(j) / double_factorial
         total = total + weight * mixed**j * (variances[0] * variances[1]) ** inside

@@ -1,4 +1,4 @@
-"""What the geometry asks of a feature map: its first and second derivatives at points."""
+"""The interface of a feature map: its values, sizes, and first and second derivatives at points."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Jet:
     Args:
         jacobian: J, (replicates, n, d, points).
         hessian: H_ab for a <= b in the order (0,0), (0,1), ..., (1,1), ..., (replicates, n, d(d+1)/2, points); None
-            where it was not asked for.
+            if it was not asked for.
         unit: (replicates, d, 1).
     """
 
@@ -35,7 +35,7 @@ class Jet:
 
 
 class Dimensions(NamedTuple):
-    """Sizes of a feature map: inputs d, features n, the largest rank of its Jacobian, widest layer."""
+    """Sizes of a feature map: inputs d, features n, largest rank of its Jacobian, width of its widest layer."""
 
     inputs: int
     features: int
@@ -58,7 +58,7 @@ class FeatureMap(ABC):
 
     @abstractmethod
     def dimensions(self, x: Numbers) -> Dimensions:
-        """The map's sizes at inputs `x` (*batch, d). Raises where `x` cannot be its input."""
+        """The map's sizes at inputs `x` (*batch, d). Raises if `x` cannot be its input."""
 
     @abstractmethod
     def jet(self, points: Tensor, *, second: bool) -> Jet:

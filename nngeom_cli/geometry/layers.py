@@ -24,25 +24,25 @@ def measure_layers(
     *,
     chunk_size: int | None = None,
 ) -> dict[int, dict[str, Tensor]]:
-    """Several quantities of the geometry that each of several layers induces, as `measure` for each of them.
+    """Several quantities of the geometry that each of several layers induces, as `measure` gives for one.
 
-    The derivatives are carried through the network once, whatever the number of layers. The features of a layer are
-    divided by the root of its own width.
+    The derivatives are propagated through the network once, whatever the number of layers. The features of each layer
+    are divided by the square root of its width.
 
     Args:
         feature_map: the network.
         x: points, `(*batch, d)`.
-        layers: which, 1 = first hidden; at most the feature map's own layer.
+        layers: which layers, 1 = first hidden; at most the feature map's own layer.
         quantities: as for `measure`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
-        For each layer each quantity by its name, `(*replicates, *batch, ...)`.
+        For each layer, each quantity by its name, `(*replicates, *batch, ...)`.
 
     Raises:
-        ValueError: a layer that is not there, an unknown quantity, or the last axis of `x` is not the feature map's
+        ValueError: a layer does not exist, a quantity is unknown, or the last axis of `x` is not the feature map's
             input dimension.
-        TypeError: `x` has not the feature map's dtype.
+        TypeError: `x` does not have the feature map's dtype.
 
     Example:
         >>> stretch = 2 * torch.eye(2, dtype=torch.float64)
@@ -58,23 +58,23 @@ def measure_layers(
 def layer_spectra(
     feature_map: MLPFeatureMap, x: Numbers, layers: Sequence[int], count: int, *, chunk_size: int | None = None
 ) -> dict[int, Tensor]:
-    """Leading eigenvalues of the metric that each of several layers induces, as `metric_spectrum` for each of them.
+    """Leading eigenvalues of the metric that each of several layers induces, as `metric_spectrum` gives for one.
 
     lambda_k = s_k^2, s_k the k-th singular value of the layer's J.
 
     Args:
         feature_map: the network.
         x: points, `(*batch, d)`.
-        layers: which, 1 = first hidden; at most the feature map's own layer.
+        layers: which layers, 1 = first hidden; at most the feature map's own layer.
         count: how many eigenvalues, between 1 and d.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
-        For each layer the eigenvalues, descending, `(*replicates, *batch, count)`. Those past the largest rank that the
-        layer's Jacobian can have, the least of d and the widths up to it, are exactly 0.
+        For each layer, the eigenvalues, descending, `(*replicates, *batch, count)`. Those beyond the largest rank that
+        the layer's Jacobian can have, the smallest of d and the widths up to it, are exactly 0.
 
     Raises:
-        ValueError: a layer that is not there, or `count` is out of range.
+        ValueError: a layer does not exist, or `count` is out of range.
 
     Example:
         >>> network = MLPFeatureMap([torch.eye(2)[:1]], [torch.zeros(1)], "identity")
@@ -106,7 +106,7 @@ def _over_layers(
     x = feature_map.as_points(x)
     depth = len(feature_map.weights)
     if len(layers) == 0 or not all(1 <= layer <= depth for layer in layers):
-        raise ValueError(f"`layers` must be between 1 and {depth}, at least one. Got {list(layers)}.")
+        raise ValueError(f"`layers` must be at least one layer between 1 and {depth}. Got {list(layers)}.")
     sizes = {layer: feature_map.dimensions(x, layer) for layer in layers}
     d, count = x.shape[-1], len(feature_map.weights[0])
     derivatives = d + d * (d + 1) // 2 if second else d

@@ -17,9 +17,9 @@ from nngeom_cli.geometry.torch_feature_map import as_feature_map
 __all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points", "replicates_at_once"]
 
 _ELEMENTS_IN_CACHE = 30_000  # replicates x units x points handled at once, d = 2
-_FEWEST_POINTS = 64  # below it the calls of a chunk cost more than its numbers
-_MOST_ELEMENTS = 1 << 23  # of the derivatives at so few points, which bounds the replicates handled at once
-AnyFeatureMap = Callable[..., Tensor]  # one point to its features, or a FeatureMap
+_FEWEST_POINTS = 64  # with fewer, the calls for a chunk cost more than its arithmetic
+_MOST_ELEMENTS = 1 << 23  # of the derivatives at that many points; bounds the replicates handled at once
+AnyFeatureMap = Callable[..., Tensor]  # from one point to its features, or a FeatureMap
 
 
 def measure(
@@ -32,24 +32,24 @@ def measure(
     """Several quantities of the induced geometry from one evaluation of the feature map's derivatives.
 
     Nothing is regularised. Where the Jacobian is rank deficient, log_volume_element is -inf, condition_number inf, and
-    curvatures are NaN; where x or the Jacobian is NaN or infinite, all is NaN. A curvature beyond the range of the
-    dtype is infinite or NaN. All is computed in the dtype of x, a surrounding `torch.autocast` is off. What comes back
-    is detached: it has no gradient, and within `torch.func.grad` a derivative of it is 0.
+    curvatures are NaN; where x or the Jacobian is NaN or infinite, all quantities are NaN. A curvature beyond the range
+    of the dtype is infinite or NaN. Everything is computed in the dtype of x, with any surrounding `torch.autocast`
+    off. The results are detached: they have no gradient, and `torch.func.grad` takes their derivative as 0.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
         quantities: names of functions of `nngeom_cli.geometry`: "pullback_metric", "log_volume_element",
             "condition_number", "ricci_scalar", "ricci_scalar_error", "second_fundamental_form", "riemann_tensor",
             "ricci_tensor", "principal_ricci_curvatures"; and "principal_ricci_directions".
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         Each quantity by its name, `(*replicates, *batch, ...)`.
 
     Raises:
-        ValueError: an unknown quantity, or the last axis of `x` is not the feature map's input dimension.
-        TypeError: `x` has not the feature map's dtype, or is no float32 or float64, integers or list of numbers.
+        ValueError: a quantity is unknown, or the last axis of `x` is not the feature map's input dimension.
+        TypeError: `x` does not have the feature map's dtype, or is neither float32, float64 nor integers.
 
     Example:
         >>> paraboloid = lambda p: torch.stack([p[0], p[1], p @ p])
@@ -61,7 +61,7 @@ def measure(
 
 
 def named(quantities: Sequence[str]) -> dict[str, Callable[[Frame], Tensor]]:
-    """The functions of the frame that these names mean. Raises where there is none."""
+    """The functions of the frame with these names. Raises if a name is unknown."""
     for name in quantities:
         if name not in QUANTITIES:
             raise ValueError(f"`quantities` must be among {', '.join(QUANTITIES)}. Got {name!r}.")
@@ -80,11 +80,11 @@ def over_points(
     """Evaluates functions of the frame, each giving (replicates, points, ...), on all of `x` in chunks.
 
     Args:
-        feature_map: where to take derivatives from.
+        feature_map: the map to differentiate.
         x: points, `(*batch, d)`.
         quantities: what to evaluate, by name.
-        chunk_size: points handled at once; by default what fits the cache.
-        second: whether second derivatives are needed. They are left out where they cannot matter: n = d, n < d.
+        chunk_size: points handled at once; by default as many as fit the cache.
+        second: whether second derivatives are needed. They are skipped where they cannot matter: n = d, n < d.
 
     Returns:
         `(*replicates, *batch, ...)` by name; NaN where `x` or J is not finite.
@@ -114,8 +114,8 @@ def in_chunks(
     """`over_points` for several maps that are differentiated together.
 
     Args:
-        jets: the jet of each map at points, by the map's number; the second derivatives if asked for.
-        sizes: of the maps, by their numbers.
+        jets: gives each map's number and jet at points, with second derivatives if asked for.
+        sizes: dimensions of the maps, by number.
         replicates: shape of the maps' replicates.
     """
     if chunk_size is not None and chunk_size < 1:
@@ -130,7 +130,7 @@ def in_chunks(
     parts: dict[int, dict[str, list[Tensor]]] = {key: {name: [] for name in quantities} for key in sizes}
     known = points.isfinite().all(dim=1)
     all_known = bool(known.all())
-    if not all_known:  # some callables raise there, and what is given there is masked
+    if not all_known:  # some callables raise there; any point will do, as its values are masked
         points = torch.where(known[:, None], points, points[known][0] if known.any() else 0.0)
     chunk_size = chunk_size or in_cache
     for chunk, known_here in zip(points.split(chunk_size), known.split(chunk_size), strict=True):
@@ -147,7 +147,7 @@ def in_chunks(
 
 
 def replicates_at_once(derivatives: int, widest: int) -> int:
-    """How many replicates fit the memory that so many derivatives of their widest layer may take; at least one."""
+    """How many replicates may be handled at once, given the derivatives of their widest layer; at least one."""
     return max(1, _MOST_ELEMENTS // (_FEWEST_POINTS * widest * (1 + derivatives)))
 
 

@@ -1,4 +1,4 @@
-"""A torch module read as a stack of Linear layers and activations, beside what it computes when it is called."""
+"""A torch module as a stack of Linear layers and activations, with what it computes when it is called."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nngeom_cli.geometry.points import check_dtype
 
 __all__ = ["ANY_CALLABLE", "Reading", "read_module"]
 
-ANY_CALLABLE = "For any other model pass a callable of one point."
+ANY_CALLABLE = "For any other model, pass a callable of one point."
 _ACTIVATION_OF_MODULE: dict[type[torch.nn.Module], str] = {
     torch.nn.Sigmoid: "sigmoid",
     torch.nn.Tanh: "tanh",
@@ -28,15 +28,15 @@ _POINTS = 16
 
 
 class Reading(NamedTuple):
-    """What a module says of its layers, and what it computes.
+    """What a module says about its layers, and what it computes.
 
     Args:
         weights: of each Linear layer.
         biases: of each, zeros where it has none.
         activations: names, one a layer.
         points: what the module was called with, `(points, d)`.
-        features: what it computed after the layer asked for, `(points, n)`; None where it does not call that part as
-            often as it lists it, or has no such layer. Of the last layer, the module's output.
+        features: what it computed after the layer asked for, `(points, n)`; for the last layer, the module's output.
+            None if there is no such layer, or if the module does not call that part as often as it lists it.
     """
 
     weights: list[Tensor]
@@ -49,15 +49,15 @@ class Reading(NamedTuple):
 def read_module(module: torch.nn.Sequential, layer: int) -> Reading:
     """The layers of a module, and what it computes after one of them.
 
-    The module is called once. It is left as it was: in its mode, with its buffers and torch's generators.
+    The module is called once. Its mode, its buffers and torch's generators are left unchanged.
 
     Raises:
-        TypeError: it is no `Sequential` of Linear layers, each with at most one activation, with parameters in float32
-            or float64; or it cannot be called.
+        TypeError: it is not a `Sequential` of Linear layers, each with at most one activation, with parameters in
+            float32 or float64; or it cannot be called.
     """
     if not isinstance(module, torch.nn.Sequential):
         raise TypeError(f"`module` must be a torch.nn.Sequential. Got {type(module).__name__}. {ANY_CALLABLE}")
-    with _left_alone(module):
+    with _evaluation(module):
         linears, activations, places = _stack(module)
         points, features = torch.empty(0), None
         if 1 <= layer <= len(linears):
@@ -72,8 +72,8 @@ def read_module(module: torch.nn.Sequential, layer: int) -> Reading:
 
 
 @contextmanager
-def _left_alone(module: torch.nn.Module) -> Iterator[None]:
-    """In evaluation, without gradients; modes, buffers and generators are put back."""
+def _evaluation(module: torch.nn.Module) -> Iterator[None]:
+    """Evaluation mode, without gradients, inside the block; modes, buffers and generators are restored after it."""
     modes = [(part, part.training) for part in module.modules()]
     buffers = [
         (part._buffers, name, buffer, buffer.clone())
@@ -92,12 +92,12 @@ def _left_alone(module: torch.nn.Module) -> Iterator[None]:
                 part.training = mode
             for holder, name, buffer, copy in buffers:
                 holder[name] = buffer
-                if not torch.equal(buffer, copy):  # else a graph that waits for its backward pass may hold it
+                if not torch.equal(buffer, copy):  # else leave it: a graph may need it for a backward pass
                     buffer.copy_(copy)
 
 
 def _stack(module: torch.nn.Sequential) -> tuple[list[torch.nn.Linear], list[str], list[int]]:
-    """Linear layers, their activations, and the place of the part whose output is the layer's features."""
+    """Linear layers, their activations, and the index of the part whose output is the layer's features."""
     linears: list[torch.nn.Linear] = []
     activations: list[str] = []
     places: list[int] = []
@@ -105,7 +105,7 @@ def _stack(module: torch.nn.Sequential) -> tuple[list[torch.nn.Linear], list[str
         name = _activation_of(part)
         if isinstance(part, torch.nn.Linear):
             if is_lazy(part.weight) or part.weight.is_meta:
-                raise TypeError(f"`module` must have parameters that hold numbers. Got {part} at {index} without.")
+                raise TypeError(f"`module` must have parameters that hold numbers. Got {part} at {index}.")
             check_dtype("module", part.weight.dtype)
             linears.append(part)
             activations.append("identity")
@@ -121,7 +121,7 @@ def _stack(module: torch.nn.Sequential) -> tuple[list[torch.nn.Linear], list[str
 
 
 def _points(first: torch.nn.Linear) -> Tensor:
-    """Points at each of which one unit of the first layer has an argument of a few units, wherever others saturate."""
+    """Points at each of which one unit of the first layer does not saturate, even where the others do."""
     rows = first.weight
     units = torch.arange(_POINTS, device=rows.device) % len(rows)
     generator = torch.Generator().manual_seed(0)
@@ -133,7 +133,7 @@ def _points(first: torch.nn.Linear) -> Tensor:
 
 
 def _features(module: torch.nn.Sequential, place: int, points: Tensor) -> Tensor | None:
-    """What the part at `place` gives while the module is called."""
+    """The output of the part at `place` when the module is called."""
     parts = list(module)
     found: list[Tensor] = []
     handle = parts[place].register_forward_hook(lambda _module, _arguments, output: found.append(output.clone()))

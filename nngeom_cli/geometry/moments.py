@@ -1,4 +1,4 @@
-"""What the metric of an infinitely wide layer needs of an activation's slope under a Gaussian."""
+"""Gaussian means of an activation's slope, from which the metric of an infinitely wide layer follows."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ class Moments(NamedTuple):
 
 
 def slope_moments(activation: Activation, s: Tensor) -> Moments:
-    """The moments at variances s (any shape, float64): closed for erf, sin, relu and monomials, else by quadrature.
+    """The moments at variances s (any shape, float64): closed forms for erf, sin, relu and monomials, else quadrature.
 
     Raises:
-        ValueError: a quadrature that does not converge.
+        ValueError: the quadrature does not converge.
 
     Example:
         >>> from nngeom_cli.geometry import get_activation
@@ -78,7 +78,7 @@ def slope_moments(activation: Activation, s: Tensor) -> Moments:
 
 
 def built_in(activation: Activation) -> str | None:
-    """The name of an activation that `get_activation` gives; None of one's own, whatever its name."""
+    """The name of a built-in activation; None for any other, whatever its name."""
     try:
         return activation.name if get_activation(activation.name) is activation else None
     except ValueError:
@@ -86,7 +86,7 @@ def built_in(activation: Activation) -> str | None:
 
 
 def degree(activation: Activation) -> int | None:
-    """q of a monomial z^q, 1 of the identity, None of others."""
+    """q for a monomial z^q, 1 for the identity, None for others."""
     name = built_in(activation) or ""
     return 1 if name == "identity" else int(name[8:]) if name.startswith("monomial") else None
 
@@ -96,9 +96,9 @@ def _of_bend(log_slope: Tensor, s: Tensor, bend: Tensor, bend_derivative: Tensor
 
 
 def _by_quadrature(activation: Activation, s: Tensor) -> Moments:
-    """The moments as means of squares of phi' and of their slope 2 phi' phi'', whichever rounding spares.
+    """The moments as means of phi'^2 and of its slope 2 phi' phi'', whichever loses fewer digits.
 
-    Grids that agree on the mean of u phi(z), too, have seen each step of phi, whose slope may lie between all nodes.
+    Grids must agree on the mean of u phi(z) too, which shows a step of phi even if its slope lies between all nodes.
     """
 
     def integrands(z: Tensor, unit: Tensor) -> Tensor:  # unit = z / sqrt(s)
@@ -122,9 +122,9 @@ def _by_quadrature(activation: Activation, s: Tensor) -> Moments:
 
 @cache
 def _near_zero(activation: Activation) -> tuple[Chebyshev, float]:
-    """A polynomial for `bend` at variances below the number given, where its derivative would lose digits otherwise.
+    """A polynomial for `bend` and the variance below which to use it: there its derivative would lose digits.
 
-    The number is 0 where there is none: `bend` has no limit at 0, as of z^2, and nothing cancels.
+    The variance is 0 if no polynomial fits: then `bend` has no limit at 0, as for z^2, and nothing cancels.
     """
 
     def bend(s: np.ndarray) -> np.ndarray:
@@ -136,7 +136,7 @@ def _near_zero(activation: Activation) -> tuple[Chebyshev, float]:
     while until >= _SMALLEST:
         try:
             low, high = (Chebyshev.interpolate(bend, count, domain=[0, until]) for count in _DEGREES)
-        except ValueError:  # of the quadrature: the activation oscillates too fast here
+        except ValueError:  # from the quadrature: the activation oscillates too fast here
             until /= 4
             continue
         expected = high.deriv()(until * places)

@@ -1,4 +1,4 @@
-"""What may be given as points, weights and radii: tensors, arrays and lists of numbers."""
+"""Points, weights and radii as tensors, made from tensors, arrays and lists of numbers."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _DTYPES = (torch.float32, torch.float64)
 
 
 def as_numbers(name: str, values: Numbers, *, like: Tensor | None = None) -> Tensor:
-    """A tensor of what was given, float32 or float64.
+    """The values as a tensor, float32 or float64.
 
-    Tensors and arrays of float32 or float64 keep their dtype. Integers, and lists and numbers of Python, which have
-    none, become that of `like`, or float64. Masked values become NaN.
+    Tensors and arrays of float32 or float64 keep their dtype. Integers, and Python's lists and numbers, get the dtype
+    of `like`, or float64. Masked values become NaN.
 
     Args:
         name: of the argument, for the error message.
         values: a tensor, an array, or numbers in lists; integers or floating point.
-        like: the dtype and device of what has none.
+        like: gives the dtype and device of values that have none.
 
     Returns:
         The tensor itself, or a new one.
 
     Raises:
-        TypeError: numbers with too few digits for derivatives, complex numbers, or no numbers.
+        TypeError: the values have too few digits for derivatives, are complex, or are not numbers.
 
     Example:
         >>> as_numbers("x", [[1, 2.5]])
@@ -43,7 +43,7 @@ def as_numbers(name: str, values: Numbers, *, like: Tensor | None = None) -> Ten
             check_dtype(name, values.dtype)
             return values
         return values.to(dtype)
-    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iubf":  # what is masked is not known
+    if isinstance(values, np.ma.MaskedArray) and values.dtype.kind in "iubf":  # a masked value is unknown
         values = np.ma.filled(values if values.dtype.kind == "f" else values.astype(np.float64), np.nan)
     try:
         array = np.asarray(values)
@@ -60,7 +60,7 @@ def as_numbers(name: str, values: Numbers, *, like: Tensor | None = None) -> Ten
 
 
 def check_dtype(name: str, dtype: torch.dtype) -> None:
-    """Raises where tensors of that dtype carry too few digits, or none, for derivatives."""
+    """Raises TypeError unless the dtype is float32 or float64: others have too few digits for derivatives."""
     if dtype not in _DTYPES:
         raise TypeError(f"`{name}` must be float32 or float64. Got {dtype}. Convert with `.to(torch.float64)`.")
 
@@ -68,19 +68,21 @@ def check_dtype(name: str, dtype: torch.dtype) -> None:
 def as_plane(
     origin: Numbers, directions: Numbers, *, d: int | None = None, like: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """A point of R^d and rows of vectors there, as tensors of one dtype: that of `like`, if given.
+    """A point of R^d and vectors there, one per row, as tensors of one dtype: that of `like`, if given.
 
     Raises:
-        ValueError: they have another shape.
-        TypeError: they have other dtypes.
+        ValueError: they have the wrong shape.
+        TypeError: they have different dtypes, or not that of `like`.
     """
     point = as_numbers("origin", origin, like=like)
     vectors = as_numbers("directions", directions, like=like if like is not None else point)
-    expected = (d if d is not None else "d",)
+    expected = f"({'d' if d is None else d},)"
     if point.ndim != 1 or (d is not None and len(point) != d):
         raise ValueError(f"`origin` must have shape {expected}, a point of input space. Got {tuple(point.shape)}.")
     if vectors.ndim != 2 or vectors.shape[1] != len(point) or len(vectors) == 0:
-        raise ValueError(f"`directions` must have shape (m, {len(point)}), a vector a row. Got {tuple(vectors.shape)}.")
+        raise ValueError(
+            f"`directions` must have shape (m, {len(point)}), one vector per row. Got {tuple(vectors.shape)}."
+        )
     dtype = point.dtype if like is None else like.dtype
     if not point.dtype == vectors.dtype == dtype:
         raise TypeError(

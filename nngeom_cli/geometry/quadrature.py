@@ -1,8 +1,8 @@
 """Expectations over Gaussians by the trapezoid rule, on ever finer pairs of grids until the two of a pair agree.
 
-For smooth integrands the rule converges geometrically. What it gets wrong are frequencies near the multiples of
-2 pi / spacing, which it takes for slow ones. Two grids of which one has twice the spacing of the other share half of
-those multiples, so that they can agree on a wrong number; here the ratio of the spacings is irrational.
+For smooth integrands the rule converges geometrically. It is wrong at frequencies near the multiples of 2 pi / spacing,
+which it takes for slow ones. Two grids, one with twice the spacing of the other, share half of those multiples, so they
+can agree on a wrong number; here the ratio of the spacings is irrational.
 """
 
 import math
@@ -13,11 +13,11 @@ from torch import Tensor
 
 __all__ = ["gaussian_mean", "gaussian_mean_of_pairs"]
 
-_TOLERANCE = 1e-12  # of two grids, relative to the mean of the absolute integrand
+_TOLERANCE = 1e-12  # between two grids, relative to the mean of the absolute integrand
 _RANGE = 13.0  # standard deviations: exp(-13^2 / 2) = 2e-37
-_WIDER = math.sqrt(7 / 5)  # the other grid of a pair, with as many nodes
+_WIDER = math.sqrt(7 / 5)  # range of the other grid of a pair, which has as many nodes
 _FEWEST_NODES = 64
-_NODES_PER_UNIT = 32  # of the standard deviation of z: what an activation does between z and z + 1 is not missed
+_NODES_PER_UNIT = 32  # of the standard deviation of z, to see what an activation does between z and z + 1
 _MOST_NODES = 2**18
 _MOST_NODES_OF_PAIRS = 2**11
 _ELEMENTS = 2**22  # evaluated at once
@@ -35,7 +35,7 @@ def gaussian_mean(integrands: Callable[[Tensor, Tensor], Tensor], variance: Tens
         Both (m, *shape); NaN where s is NaN or infinite.
 
     Raises:
-        ValueError: two grids still differ at 2^18 nodes, or the standard deviation asks for more.
+        ValueError: two grids still differ at 2^18 nodes, or the standard deviation needs more.
 
     Example:
         >>> mean, _ = gaussian_mean(lambda z, _: (z**4).unsqueeze(0), torch.tensor(2.0, dtype=torch.float64))
@@ -62,13 +62,13 @@ def gaussian_mean_of_pairs(
         first: any shape.
         second: the same shape.
         mixed: the same shape.
-        determinant: first second - mixed^2, which cancels where u and v are nearly the same; the same shape.
+        determinant: first second - mixed^2, given because it cancels where u and v are nearly equal; the same shape.
 
     Returns:
-        The same shape; NaN where one of them is NaN or infinite.
+        The same shape; NaN where an argument is NaN or infinite.
 
     Raises:
-        ValueError: two grids still differ at 2^11 nodes an axis.
+        ValueError: two grids still differ at 2^11 nodes per axis.
 
     Example:
         >>> one = torch.tensor(1.0, dtype=torch.float64)
@@ -90,7 +90,7 @@ def gaussian_mean_of_pairs(
 
 
 def _converged(rule: Rule, points: Tensor, fewest: Tensor, most: int, axes: int) -> tuple[Tensor, Tensor]:
-    """Each point by the first pair of grids that agree on it, with `fewest` nodes or more: values, absolute values."""
+    """Values and absolute values at each point, from the first pair of grids of `fewest` or more nodes that agree."""
     found: list[Tensor] = []
     left = points.isfinite().all(dim=1).nonzero().squeeze(1)
     count = _FEWEST_NODES
@@ -109,13 +109,13 @@ def _converged(rule: Rule, points: Tensor, fewest: Tensor, most: int, axes: int)
             return found[0], found[1]
         count *= 2
     raise ValueError(
-        f"`radius` and the standard deviations must give arguments of the activation on which {most} quadrature nodes "
-        f"agree to {_TOLERANCE}. Got a standard deviation of up to {points[left].max():.3g}. Take smaller ones."
+        f"`radius` and the standard deviations must be small enough for {most} quadrature nodes to agree to "
+        f"{_TOLERANCE}. Got arguments of standard deviation up to {points[left].max():.3g}. Choose smaller ones."
     )
 
 
 def _nodes(count: int, end: float, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Nodes from -`end` to `end` and their weights for the standard normal density; a multiple of 64."""
+    """`count` nodes from -`end` to `end`, and their weights for the standard normal density."""
     spacing = 2 * end / count
     unit = (torch.arange(count, dtype=torch.float64, device=like.device) - count // 2) * spacing
     return unit, torch.exp(-unit.square() / 2) * (spacing / math.sqrt(2 * math.pi))

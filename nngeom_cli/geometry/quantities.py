@@ -1,4 +1,4 @@
-"""What can be measured at a point, each as a function of the frame there; all return (replicates, points, ...)."""
+"""The quantities measured at a point, each a function of the frame there; all return (replicates, points, ...)."""
 
 import math
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from nngeom_cli.geometry.frame import Frame
 
 __all__ = ["FIRST_ORDER", "QUANTITIES", "frame_riemann"]
 
-_ERROR_FACTOR = 4.0  # of the first-order bound: above the true error nearly always (tests/geometry/test_golden.py)
+_ERROR_FACTOR = 4.0  # times the first-order bound: almost always above the true error (tests/geometry/test_golden.py)
 
 
 def pullback_metric(frame: Frame) -> Tensor:
@@ -22,7 +22,7 @@ def pullback_metric(frame: Frame) -> Tensor:
 def log_volume_element(frame: Frame) -> Tensor:
     if not frame.full_rank:
         return torch.full_like(frame.columns[:, 0, 0], -torch.inf)
-    # apart, since the product of length, size and unit could leave the range of the dtype
+    # logs one by one, since the product of length, size and unit could leave the range of the dtype
     logs = frame.squared_length.log().sum(dim=1) / 2 + (frame.exponent - frame.unit.log2()).sum(dim=1) * math.log(2)
     return frame.where_full_rank(logs, -torch.inf)
 
@@ -73,7 +73,7 @@ def frame_riemann(frame: Frame) -> Tensor:
 def riemann_tensor(frame: Frame) -> Tensor:
     def compute() -> Tensor:
         tensor = frame_riemann(frame)
-        for _ in range(4):  # each turn takes the first index to coordinates and puts it last
+        for _ in range(4):  # each pass takes the first index to coordinates and puts it last
             tensor = torch.einsum("rzap,rz...p->r...ap", frame.to_frame, tensor)
         return tensor.movedim(-1, 1)
 
@@ -116,7 +116,7 @@ def principal_ricci_directions(frame: Frame) -> Tensor:
 
 
 def _curvature(frame: Frame, shape: tuple[int, ...], compute: Callable[[], Tensor]) -> Tensor:
-    """What `compute` gives, 0 where dimensions leave no intrinsic curvature; NaN where J is rank deficient."""
+    """What `compute` gives; 0 if the dimensions allow no intrinsic curvature, NaN where J is rank deficient."""
     return _where_full_rank(frame, shape, None if frame.unbent or frame.d == 1 else compute)
 
 

@@ -1,8 +1,8 @@
-"""Ways to differentiate a torch callable twice, and which of them gives the derivatives of its values.
+"""Ways to differentiate a torch callable twice, and the choice of one that gives the right derivatives.
 
 Some of torch's rules are wrong once they are differentiated again: forward mode twice through layer_norm, batch_norm,
 det, solve or a custom `autograd.Function`; forward over reverse through det and solve in a batch. Others lack a rule
-for one of the modes. Which is which changes with the version of torch, so the routes are tried at a few points.
+for one of the modes. Which ones depends on torch's version, so the routes are tried at a few points.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ __all__ = ["FORWARD", "FORWARD_OVER_REVERSE", "REVERSE", "Route", "batched", "so
 
 Function = Callable[[Tensor], Tensor]
 Derivatives = tuple[Tensor, Tensor | None]
-_ELEMENTS = 2**22  # of features that are differentiated at once in reverse
-_MANY = 4  # features for each input, above which forward mode alone costs less
+_ELEMENTS = 2**22  # of the derivatives computed at once in reverse mode
+_MANY = 4  # features per input; above it, forward mode alone costs less
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Route:
     """First and second derivatives by one composition of torch's two modes.
 
     Args:
-        inner: jacfwd or jacrev, of the function.
-        outer: jacfwd or jacrev, of its Jacobian.
+        inner: jacfwd or jacrev, applied to the function.
+        outer: jacfwd or jacrev, applied to its Jacobian.
     """
 
     inner: Callable[..., Function]
@@ -40,7 +40,7 @@ class Route:
         """J (points, n, d) and, if asked for, H (points, n, d, d) at `points` (points, d) of a map with n features."""
         count, d = points.shape
         first = self.inner(function)
-        if self.inner is jacrev:  # a pass for each feature, so many at once that they do not fill the memory
+        if self.inner is jacrev:  # a pass for each feature, no more at once than memory allows
             first = jacrev(function, chunk_size=min(n, 1 + _ELEMENTS // (count * n * (1 + d if second else 1))))
         if not second:
             return vmap(first)(points).detach(), None
@@ -59,7 +59,7 @@ REVERSE = Route(jacrev, jacrev)
 
 
 def batched(function: Function, points: Tensor) -> Tensor:
-    """The values of `function` at `points` (points, d): (points, n). Raises where it takes no batch."""
+    """The values of `function` at `points` (points, d): (points, n). Raises if it cannot run on a batch."""
     try:
         return vmap(function)(points)
     except Exception as error:
@@ -69,12 +69,12 @@ def batched(function: Function, points: Tensor) -> Tensor:
 def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, second: bool) -> Route:
     """The first of forward over reverse, reverse over reverse and forward over forward that gives right derivatives.
 
-    Right is what differences of the values do not contradict at a few points near `points`, with a symmetric H that
-    does not depend on the order of the points, as that of det in a batch does. Forward over forward, which costs less
-    where there are many features, is taken where it agrees with the route found so.
+    Derivatives are right if differences of the values at a few points near `points` do not contradict them, and if H is
+    symmetric and does not depend on the order of the points, as that of det in a batch does. Forward over forward costs
+    less for many features; it is used there if it agrees with the route found.
 
     Args:
-        function: one point `(d,)` to its features `(n,)`, which leaves the point as it is.
+        function: from one point `(d,)` to its features `(n,)`; it must not change the point.
         points: (points, d), at least one finite.
         precision: the coarsest dtype that the function computes in.
         second: whether second derivatives are needed.
@@ -108,9 +108,9 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
     best = min(verdicts, key=lambda route: verdicts[route])
     if verdicts[best] == Verdict.WRONG:
         raise ValueError(
-            "`feature_map` must have automatic derivatives that are those of its values. Got others than differences "
-            "of the values give, as from `detach`, a custom autograd.Function or a function of torch with a wrong "
-            "rule. Write it with other functions."
+            "`feature_map` must have automatic derivatives that agree with differences of its values. Got others, as "
+            "from `detach`, a custom autograd.Function or a torch function with a wrong rule. Write it with other "
+            "functions."
         )
     if best is not FORWARD and n > _MANY * points.shape[1]:
         try:
@@ -125,7 +125,7 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
 def _consistent(
     route: Route, function: Function, found: Derivatives, differences: Differences, *, second: bool
 ) -> bool:
-    """Whether H is symmetric, and a point's derivatives are the same in another order of the points."""
+    """Whether H is symmetric, and derivatives do not depend on the order of the points."""
     jacobian, hessian = found
     if hessian is not None and not _close(found, (jacobian, hessian.mT), differences):
         return False
@@ -134,7 +134,7 @@ def _consistent(
 
 
 def _close(ours: Derivatives, theirs: Derivatives, differences: Differences) -> bool:
-    """Whether derivatives agree to half their digits, each feature's in units of its largest at the point."""
+    """Whether derivatives agree to half their digits, each feature's relative to its largest at the point."""
     lengths = differences.direction.abs()[:, None]
     for mine, other, weights in zip(
         ours, theirs, (lengths, lengths.unsqueeze(-1) * lengths.unsqueeze(-2)), strict=True

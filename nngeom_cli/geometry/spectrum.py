@@ -25,10 +25,10 @@ def metric_spectrum(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk
     lambda_k = s_k^2, s_k the k-th singular value of J; g = J^T J, which squares the condition number, is not formed.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
         x: points, `(*batch, d)`.
-        top_k: how many; at most the largest rank that the Jacobian can have (the least of d and the widths).
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        top_k: how many; at most the largest rank that the Jacobian can have (the smallest of d and the widths).
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         Eigenvalues, descending, `(*replicates, *batch, top_k)`; NaN where `x` or the Jacobian is NaN or infinite.
@@ -36,7 +36,7 @@ def metric_spectrum(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk
     Raises:
         ValueError: `top_k` is less than 1 or larger than the largest rank, or the last axis of `x` is not the feature
             map's input dimension.
-        TypeError: `x` has not the feature map's dtype.
+        TypeError: `x` does not have the feature map's dtype.
 
     Example:
         >>> stretch = lambda p: torch.stack([3 * p[0], 2 * p[1]])
@@ -49,16 +49,16 @@ def metric_spectrum(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk
 def log_effective_volume_element(
     feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None
 ) -> Tensor:
-    """Natural logarithm of the effective volume element, the root of the product of the metric's largest eigenvalues.
+    """Natural log of the effective volume element, the square root of the product of the metric's largest eigenvalues.
 
     log V_k = sum of log s_j for j <= k, s_j the singular values of J (Appendix C of the paper, k = 6).
     For k = d <= n it is the log volume element.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
         x: points, `(*batch, d)`.
         top_k: how many eigenvalues; at most the largest rank that the Jacobian can have.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch)`; -inf where one of the singular values is exactly zero, NaN where `x` or the Jacobian is
@@ -67,7 +67,7 @@ def log_effective_volume_element(
     Raises:
         ValueError: `top_k` is less than 1 or larger than the largest rank, or the last axis of `x` is not the feature
             map's input dimension.
-        TypeError: `x` has not the feature map's dtype.
+        TypeError: `x` does not have the feature map's dtype.
 
     Example:
         >>> stretch = lambda p: torch.stack([3 * p[0], 2 * p[1]])
@@ -85,10 +85,10 @@ def principal_directions(
     The leading eigenvectors of g, orthonormal in input space: the right singular vectors of J.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
         x: points, `(*batch, d)`.
         top_k: how many; at most the largest rank that the Jacobian can have.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch, top_k, d)`, a unit vector in each row, its largest entry positive; NaN where `x` or the
@@ -97,7 +97,7 @@ def principal_directions(
     Raises:
         ValueError: `top_k` is less than 1 or larger than the largest rank, or the last axis of `x` is not the feature
             map's input dimension.
-        TypeError: `x` has not the feature map's dtype.
+        TypeError: `x` does not have the feature map's dtype.
 
     Example:
         >>> stretch = lambda p: torch.stack([2 * p[0], 3 * p[1]])
@@ -118,16 +118,16 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chun
     """Gap between the last eigenvalue that the effective volume element counts and the first that it does not.
 
     log lambda_k - log lambda_(k+1), k = `top_k`. Where it closes, eigenvalues cross and the directions that are counted
-    change, so a peak of the effective volume element there is no local magnification.
+    change, so a peak of the effective volume element there is not a local magnification.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
         x: points, `(*batch, d)`.
         top_k: k; less than the largest rank that the Jacobian can have.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
-        Nats, `(*replicates, *batch)`, at least 0; inf where lambda_(k+1) is exactly zero, NaN where lambda_k is too.
+        In nats, `(*replicates, *batch)`, at least 0; inf where lambda_(k+1) is exactly zero, NaN where lambda_k is too.
 
     Raises:
         ValueError: `top_k` is less than 1 or not less than the largest rank.
@@ -171,7 +171,7 @@ def _over_points(
 
 
 def _jacobian(frame: Frame) -> tuple[Tensor, Tensor]:
-    """J, (replicates, points, n, d), with zeros where it is not finite, and where it is, (replicates, points, 1)."""
+    """J, (replicates, points, n, d), 0 where it is not finite, and a mask of where it is, (replicates, points, 1)."""
     jacobian = (frame.columns * (frame.size / frame.unit).unsqueeze(1)).movedim(-1, 1)
     if frame.moderate:
         return jacobian, torch.ones_like(jacobian[..., 0, :1], dtype=torch.bool)

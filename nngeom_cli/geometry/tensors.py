@@ -22,13 +22,13 @@ __all__ = [
 
 
 class PrincipalRicci(NamedTuple):
-    """Principal Ricci curvatures and their directions, what `principal_ricci_curvatures` gives.
+    """Principal Ricci curvatures and their directions, as `principal_ricci_curvatures` returns them.
 
     Ric v = rho g v for each curvature rho and its direction v.
 
     Args:
         curvatures: rho, descending, `(..., d)`.
-        directions: v, `directions[..., k, :]` that of `curvatures[..., k]`, `(..., d, d)`.
+        directions: v, `(..., d, d)`; `directions[..., k, :]` belongs to `curvatures[..., k]`.
 
     Example:
         >>> PrincipalRicci(torch.ones(2), torch.eye(2)).directions[0]
@@ -45,9 +45,9 @@ def second_fundamental_form(feature_map: AnyFeatureMap, x: Numbers, *, chunk_siz
     A_i,ab = (1 - Q Q^T)_ij d_a d_b Phi_j, Q an orthonormal basis of the tangent space: the Hessian's normal part.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         A in input coordinates, `(*replicates, *batch, n, d, d)`; NaN where the Jacobian is rank deficient, else exactly
@@ -66,15 +66,15 @@ def second_fundamental_form(feature_map: AnyFeatureMap, x: Numbers, *, chunk_siz
 
 
 def riemann_tensor(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | None = None) -> Tensor:
-    """Riemann tensor (4, 0) of the induced metric.
+    """Riemann tensor of the induced metric, all indices lowered.
 
     R_abcd = A_ac . A_bd - A_ad . A_bc, A the second fundamental form (Gauss equation); R_abab > 0 on a sphere.
-    It is that of eq. (A.10) with the sign of (A.5) put right; the paper's eq. (4) prints 3 R_abcd.
+    This is eq. (A.10) with the sign of (A.5) corrected; the paper's eq. (4) prints 3 R_abcd.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         In input coordinates, `(*replicates, *batch, d, d, d, d)`; NaN where the Jacobian is rank deficient, else
@@ -98,9 +98,9 @@ def ricci_tensor(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: int | No
     Ric_ab = R^c_acb = tr(A) . A_ab - sum_c A_ac . A_cb in an orthonormal frame; positive on a sphere.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         In input coordinates, `(*replicates, *batch, d, d)`; NaN where the Jacobian is rank deficient, else exactly 0
@@ -127,13 +127,13 @@ def principal_ricci_curvatures(
     directions are orthonormal with respect to g.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
-        `.curvatures`, descending, `(*replicates, *batch, d)`, and `.directions`, `(*replicates, *batch, d, d)`, a row
-        for each; NaN where the Jacobian is rank deficient.
+        `.curvatures`, descending, `(*replicates, *batch, d)`, and `.directions`, `(*replicates, *batch, d, d)`, one per
+        row; NaN where the Jacobian is rank deficient.
 
     Raises:
         ValueError: the last axis of `x` is not the feature map's input dimension.
@@ -155,16 +155,16 @@ def sectional_curvature(
     K(u, v) = R_abcd u^a v^b u^c v^d / (g(u, u) g(v, v) - g(u, v)^2). For d = 2 it is R / 2.
 
     Args:
-        feature_map: one point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
+        feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
         x: points, `(*batch, d)`.
-        plane: two vectors of input space that span it, `(2, d)`; may be left out for d = 2, where there is one plane.
-        chunk_size: points handled at once; bounds memory, never changes values beyond rounding.
+        plane: two vectors of input space that span it, `(2, d)`; optional for d = 2, where there is only one plane.
+        chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
         `(*replicates, *batch)`; NaN where the Jacobian is rank deficient.
 
     Raises:
-        ValueError: d = 1, no `plane` for d > 2, or one that is not two independent vectors of d numbers.
+        ValueError: d = 1, d > 2 without a `plane`, or `plane` is not two independent vectors of d numbers.
 
     Example:
         >>> paraboloid = lambda p: torch.stack([p[0], p[1], p @ p])

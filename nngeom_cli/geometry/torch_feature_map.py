@@ -22,12 +22,12 @@ __all__ = ["TorchFeatureMap", "as_feature_map"]
 _LIBRARY = __name__.rpartition(".")[0]
 _SATURATING = frozenset({"sigmoid", "tanh", "softplus", "gelu", "silu", "logsigmoid", "softmax"})
 _SATURATES = (
-    "The feature map uses {}, whose automatic derivatives lose their digits where it saturates. "
+    "The feature map uses {}, whose automatic derivatives lose digits where it saturates. "
     "`MLPFeatureMap.from_module` keeps them for stacks of Linear layers and activations."
 )
 _COARSENS = (
-    "The feature map computes in {} on its way, and its geometry has no more digits than that leaves, whatever "
-    "`ricci_scalar_error` says. Compute in the dtype of the points, {}, as after `module.double()`."
+    "The feature map computes in {} internally, so its geometry has no more digits than that, whatever "
+    "`ricci_scalar_error` says. Compute in the dtype of the points, {}, for example after `module.double()`."
 )
 
 
@@ -36,13 +36,13 @@ class TorchFeatureMap(FeatureMap):
 
     J and H come from `torch.func`, under `torch.func.vmap`: forward over reverse mode; another order of the two where
     this one lacks a rule, or where differences of the values contradict it at a few points near the first ones asked
-    for; forward mode alone where it gives the same for less. Automatic differentiation loses digits where activations
-    saturate (y (1 - y) of a sigmoid has none left at z = 38); a warning says so where the callable uses such an
-    activation. The geometry of a network is better taken from `MLPFeatureMap.from_module`.
+    for; forward mode alone where it gives the same at less cost. Automatic differentiation loses digits where
+    activations saturate (y (1 - y) of a sigmoid has none left at z = 38); a warning says so if the callable uses such
+    an activation. For a stack of `Linear` layers and activations, `MLPFeatureMap.from_module` is more accurate.
 
     Args:
-        function: one point `(d,)` to its features `(n,)`, twice differentiable, with no 1/sqrt(n) added to it. It gets
-            a copy of the point, which it may change.
+        function: a callable from a point `(d,)` to its features `(n,)`, twice differentiable; no 1/sqrt(n) is added.
+            It gets a copy of the point, which it may change.
 
     Raises:
         TypeError: `function` cannot be called.
@@ -67,7 +67,7 @@ class TorchFeatureMap(FeatureMap):
 
     @without_autocast
     def dimensions(self, x: Numbers) -> Dimensions:
-        """The map's sizes, from its value at the first finite point. Raises where `x` cannot be its input."""
+        """The map's sizes, from its value at the first finite point. Raises if `x` cannot be its input."""
         x = self.as_points(x)
         if x.ndim == 0 or x.shape[-1] == 0:
             raise ValueError(f"`x` must have shape (*batch, d), d >= 1. Got {tuple(x.shape)}.")
@@ -96,18 +96,18 @@ class TorchFeatureMap(FeatureMap):
     def restricted_to(self, origin: Numbers, directions: Numbers) -> TorchFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
 
-        u -> Phi(origin + sum_k u_k directions_k): with two directions it has curvature even where d > n.
+        u -> Phi(origin + sum_k u_k directions_k): with two directions it can have curvature even where d > n.
 
         Args:
             origin: the point where u = 0, `(d,)`.
-            directions: one vector a row, `(m, d)`.
+            directions: one vector per row, `(m, d)`.
 
         Returns:
-            A feature map of m inputs.
+            A feature map with m inputs.
 
         Raises:
-            ValueError: `origin` or `directions` has another shape.
-            TypeError: they have two dtypes.
+            ValueError: `origin` or `directions` has the wrong shape.
+            TypeError: they have different dtypes.
 
         Example:
             >>> paraboloid = TorchFeatureMap(lambda p: torch.stack([p[0], p[1], p @ p]))
@@ -145,7 +145,7 @@ class TorchFeatureMap(FeatureMap):
         return self.function(point.clone())
 
     def _route(self, points: Tensor, *, second: bool) -> Route:
-        """How to differentiate, found out at the first points."""
+        """How to differentiate, decided at the first points."""
         key = (points.shape[1], points.dtype, second)
         if key not in self._routes:
             if not points.isfinite().all(dim=1).any():
@@ -160,7 +160,7 @@ class TorchFeatureMap(FeatureMap):
 
 
 def as_feature_map(feature_map: Callable[..., Tensor]) -> FeatureMap:
-    """The feature map itself, or a `TorchFeatureMap` of a bare callable."""
+    """The feature map itself, or a bare callable as a `TorchFeatureMap`."""
     if isinstance(feature_map, FeatureMap):
         return feature_map
     return TorchFeatureMap(feature_map)
@@ -168,14 +168,14 @@ def as_feature_map(feature_map: Callable[..., Tensor]) -> FeatureMap:
 
 @cache
 def _load_differentiation() -> None:
-    """Once, because ignoring torch's own warning makes Python forget which others it has shown."""
+    """Loads `torch.func`, only once: ignoring torch's warning makes Python forget which others it has shown."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
         torch.func.jacfwd(torch.sin)(torch.zeros(()))
 
 
 def _depth_of_the_caller() -> int:
-    """Frames from here up to the line outside of the library that asked, so that it is warned once."""
+    """Number of frames up to the caller's line outside the library, so that each such line is warned once."""
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_LIBRARY):
         frame, depth = frame.f_back, depth + 1
@@ -183,7 +183,7 @@ def _depth_of_the_caller() -> int:
 
 
 class _Calls(TorchFunctionMode):
-    """Notes which saturating functions of torch are called, and to which dtype, coarser than `dtype`, digits go."""
+    """Records the saturating torch functions that are called, and the coarsest dtype that digits are rounded to."""
 
     def __init__(self, dtype: torch.dtype) -> None:
         super().__init__()

@@ -132,12 +132,16 @@ def layers(widths, **changes):
     [
         (layers([2, 3], layer=2), ValueError, r"`layer` must be between 1 and 1, .* Got 2"),
         (layers([2, 3], layer=0), ValueError, r"`layer` must be between 1 and 1, .* Got 0"),
-        (layers([2, 3], weights=[]), ValueError, r"`weights` and `biases` must have one tensor a layer"),
+        (layers([2, 3], weights=[]), ValueError, r"`weights` and `biases` must have one tensor per layer"),
         (layers([2, 3], biases=[torch.zeros(2, dtype=DOUBLE)]), ValueError, r"`biases\[0\]` must have shape \(3,\)"),
         (layers([2, 3], biases=[torch.zeros(3)]), TypeError, r"`weights` and `biases` must share one dtype"),
-        (layers([2, 3, 4], weights=random_network([2, 3], 0)[0] * 2), ValueError, r"`weights\[1\]` must have shape"),
+        (
+            layers([2, 3, 4], weights=random_network([2, 3], 0)[0] * 2),
+            ValueError,
+            r"`weights\[1\]` .* shape \(out, 3\)",
+        ),
         (layers([2, 3], activation="tahn"), ValueError, r"`activation` must be one of"),
-        (layers([2, 3, 4], activation=["tanh"]), ValueError, r"`activation` must be one for all layers or one a layer"),
+        (layers([2, 3, 4], activation=["tanh"]), ValueError, r"`activation` must be one for all .* Got 1 for 2 layers"),
         (layers([2, 3], weights=[torch.zeros(3, dtype=DOUBLE)]), ValueError, r"`weights\[0\]` must have shape"),
     ],
 )
@@ -237,6 +241,8 @@ def test_planes_of_wrong_shape_are_refused_in_a_sentence(feature_map):
         feature_map.restricted_to(points(2), points(2, 3))
     with pytest.raises(ValueError, match=r"`directions` must have shape \(m, 3\)"):
         feature_map.restricted_to(points(3), points(2, 2))
+    with pytest.raises(ValueError, match=r"`origin` must have shape \(d,\), .* Got \(1, 2\)"):
+        TorchFeatureMap(paraboloid).restricted_to(points(1, 2), points(1, 2))
     with pytest.raises(ValueError, match=r"`directions` must have shape \(m, 2\)"):
         TorchFeatureMap(paraboloid).restricted_to(points(2), points(3))
 
@@ -244,7 +250,7 @@ def test_planes_of_wrong_shape_are_refused_in_a_sentence(feature_map):
 @pytest.mark.parametrize("function", [torch.sigmoid, torch.tanh, torch.nn.Softplus(), torch.nn.GELU(), torch.nn.SiLU()])
 def test_callables_that_saturate_are_warned_of_and_others_are_not(function):
     x = points(2, 2)
-    with pytest.warns(UserWarning, match=r"automatic derivatives lose their digits .* `MLPFeatureMap\.from_module`"):
+    with pytest.warns(UserWarning, match=r"uses \w+, .* digits .* `MLPFeatureMap\.from_module`"):
         ricci_scalar(lambda p: torch.cat([function(p), p]), x)
     ricci_scalar(lambda p: torch.cat([torch.sin(p), p]), x)
 

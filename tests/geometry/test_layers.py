@@ -112,7 +112,7 @@ def test_spectra_are_those_of_each_layer_and_exactly_zero_past_its_rank():
 @pytest.mark.parametrize("layers", [[], [0], [4], [1, 4]])
 def test_a_layer_that_is_not_there_is_refused(layers):
     network = MLPFeatureMap(*random_network([2, 3, 4, 5], seed=0), "tanh")
-    with pytest.raises(ValueError, match=r"`layers` must be between 1 and 3, at least one\. Got"):
+    with pytest.raises(ValueError, match=r"`layers` must be at least one .* between 1 and 3\. Got"):
         measure_layers(network, points(1, 2), layers)
 
 
