@@ -1,4 +1,4 @@
-"""What a user can get wrong, said in one line: key as typed, constraint, value, a way out."""
+"""What a user can get wrong, in one line: the key as typed, the constraint, the value, a suggestion."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 AGAIN = "run the command again"
-LONGEST = 100  # characters of a value in a message
+LONGEST = 100  # characters of a value in a message, at most
 REPAIRS = {
     errno.ENOSPC: "Make room",
     errno.EDQUOT: "Make room",
@@ -47,7 +47,7 @@ REPAIRS = {
     errno.EROFS: "Make its disk writable",
     errno.EACCES: "Change its rights",
     errno.EPERM: "Change its rights",
-}  # of a disk; what follows is "then" what to do
+}  # what to do about a disk; "then" and the next step follow
 ELSEWHERE = {
     errno.EROFS: "Copy it to one that is not.",
     errno.EACCES: "Change its rights, or copy it.",
@@ -56,7 +56,7 @@ ELSEWHERE = {
     errno.ENOTDIR: "Move away what is in its place.",
     errno.EISDIR: "Move away what is in its place.",
 }
-LARGEST_SEED = 2**32 - 1  # what every random generator takes
+LARGEST_SEED = 2**32 - 1  # the largest seed that every random generator takes
 
 
 class NngeomError(Exception):
@@ -106,7 +106,7 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
         key: the config key as a user types it, `optimizer.lr`.
         constraint: what follows "must be", without a full stop.
         value: what the key holds.
-        way_out: a sentence that tells what to do instead.
+        way_out: a sentence that says what to do instead.
 
     Raises:
         ConfigError: `satisfied` is false.
@@ -127,7 +127,7 @@ def require_seed(key: str, seed: int) -> None:
 
 
 def printable(text: str) -> str:
-    r"""`text` on one line that a terminal only shows; what cannot be printed as in a Python string.
+    r"""`text` on one line without control characters, which are written as in a Python string.
 
     Example:
         >>> print(printable("a\nb"))
@@ -137,18 +137,18 @@ def printable(text: str) -> str:
 
 
 def sentence_of(error: BaseException, way_out: str) -> str:
-    """An error as one line: our own are written to be one; others need their type, and where to read on."""
+    """An error as one line: our own are one already; others get their type and where to read more."""
     if isinstance(error, NngeomError):
         return str(error)
     return f"{type(error).__name__}: {' '.join(str(error).split())}. {way_out}"
 
 
 def system_words(error: OSError, then: str = AGAIN) -> str:
-    """What the system refused, in one line; an error without a number was written to be read as it is.
+    """What the operating system refused, in one line; an error without an errno is shown as it is.
 
     Args:
-        error: what the system said.
-        then: what to do once a disk that was full is not.
+        error: of the operating system.
+        then: what to do once the disk has room again.
 
     Example:
         >>> system_words(OSError(errno.EROFS, "Read-only file system", "figures"))
@@ -160,13 +160,13 @@ def system_words(error: OSError, then: str = AGAIN) -> str:
     again = f"{REPAIRS[error.errno]}, then {then}." if error.errno in REPAIRS else None
     path = error.filename2 or error.filename
     if path is None:
-        return f"What the command writes must find a place. Got: {said}. {again or 'Try again.'}"
+        return f"There must be room for what the command writes. Got: {said}. {again or 'Try again.'}"
     way_out = ELSEWHERE.get(error.errno) or again or "Check the path."
     return f"`{path}` must be a file or folder that can be used. Got: {said}. {way_out}"
 
 
 def disk_trouble(error: BaseException) -> OSError | None:
-    """The error of a disk that is full, broken or not ours to write, if that is what is behind an error."""
+    """The underlying error if a full, broken or write-protected disk caused `error`."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, OSError) and seen.errno in REPAIRS:
@@ -176,12 +176,12 @@ def disk_trouble(error: BaseException) -> OSError | None:
 
 
 def unwritable(directory: Path, error: OSError, then: str = "") -> FolderError:
-    """The error for the folder of a run or sweep that cannot be written, for the caller to raise.
+    """The error for a run or sweep folder that cannot be written, for the caller to raise.
 
     Args:
         directory: the folder.
-        error: what the system said.
-        then: what to do after the repair; if left out, to resume what is there, or to run the command again.
+        error: of the operating system.
+        then: what to do after the repair; by default, to resume what is saved or to run the command again.
 
     Example:
         >>> print(unwritable(Path("new"), OSError(errno.EROFS, "Read-only file system")))
@@ -190,15 +190,15 @@ command again.
     """
     if not then:
         resumable = any((directory / name).exists() for name in ("run.json", "sweep.json"))
-        then = f"`nngeom resume {shlex.quote(str(directory))}` goes on" if resumable else AGAIN
-    repair = REPAIRS.get(error.errno or 0, "Mend that")
+        then = f"`nngeom resume {shlex.quote(str(directory))}` resumes it" if resumable else AGAIN
+    repair = REPAIRS.get(error.errno or 0, "Repair that")
     return FolderError(
         f"`{directory}` must be a folder that can be written. Got: {error.strerror}. {repair}, then {then}."
     )
 
 
 def shown(value: Any) -> str:
-    """A config value as it would be typed on the command line: null, true, [1,2], {a: 1}; the start of a long one."""
+    """A config value as typed on the command line: null, true, [1,2], {a: 1}; long ones are cut."""
     typed = _typed(value)
     return beginning_of(typed)
 
@@ -222,18 +222,18 @@ def one_of(choices: Iterable[str]) -> str:
 
 
 def one_line(error: BaseException) -> str:
-    """What an error of another library says, without line breaks and full stop; the start of a long one."""
+    """The message of another library's error, without line breaks and full stop; long ones are cut."""
     said = " ".join(str(error).split()).rstrip(".") or type(error).__name__
     return beginning_of(said)
 
 
 def beginning_of(text: str, most: int = LONGEST) -> str:
-    """Text of at most so many characters; of a longer one those, and three dots."""
+    """`text`, cut to `most` characters and three dots if it is longer."""
     return text if len(text) <= most else f"{text[:most]}..."
 
 
 def nearest(word: str, choices: Iterable[str]) -> str | None:
-    """The choice that `word` is another name of, or most likely a misspelling, if any.
+    """The choice that `word` most likely means: another name of it, or a misspelling.
 
     Example:
         >>> nearest("Swish", ["relu", "silu"]), nearest("TANH", ["relu", "tanh"]), nearest("nope", ["relu", "tanh"])
@@ -246,11 +246,11 @@ def nearest(word: str, choices: Iterable[str]) -> str | None:
 
 
 def did_you_mean(word: str, choices: Iterable[str]) -> str:
-    """`Did you mean NEAREST?`, or the empty string when nothing is near."""
+    """`Did you mean NEAREST?`, or an empty string if nothing is near."""
     near = nearest(word, choices)
     return f"Did you mean `{near}`?" if near else ""
 
 
 def say(sentence: str) -> None:
-    """A sentence for the user, beside what a command prints."""
+    """Prints a sentence for the user on stderr."""
     print(f"nngeom: {printable(sentence)}", file=sys.stderr, flush=True)  # noqa: T201

@@ -1,4 +1,4 @@
-"""The folder of configs, and the options of its groups."""
+"""The folder of configs and its groups."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from pathlib import Path
 
 __all__ = ["GROUPS", "conf_directory", "group_of", "theory_keys"]
 
-GROUPS = ("task", "experiment", "optimizer", "probe", "architecture")  # an option of several is meant as the first's
+GROUPS = (
+    "task",
+    "experiment",
+    "optimizer",
+    "probe",
+    "architecture",
+)  # an option in several groups belongs to the first
 
 
 def conf_directory() -> Path:
@@ -17,7 +23,7 @@ def conf_directory() -> Path:
 
 
 def group_of(option: str) -> str | None:
-    """The group that an option is of.
+    """The group that has an option.
 
     Example:
         >>> group_of("xor"), group_of("figure2"), group_of("adam"), group_of("nope")

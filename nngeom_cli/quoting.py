@@ -1,4 +1,4 @@
-"""Text that stands for itself: in Hydra's grammar, where most signs mean something, and on a shell's line."""
+"""Quotes text for Hydra's grammar and for a shell."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from pathlib import Path
 
 __all__ = ["pasted", "quoted", "unresolved"]
 
-PLAIN = r"[A-Za-z0-9_./:+-]+"  # what Hydra and a shell take as it is
+PLAIN = r"[A-Za-z0-9_./:+-]+"  # what needs no quotes, neither for Hydra nor for a shell
 
 
 def quoted(text: str) -> str:
-    """A value for Hydra that is this text, whatever is in it.
+    """`text` as a quoted value for Hydra, whatever characters it has.
 
     Example:
         >>> print(quoted("out/lr=0.02"), quoted('5" (wide)'))
@@ -25,7 +25,7 @@ def quoted(text: str) -> str:
 
 
 def unresolved(text: str) -> str:
-    """A value for OmegaConf that is this text: what looks like an interpolation is none.
+    """`text` for OmegaConf with interpolations escaped.
 
     Example:
         >>> print(unresolved("runs/${seed}"))
@@ -35,13 +35,13 @@ def unresolved(text: str) -> str:
 
 
 def pasted(key: str, value: str) -> str:
-    """`key=value` as a word that can be pasted into a shell's line, and that Hydra reads as this value.
+    """`key=value` as one word for a shell that Hydra reads as this value.
 
     Example:
         >>> print(pasted("hydra.run.dir", "out/lr=0.02"), pasted("seed", "3"))
         'hydra.run.dir="out/lr=0.02"' seed=3
     """
-    if value.startswith("~"):  # which a shell replaces at the start of a word only
-        with contextlib.suppress(RuntimeError):  # nobody of that name
+    if value.startswith("~"):  # a shell expands it only at the start of a word
+        with contextlib.suppress(RuntimeError):  # no such user
             value = str(Path(value).expanduser())
     return shlex.quote(f"{key}={value if re.fullmatch(PLAIN, value) else quoted(value)}")

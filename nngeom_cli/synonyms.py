@@ -1,6 +1,6 @@
-"""What other programs call our commands, keys and values. The one place for it.
+"""Other programs' names for our commands, keys and values, for suggestions.
 
-Words are compared in small letters, without `-`, `_` and blanks.
+Words are compared in lower case, without `-`, `_` and spaces.
 """
 
 from __future__ import annotations

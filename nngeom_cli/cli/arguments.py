@@ -1,4 +1,4 @@
-"""What follows a command: runs and sweeps by their folders, flags, and the one section that a drawing can change."""
+"""The words that follow a command: folders of runs, flags, and keys of the section figures."""
 
 from __future__ import annotations
 
@@ -11,18 +11,22 @@ from nngeom_cli.errors import ConfigError
 
 __all__ = ["figures_keys", "frozen_run", "key_of_flag", "known_flags", "run_folders"]
 
-MOST_FOLDERS = 10_000  # that are looked into for a suggestion
+MOST_FOLDERS = 10_000  # that are searched for a suggestion
 DEPTH = 4  # folders between outputs and its runs, at most
-NEWEST = 3  # runs that are named
+NEWEST = 3  # runs that a suggestion names
 
 
 def run_folders(command: str, words: Sequence[str]) -> list[Path]:
     """The folders of runs and sweeps that a command is given.
 
     Raises:
-        ConfigError: there is none, or one that is neither.
+        ConfigError: there is none, or one is neither a run nor a sweep.
     """
-    names = ["run.json", "sweep.json", *([".hydra/config.yaml"] if command == "resume" else [])]  # it begins that one
+    names = [
+        "run.json",
+        "sweep.json",
+        *([".hydra/config.yaml"] if command == "resume" else []),
+    ]  # resume also starts a run that has not started
     for word in words or [""]:
         if not any((Path(word) / name).is_file() for name in names):
             got = _no_run(Path(word)) if word else "nothing. See outputs/runs."
@@ -31,9 +35,9 @@ def run_folders(command: str, words: Sequence[str]) -> list[Path]:
 
 
 def _no_run(path: Path) -> str:
-    """What a path is that is no run, and where there are some."""
+    """What is at a path that is no run, and where runs are."""
     if not path.exists():
-        return f"{path}, which is not there. See outputs/runs."
+        return f"{path}, which does not exist. See outputs/runs."
     if not path.is_dir():
         return f"{path}, a file. `nngeom run` prints the directory of its run."
     runs = _runs_below(path)
@@ -45,13 +49,13 @@ def _no_run(path: Path) -> str:
 
 
 def _runs_below(path: Path) -> list[Path]:
-    """Runs that lie in a folder not too deep, each once, also where links lead to them, or around in a circle."""
+    """Runs in a folder, down to DEPTH levels; each once, whatever links lead to it or in a circle."""
     level, runs = [path], []
     seen: set[tuple[int, int]] = set()
     for _ in range(DEPTH):
         below = []
         for folder in level:
-            with contextlib.suppress(OSError):  # nobody can look into it: a folder of /proc
+            with contextlib.suppress(OSError):  # unreadable, such as a folder of /proc
                 for child in folder.iterdir():
                     state = child.stat() if child.is_dir() else None
                     if state and (state.st_dev, state.st_ino) not in seen and len(seen) < MOST_FOLDERS:
@@ -63,11 +67,11 @@ def _runs_below(path: Path) -> list[Path]:
 
 
 def frozen_run(named: str, words: Sequence[str]) -> Path:
-    """The run that `--from` names.
+    """The run named by `--from`.
 
     Args:
-        named: what follows it.
-        words: all others.
+        named: the word after it.
+        words: all other words.
 
     Raises:
         ConfigError: it names no run, or a group is chosen beside it.
@@ -85,7 +89,7 @@ def frozen_run(named: str, words: Sequence[str]) -> Path:
 
 
 def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The words that set keys of the section figures, and the others, which name folders.
+    """The words that set keys of the section figures, and the other words, which name folders.
 
     Raises:
         ConfigError: a word sets a key of another section.
@@ -107,10 +111,10 @@ def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def known_flags(words: Sequence[str]) -> list[str]:
-    """The words, those that are no flags together, if `nngeom run` has all their flags.
+    """The words of `nngeom run` with positional words gathered in one place, as Hydra's parser wants them.
 
     Raises:
-        ConfigError: one is unknown, or is not for users.
+        ConfigError: a flag is unknown, or not meant for users.
     """
     import contextlib
     import io
@@ -122,7 +126,7 @@ def known_flags(words: Sequence[str]) -> list[str]:
             known, others = COMMAND_PARSER.now()().parse_known_args(list(words))
             if known.overrides and not any(
                 other.startswith("-") for other in others
-            ):  # argparse wants them in one place
+            ):  # argparse takes positional words only in one place
                 words = [word for word in words if word not in others]
                 place = words.index(known.overrides[-1]) + 1
                 words[place:place] = others
@@ -150,11 +154,11 @@ def known_flags(words: Sequence[str]) -> list[str]:
 
 
 def key_of_flag(words: Sequence[str], reason: str = "") -> str | None:
-    """What to type instead of the first flag that is no flag: `optimizer.epochs=100` for `--epochs 100`.
+    """What to type instead of the first unknown flag: `optimizer.epochs=100` for `--epochs 100`.
 
     Args:
-        words: that are typed.
-        reason: holds those that are no flags; empty: all.
+        words: as typed.
+        reason: Hydra's message, which names the unknown flags; empty: all flags count as unknown.
     """
     from nngeom_cli.config.unknown_key import key_meant
     from nngeom_cli.synonyms import typed

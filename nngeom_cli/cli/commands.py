@@ -1,4 +1,4 @@
-"""The subcommands of `nngeom`. Each imports what it needs, so that help and errors come at once."""
+"""The subcommands of `nngeom`. Each imports what it needs when it is called, so that help is fast."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def theory(options: Namespace) -> int:
 
 
 def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
-    """A run whose config is sound, with another section `figures` of it in memory if that is asked for."""
+    """The run with its config checked, and with `overrides` of the section figures applied in memory."""
     from dataclasses import asdict, replace
 
     from nngeom_cli.config.run import load_config, overridden

@@ -1,6 +1,6 @@
-"""Completion in a shell: ours for commands, flags and keys of theory, Hydra's for the words of `nngeom run`.
+"""Shell completion: ours for commands, flags and keys of theory; Hydra's for the words of `nngeom run`.
 
-Where nothing is offered the shell completes the names of files and folders.
+If nothing is offered, the shell completes file names.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ __all__ = ["complete"]
 
 SHELLS = ("bash", "fish", "zsh")
 FLAGS_OF_HYDRA = ("--cfg", "--config-dir", "--help", "--hydra-help", "--info", "--multirun", "--resolve")
-OF_HYDRA = ("-m", "--multirun")  # flags that change what Hydra offers
+OF_HYDRA = ("-m", "--multirun")  # flags that change Hydra's offers
 BEFORE_A_FOLDER = ("--config-dir", "-cd", "--from")
 
 
 def complete(asked: str, flags: dict[str, list[str]]) -> None:
-    """Prints the script that makes a shell complete our lines, or what can follow the line in COMP_LINE.
+    """Prints the completion script of a shell, or what can follow the line in COMP_LINE.
 
     Args:
         asked: what follows -sc.
         flags: of each command.
 
     Raises:
-        ConfigError: neither is asked for.
+        ConfigError: `asked` is neither.
     """
     what, _, shell = asked.partition("=")
     if what not in ("install", "uninstall", "query") or shell not in SHELLS:
@@ -63,7 +63,7 @@ def _offers(line: str, shell: str, flags: dict[str, list[str]]) -> list[str]:
 
 
 def _of_hydra(typed: Sequence[str], current: str, shell: str) -> list[str]:
-    """What Hydra offers for a word of `nngeom run`; a half-typed line is no error."""
+    """Hydra's offers for a word of `nngeom run`; a half-typed line is no error."""
     from nngeom_cli.launch.application import launch
 
     words = [word for word in typed if word in OF_HYDRA or ("=" in word and not word.startswith("-"))]

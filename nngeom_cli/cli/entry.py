@@ -52,14 +52,14 @@ def _exit_code(words: list[str]) -> int:
 
 
 def _interrupted(directory: Path | None = None) -> str:
-    """What to do after an interrupt, with the command at the end, ready to be copied."""
+    """What to do after an interrupt; ends with the command, ready to be pasted."""
     if directory is None:
         return "Interrupted."
     if not any((directory / name).exists() for name in ("run.json", "sweep.json")):
         return "Interrupted before anything was saved."
     import shlex
 
-    return f"Interrupted. What was done is saved. This goes on: {shlex.join(['nngeom', 'resume', str(directory)])}"
+    return f"Interrupted. What was done is saved. Resume with: {shlex.join(['nngeom', 'resume', str(directory)])}"
 
 
 def _dispatch(words: list[str]) -> int:
@@ -105,7 +105,7 @@ def _no_command(words: list[str]) -> ConfigError:
 
 
 def _command_meant(words: list[str]) -> str:
-    """What is likely meant by words that begin with no command."""
+    """A suggestion for words that begin with no command."""
     from nngeom_cli.cli.arguments import key_of_flag
 
     got, rest = words[0] if words else "", words[1:]

@@ -1,4 +1,4 @@
-"""What the help of a command ends with: a command that was run, and what it printed. A test runs each of them again."""
+"""The examples at the end of each command's help, with their real output. A test runs each of them again."""
 
 __all__ = ["EXAMPLES"]
 

@@ -32,7 +32,7 @@ TAKES = {
 
 
 class UsageError(Exception):
-    """Words that name no subcommand."""
+    """The words name no subcommand."""
 
 
 class _Layout(argparse.RawDescriptionHelpFormatter):
@@ -41,7 +41,7 @@ class _Layout(argparse.RawDescriptionHelpFormatter):
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse's parser with our errors, which knows its flags.
+    """argparse's parser with our errors; it lists its flags.
 
     Args:
         more: what its help ends with, computed when it is shown.
@@ -60,14 +60,14 @@ class Parser(argparse.ArgumentParser):
         return super().format_help() + self.more()
 
     def error(self, message: str) -> NoReturn:
-        """Raises our error for what argparse cannot take."""
+        """Raises our error instead of printing argparse's and exiting."""
         command = self.prog.rpartition(" ")[2]
         if command not in TAKES:
             raise UsageError(message)
         self.refuse(message.removeprefix("argument "))
 
     def refuse(self, got: str) -> NoReturn:
-        """Raises the error that this command cannot take what it got."""
+        """Raises the error for words that this command does not take."""
         command = self.prog.rpartition(" ")[2]
         must, see = TAKES[command]
         way_out = did_you_mean(got, self.flags) if got.startswith("-") else ""

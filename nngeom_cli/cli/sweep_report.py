@@ -1,4 +1,4 @@
-"""What the user is told when a sweep has ended: how each job did, and what compares its runs."""
+"""The report at the end of a sweep: how each job ended, and the comparison of its runs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["draw_comparison_of", "report_sweep"]
 
 
 def report_sweep(sweep: Path, outcomes: Sequence[Outcome]) -> int:
-    """How the jobs of a sweep ended: a table on stdout and the sweep's directory as its last line, errors on stderr.
+    """Prints how the jobs of a sweep ended: a table and the sweep's directory on stdout, errors on stderr.
 
     Returns:
-        How many are not complete.
+        The number of jobs that are not complete, plus one if their comparison could not be drawn.
     """
     from nngeom_cli.analysis.text_table import aligned
 
@@ -50,11 +50,11 @@ def report_sweep(sweep: Path, outcomes: Sequence[Outcome]) -> int:
 
 
 def draw_comparison_of(directory: Path) -> bool:
-    """Draws what compares the runs of a sweep and prints its table, if its experiment is one that compares them."""
+    """Draws the comparison of a sweep's runs and prints its table, if its experiment has one."""
     from nngeom_cli.store.sweep import load_sweep
 
     sweep = load_sweep(directory)
-    if not any("experiment=" in job.command for job in sweep.jobs):  # spares other sweeps the imports
+    if not any("experiment=" in job.command for job in sweep.jobs):  # other sweeps need no imports
         return False
 
     import csv

@@ -1,7 +1,7 @@
-"""Hydra started for `nngeom run` and `nngeom resume SWEEP`, so that a wrong config leaves nothing on disk.
+"""Starts Hydra for `nngeom run` and `nngeom resume SWEEP` so that a wrong config leaves nothing on disk.
 
-Hydra makes a run's directory before it calls the job. So the checks hang on two of its inner functions: the one that
-starts a single job, and the one that starts a sweep.
+Hydra makes a run's directory before it calls the job. So two of its inner functions are replaced by ones that check
+first: the one that starts a single job, and the one that starts a sweep.
 """
 
 from __future__ import annotations
@@ -46,19 +46,19 @@ __all__ = ["composed", "launch", "resume_sweep"]
 
 
 def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> tuple[Path | None, list[Outcome]]:
-    """Give `arguments` to Hydra, as if `prog` were a Hydra application.
+    """Gives `arguments` to Hydra as if `prog` were a Hydra application.
 
     Args:
         arguments: overrides and flags, as typed.
         prog: the name that Hydra shows for this command.
-        frozen: a run whose config is taken instead of that in conf/.
+        frozen: a run whose config replaces that of conf/.
 
     Returns:
         The directory of the sweep, None for a single run; one outcome a job, none where Hydra only showed something
         (`--help`, `--cfg job`, ...).
 
     Raises:
-        ConfigError: the config was refused; nothing was made on disk, save where only the run itself could see it.
+        ConfigError: the config was refused; nothing was made on disk unless only the run itself could find the mistake.
         FolderError: the output folder cannot be made.
         KeyboardInterrupt: with the directory of the run or sweep, if it has one.
     """
@@ -75,7 +75,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
             result: JobReturn = run_job(config=config, **rest)
         failed = result.status is JobStatus.FAILED
         error = result._return_value if failed else None
-        result.status = JobStatus.COMPLETED  # lest Hydra print it
+        result.status = JobStatus.COMPLETED  # so that Hydra does not print it
         if isinstance(error, ConfigError | DamageError):
             raise error
         outcomes.append(Outcome(claimed[0], "", "failed" if failed else COMPLETE, None, str(error) if failed else None))
@@ -96,7 +96,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
             sweep.write()
             outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
 
-    Plugins.instance()  # it makes the classes of sweepers and launchers anew, so it must come before they are named
+    Plugins.instance()  # it creates the classes of sweepers and launchers again, so it must come before they are used
     run_job = RUN_SINGLE.now()
     plain_sweep = SWEEP.now()
     if frozen is not None:
@@ -110,7 +110,7 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
 
 
 def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
-    """Goes on with the runs of a sweep that are not complete, on the launcher that it was started with.
+    """Resumes the runs of a sweep that are not complete, on the launcher that it was started with.
 
     Args:
         directory: of the sweep.
@@ -129,7 +129,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     for override in overrides:
         if not override.startswith(("hydra/launcher=", "hydra.launcher.", "hydra.sweeper.max_batch_size=")):
             raise ConfigError(
-                f"`{override.partition('=')[0]}` must be left out when a sweep goes on. Got {override}. "
+                f"`{override.partition('=')[0]}` must be left out when a sweep is resumed. Got {override}. "
                 "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
             )
     refuse_links(sweep.directory)
@@ -163,7 +163,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
 
 
 def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:
-    """Hydra's main; its errors become ours until a directory is claimed."""
+    """Runs Hydra's main; its errors become ours until a directory is claimed."""
     _take_own_launchers()
     main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
     try:
@@ -183,9 +183,9 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     except NngeomError:
         raise
     except Exception as error:
-        if claimed and (trouble := disk_trouble(error)):  # Hydra writes there before the job
+        if claimed and (trouble := disk_trouble(error)):  # Hydra writes there before the job does
             if not any((claimed[0] / name).exists() for name in (INFO, SWEEP_FILE)):
-                shutil.rmtree(claimed[0], ignore_errors=True)  # lest it be in the way of the same command
+                shutil.rmtree(claimed[0], ignore_errors=True)  # so that the same command can be typed again
             raise unwritable(claimed[0], trouble) from error
         of_the_system = isinstance(error, OSError) and not isinstance(error, HydraException)
         if debugging or claimed or of_the_system:
@@ -194,7 +194,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
 
 
 def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
-    """The config that a command with these overrides would have; nothing is started.
+    """The config that a command with these overrides would have. Nothing is started.
 
     Raises:
         ConfigError: they cannot be composed.
@@ -211,12 +211,12 @@ def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfi
 def _take_own_launchers() -> None:
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
     for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
-        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours, and warn
+        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours with a warning
 
 
 @contextmanager
 def _held_folders_left_alone() -> Iterator[None]:
-    """Hydra and submitit make no folder anew in one that was moved or deleted."""
+    """Inside the block, Hydra and submitit make no folder inside one that was moved or deleted."""
     mkdir = Path.mkdir
 
     def mkdir_in_place(path: Path, *rest: Any, **options: Any) -> None:
@@ -229,7 +229,7 @@ def _held_folders_left_alone() -> Iterator[None]:
 
 @contextmanager
 def _full_errors() -> Iterator[bool]:
-    """Make Hydra raise its errors instead of printing them; yields whether the user had asked for that."""
+    """Makes Hydra raise its errors instead of printing them; yields whether the user had asked for that."""
     before = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:

@@ -1,4 +1,4 @@
-"""What is checked before a run or a sweep has a directory, and the directory."""
+"""The checks before a run or a sweep gets its directory, and the making of that directory."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from nngeom_cli.tables.table_file import located
 
 __all__ = ["checked", "checked_jobs", "claimed_directory", "told_of_sweep"]
 
-MOST_JOBS = 100_000  # each is composed and checked before the first is run
+MOST_JOBS = 100_000  # all are composed and checked before the first one runs
 
 
 def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
@@ -37,8 +37,8 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
 
     Args:
         composed: of the job.
-        local: it runs in this process, so that its device can be checked.
-        here: it runs on this machine, so that the memory can be.
+        local: whether it runs in this process, so that its device can be checked.
+        here: whether it runs on this machine, so that its memory can be checked.
     """
     config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
     config = located(config, Path.cwd())
@@ -46,7 +46,7 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
         require_memory(config)
     if local:
         if config.figures.draw:
-            import_module("nngeom_cli.figures")  # as the job will: matplotlib may refuse to start
+            import_module("nngeom_cli.figures")  # as the job will do: matplotlib may refuse to start
         if config.device in ("cuda", "mps"):
             from nngeom_cli.training.device import resolve_device
 
@@ -95,7 +95,7 @@ def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], lis
             )
         jobs[directory] = Job(directory, batch[number], command_of(composed.hydra), asdict(found))
 
-    check(0)  # with it come the imports, which say nothing of the time that the others take
+    check(0)  # it pays for the imports, which would spoil the estimate of the time left
     with Progress("config", len(batch), done=1) as progress:
         for number in range(1, len(batch)):
             check(number)
@@ -104,7 +104,7 @@ def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], lis
 
 
 def _values(override: Override) -> int:
-    """How many values a word has, counted up to one more than jobs can be; a sweep over none would have no jobs."""
+    """How many values an override sweeps over, counted up to MOST_JOBS + 1; none is refused."""
     if not override.is_sweep_override():
         return 1
     count = (
@@ -118,7 +118,7 @@ def _values(override: Override) -> int:
 
 
 def _refuse_lost_sweep(composed: DictConfig, sweeper: Any, overrides: Sequence[Override]) -> None:
-    """An experiment that is a sweep of its own is none any more as one job of another."""
+    """Refuses an experiment with a sweep of its own as one value of another sweep: its own would be lost."""
     lost = {key: value for key, value in _own_sweep(composed).items() if sweeper.params.get(key) != value}
     if not lost:
         return
@@ -132,7 +132,7 @@ def _refuse_lost_sweep(composed: DictConfig, sweeper: Any, overrides: Sequence[O
 
 
 def told_of_sweep(composed: DictConfig) -> None:
-    """Says of a single run whose experiment is a sweep that the others are left out."""
+    """Tells the user if a single run is started of an experiment that is a sweep."""
     if own := _own_sweep(composed):
         command = command_of(composed.hydra).replace("nngeom run", "nngeom run -m", 1)
         say(f"This is one run of a sweep over {' and '.join(own)}. All of it: {command}")
@@ -143,9 +143,9 @@ def _own_sweep(composed: DictConfig) -> dict[str, str]:
 
 
 def claimed_directory(composed: DictConfig, key: str) -> Path:
-    """Make the directory that `key` names, for this process alone."""
+    """Makes the directory that `key` names; it must not exist yet."""
     named = _selected(composed, key)
-    if named.startswith("~"):  # a folder of that name would be a trap
+    if named.startswith("~"):  # a folder named ~ would be a trap
         raise ConfigError(f"`{key}` must be a path that needs no shell. Got {named}. Type: {pasted(key, named)}")
     directory = Path(named).absolute()
     refuse_interpolation(key, directory)
@@ -164,6 +164,6 @@ def claimed_directory(composed: DictConfig, key: str) -> Path:
 
 
 def _selected(composed: DictConfig, key: str) -> str:
-    """A value of Hydra's own part of the config, resolved as Hydra does in the job."""
+    """A value of Hydra's own section, resolved as Hydra resolves it in the job."""
     with replaced(HydraConfig.instance(), "cfg", composed):
         return str(OmegaConf.select(composed, key))

@@ -1,7 +1,7 @@
-"""Hydra's composition of many configs that differ in single keys: each file is read, and merged, once for all of them.
+"""Makes Hydra read and merge each config file once for many configs that differ in single keys.
 
 Which files a config is made of depends only on what chooses groups (`task=xor`), and they are merged before single keys
-(`seed=1`) are set. So the choice and the merged files are kept, and Hydra goes on from there, on a copy.
+(`seed=1`) are set. So the choice and the merged files are kept, and Hydra continues from a copy of them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["files_read_once"]
 
 @contextmanager
 def files_read_once() -> Iterator[None]:
-    """All that Hydra composes meanwhile is made of the files as they were when they were read first."""
+    """Inside the block, Hydra reads and merges each config file once, however many configs it composes."""
     choose, merge, overrides_of = CHOOSE_FILES.now(), MERGE_FILES.now(), SINGLE_KEYS.now()
     chosen: dict[Any, Any] = {}
     merged: dict[Any, DictConfig] = {}

@@ -1,7 +1,7 @@
-"""A config names values, never code: what Hydra, or Python's logging, would import, start or write is refused.
+"""A config names values, never code: refuses what would make Hydra or logging import, start or write anything.
 
 Hydra acts on its own section before the rest of a config can be checked: it sets environment variables, makes
-callbacks, launchers and log handlers, and writes into folders. So that section is nngeom's own, save for a few keys.
+callbacks, launchers and log handlers, and writes into folders. So that section is nngeom's own, except for a few keys.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ def is_about_hydra(override: str) -> bool:
 
 
 def refuse_foreign_words(overrides: Sequence[str]) -> None:
-    """Looks through overrides as typed, before anything is composed of them.
+    """Checks overrides as typed, before a config is composed.
 
     Raises:
-        ConfigError: one would change what Hydra starts, loads or writes.
+        ConfigError: an override would change what Hydra starts, loads or writes.
     """
     for override in overrides:
         typed, _, value = override.partition("=")
@@ -61,10 +61,10 @@ def refuse_foreign_words(overrides: Sequence[str]) -> None:
 
 
 def refuse_foreign_code(composed: DictConfig) -> None:
-    """Looks through a composed config before anything acts on it; nothing is resolved.
+    """Checks a composed config before anything acts on it; nothing is resolved.
 
     Raises:
-        ConfigError: it would import or call something, or was read from a file outside of the folders of configs.
+        ConfigError: it would import or call something, or was read from a file outside the config folders.
     """
     plain = OmegaConf.to_container(composed, resolve=False)
     assert isinstance(plain, dict)
@@ -85,11 +85,11 @@ def refuse_foreign_code(composed: DictConfig) -> None:
 
 
 def refuse_foreign_section(composed: Any, own: Any) -> None:
-    """Compares Hydra's section of a config, into which a user's folder of configs has come, with our own.
+    """Compares Hydra's section of a config that a user's config folder may have changed with our own.
 
     Args:
         composed: the section, plain, nothing in it resolved.
-        own: the same without that folder.
+        own: the same section without that folder.
 
     Raises:
         ConfigError: it differs in a key that starts, loads or writes anything.

@@ -1,4 +1,4 @@
-"""Hydra's composition of a config, guarded: nothing is imported, started or written because a file names it."""
+"""Guards Hydra's composition: nothing is imported, started or written because a file names it."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ FOLDER = "command-line"  # Hydra's name for what --config-dir adds
 
 @contextmanager
 def harmless_configs() -> Iterator[None]:
-    """What Hydra composes meanwhile is looked through before Hydra acts on it.
+    """Inside the block, each config that Hydra composes is checked before Hydra acts on it.
 
     Raises:
-        ConfigError: in the block, where a config would have Hydra start, load or write what is not nngeom's own.
+        ConfigError: inside the block, if a config would make Hydra start, load or write what is not nngeom's.
     """
     compose = LOAD.now()
     own_sections: dict[tuple[str, ...], Any] = {}
 
     def own_section(loader: ConfigLoader, config_name: str | None, words: Sequence[str]) -> Any:
-        """Hydra's section without the user's folder, composed once for all jobs of a sweep."""
+        """Hydra's section without the user's folder of configs, composed once for all jobs of a sweep."""
         if tuple(words) not in own_sections:
             path = deepcopy(loader.get_search_path())
             path.get_path()[:] = [source for source in path.get_path() if source.provider != FOLDER]

@@ -1,4 +1,4 @@
-"""Hydra's errors about a config, said as our own."""
+"""Hydra's errors about a config, in our own form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ DATASETS = ("mnist", "fashionmnist", "kmnist", "emnist", "cifar", "cifar10", "ci
 
 
 def explained(error: Exception, words: Sequence[str] = (), config_name: str = "") -> ConfigError:
-    """Hydra's or OmegaConf's error about a config, in one line: key, constraint, value, a way out.
+    """Hydra's or OmegaConf's error about a config, in one line: key, constraint, value, suggestion.
 
     Args:
         error: as it was raised.

@@ -1,4 +1,4 @@
-"""What one job of `nngeom run` or `nngeom resume SWEEP` does. Launchers for many machines pickle it by its name."""
+"""One job of `nngeom run` or `nngeom resume SWEEP`. Launchers pickle these functions by name."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from nngeom_cli.tables.table_file import located
 
 __all__ = ["command_of", "job", "resumed_job"]
 
-ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs run side by side and write there
+ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs share one terminal
 
 log = logging.getLogger(__name__)
 
 
 def job(composed: DictConfig) -> None:
-    """One run, in the directory that Hydra made for it. What goes wrong is in its job.log, with the traceback."""
+    """Runs one job in the directory that Hydra made for it. Errors go to its job.log with their traceback."""
     end_with_sweep()
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
@@ -46,7 +46,7 @@ def job(composed: DictConfig) -> None:
             print(printable(f"job {settings.job.num}: {' '.join(settings.overrides.task)}"), flush=True)
         try:
             config = located(_checked(composed, settings), Path(settings.runtime.cwd))
-            if (directory / INFO).exists():  # a cluster put the job back into its queue
+            if (directory / INFO).exists():  # a cluster requeued the job
                 from nngeom_cli.runs.resume import resume
 
                 resume(directory)
@@ -58,7 +58,7 @@ def job(composed: DictConfig) -> None:
 
 
 def _checked(composed: DictConfig, settings: HydraConf) -> Config:
-    """The config of a job; a data file is pinned to what it was when the sweep was checked."""
+    """The config of a job; its data file is the one that was there when the sweep was checked."""
     config = load_config(composed)
     if settings.mode is not RunMode.MULTIRUN or not isinstance(config.task, FileConfig):
         return config
@@ -70,7 +70,7 @@ def _checked(composed: DictConfig, settings: HydraConf) -> Config:
 
 
 def resumed_job(composed: DictConfig) -> None:
-    """One run of a sweep goes on, in its own directory and with its own config; or begins, if it had not."""
+    """Resumes one run of a sweep in its own directory and with its own config, or starts it if it had not started."""
     end_with_sweep()
     settings = HydraConfig.get()
     directory = Path(settings.runtime.output_dir)
@@ -86,14 +86,14 @@ def resumed_job(composed: DictConfig) -> None:
             (frozen,) = (job for job in load_sweep(settings.sweep.dir).jobs if job.directory == composed.directory)
             with job_log(directory):
                 _begin(directory, load_config(frozen.config), frozen.command)
-        except (ConfigError, DamageError):  # to a command a mistake, to a job why it failed
+        except (ConfigError, DamageError):  # a user's mistake in a command, but the reason of a failure in a job
             with job_log(directory):
                 log.exception("The run failed.")
             raise
 
 
 def _begin(directory: Path, config: Config, command: str) -> None:
-    """A run from its first moment on: run.json is there before torch is."""
+    """Starts a run; run.json is written before torch is imported."""
     with held(directory, RESUME), begun(directory, config, command):
         from nngeom_cli.runs.run import run
 
@@ -101,7 +101,7 @@ def _begin(directory: Path, config: Config, command: str) -> None:
 
 
 def _progress_of(settings: HydraConf, name: str = "") -> AbstractContextManager[None]:
-    """How a job tells how far it is: under its name or number, and not at all beside others on the same terminal."""
+    """How a job shows its progress: under its name or number, or not at all where jobs share a terminal."""
     if settings.mode is not RunMode.MULTIRUN:
         return nullcontext()
     return (
@@ -113,9 +113,9 @@ def _progress_of(settings: HydraConf, name: str = "") -> AbstractContextManager[
 
 @contextmanager
 def _told_plainly(settings: HydraConf) -> Iterator[None]:
-    """What goes wrong inside, as an error that can be pickled and read anywhere.
+    """Turns errors inside the block into ones that can be pickled and read anywhere.
 
-    An interrupt ends a run and a sweep that runs in this process; elsewhere it ends the one job that it came to.
+    An interrupt ends a single run, and a sweep that runs in this process; elsewhere, only the job that received it.
     """
     swept = settings.mode is RunMode.MULTIRUN
     if swept and is_stopped(Path(settings.sweep.dir)):
@@ -136,9 +136,9 @@ def _told_plainly(settings: HydraConf) -> Iterator[None]:
 
 @contextmanager
 def _requeued_by_cluster() -> Iterator[None]:
-    """SIGUSR2, by which SLURM tells of a time limit or a preemption: the run is saved, then submitit requeues the job.
+    """On SIGUSR2, which SLURM sends before a time limit or preemption, saves the run, then submitit requeues it.
 
-    submitit's own handler, which stands when a job of its begins, would end the process in the middle of a step.
+    submitit's own handler, installed before the job starts, would end the process in the middle of a step.
     """
     requeue = signal.getsignal(signal.SIGUSR2)
     if not callable(requeue):
@@ -163,7 +163,7 @@ def _requeued_by_cluster() -> Iterator[None]:
 
 
 def command_of(settings: HydraConf) -> str:
-    """The command that gives this job's run again, alone."""
+    """The command that repeats this job's run alone."""
     words = ["nngeom", "run"]
     for source in settings.runtime.config_sources:
         if source.provider == "command-line":

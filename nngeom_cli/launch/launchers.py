@@ -1,4 +1,4 @@
-"""What each launcher of conf/hydra/launcher needs so that one lost job costs no other, and cores are shared out."""
+"""Runs the jobs of a sweep on Hydra's launchers: cores are shared out, and a job that dies costs no other job."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from nngeom_cli.system.progress import Progress
 
 __all__ = ["launched"]
 
-LEAST_STORE = 78_643_200  # bytes, the least that Ray takes for objects: jobs write to disk
-LOOK_SECONDS = 2.0  # between two looks at which jobs are over
+LEAST_STORE = 78_643_200  # bytes, the smallest object store that Ray accepts: jobs write to disk
+LOOK_SECONDS = 2.0  # between two counts of finished jobs
 
 
 def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[], Any]) -> list[Outcome]:
@@ -44,19 +44,19 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
 
     Args:
         sweeper: Hydra's.
-        sweep: its jobs are all in the result.
-        jobs: those that are to run.
-        start: gives them to the launcher.
+        sweep: the whole sweep.
+        jobs: the jobs to run.
+        start: hands them to the launcher.
 
     Returns:
-        How each job of the sweep ended, as it is on disk.
+        How each job of the sweep ended, according to the disk.
 
     Raises:
-        KeyboardInterrupt: SIGINT or SIGTERM; no process is left.
+        KeyboardInterrupt: on SIGINT or SIGTERM, when no process is left.
     """
     launcher: Any = sweeper.launcher
     launch, errors = launcher.launch, {}
-    told = set()  # jobs that say themselves why they failed
+    told = set()  # jobs that reported themselves why they failed
 
     def launch_and_listen(job_overrides: Sequence[Sequence[str]], initial_job_idx: int) -> Sequence[JobReturn]:
         results: Sequence[JobReturn] = launch(job_overrides, initial_job_idx=initial_job_idx)
@@ -65,7 +65,7 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
                 errors[jobs[number].directory] = str(result._return_value)
                 if isinstance(result._return_value, NngeomError):
                     told.add(jobs[number].directory)
-                result.status = JobStatus.COMPLETED  # lest Hydra stop the sweep and print it
+                result.status = JobStatus.COMPLETED  # so that Hydra neither stops the sweep nor prints it
         return results
 
     launcher.launch = launch_and_listen
@@ -74,7 +74,9 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
         stack.enter_context(_cores_shared(sweeper, len(jobs)))
         if type(launcher).__name__ in ("LocalLauncher", "SlurmLauncher"):
             folder = Path(tempfile.mkdtemp(prefix=".submitit-", dir=sweep.directory))
-            launcher.params["submitit_folder"] = str(folder / "%j")  # new, since submitit opens the pickles in it
+            launcher.params["submitit_folder"] = str(
+                folder / "%j"
+            )  # a new folder, since submitit unpickles what it finds in it
             stack.enter_context(lost_jobs_are_results(sweep))
         if type(launcher).__name__ == "RayLauncher":
             start_ray(launcher, sweep)
@@ -84,10 +86,10 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
         stack.enter_context(ended_by_signals(sweep, lambda: _cancel(folder) if on_slurm else None))
         try:
             start()
-        except Exception as error:  # joblib and Ray give up on all jobs when one of their processes is killed
+        except Exception as error:  # joblib and Ray give up all jobs when one of their processes is killed
             trouble = disk_trouble(error)
             full = unwritable(sweep.directory, trouble) if trouble else error
-            gave_up = sentence_of(full, "`nngeom resume` goes on.")
+            gave_up = sentence_of(full, "`nngeom resume` resumes it.")
             left = [job for job in jobs if sweep.status(job) != COMPLETE]
             at_work = [job for job in left if not trouble and sweep.status(job) in ("running", "interrupted")]
             errors |= {job.directory: gave_up for job in at_work or left}
@@ -98,9 +100,8 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
 
 
 class _Context:
-    """Hydra's context for the jobs of a sweep. It goes with each job, to whatever machine, and is asked for callbacks
-    before Hydra makes the job's folder: no sweep is made anew that was moved or deleted, and none written into that is
-    in its place.
+    """Hydra's context for the jobs of a sweep. It travels with each job to any machine. Hydra asks it for callbacks
+    before it makes the job's folder, so it can refuse if the sweep was moved, deleted or replaced.
     """
 
     def __init__(self, context: HydraContext, sweep: Sweep) -> None:
@@ -118,7 +119,7 @@ class _Context:
 
 @contextmanager
 def _cores_shared(sweeper: Any, jobs: int) -> Iterator[None]:
-    """As many jobs at once as there are cores, and each trains on its share of them."""
+    """Runs as many jobs at once as there are cores; each trains on its share of them."""
     launcher: Any = sweeper.launcher
     kind, cores = type(launcher).__name__, available_cores()
     at_once = min(cores, jobs)
@@ -129,7 +130,7 @@ def _cores_shared(sweeper: Any, jobs: int) -> Iterator[None]:
             at_once = min(launcher.joblib["n_jobs"], jobs)
         launcher.joblib["n_jobs"] = at_once
         if _starts_workers_with_a_call():
-            launcher.joblib["initializer"] = end_with_sweep  # in a worker that has had no job yet, too
+            launcher.joblib["initializer"] = end_with_sweep  # also in a worker that has had no job yet
     elif kind == "LocalLauncher":
         if sweeper.max_batch_size is None:
             sweeper.max_batch_size = at_once
@@ -147,10 +148,10 @@ def _cores_shared(sweeper: Any, jobs: int) -> Iterator[None]:
     if kind in (
         "JoblibLauncher",
         "LocalLauncher",
-    ):  # the others may run jobs on machines of which this one knows nothing
+    ):  # the others may run jobs on other machines
         os.environ[SWEEP_PROCESS] = json.dumps(this_process())
-        os.environ["PYTHONFAULTHANDLER"] = "1"  # it tells of a job that ends by a segmentation fault
-    os.environ["PYTHONSAFEPATH"] = "1"  # a job imports nothing from the folder that it starts in (Python 3.11 on)
+        os.environ["PYTHONFAULTHANDLER"] = "1"  # it reports a segmentation fault of a job
+    os.environ["PYTHONSAFEPATH"] = "1"  # a job imports nothing from its working folder (from Python 3.11 on)
     try:
         yield
     finally:
@@ -159,7 +160,7 @@ def _cores_shared(sweeper: Any, jobs: int) -> Iterator[None]:
 
 
 def _starts_workers_with_a_call() -> bool:
-    """Whether this version of joblib takes a function that its workers call first."""
+    """Whether this version of joblib has an initializer for its workers."""
     from joblib import Parallel
 
     return any(each.kind is each.VAR_KEYWORD for each in signature(Parallel.__init__).parameters.values())
@@ -167,10 +168,10 @@ def _starts_workers_with_a_call() -> bool:
 
 @contextmanager
 def _watched(sweep: Sweep, jobs: Sequence[Job]) -> Iterator[None]:
-    """Tells how many of the jobs are over while a launcher runs them, which does not tell."""
+    """Shows how many jobs have finished while a launcher runs them; launchers show nothing."""
 
     def end(job: Job) -> str | None:
-        with suppress(DamageError):  # of which the end of the sweep tells
+        with suppress(DamageError):  # which is reported when the sweep ends
             return run.info.get("finished") if (run := sweep.run(job)) else None
         return None
 
@@ -178,7 +179,7 @@ def _watched(sweep: Sweep, jobs: Sequence[Job]) -> Iterator[None]:
         return [end(job) for job in jobs]
 
     def watch() -> None:
-        before = ends()  # of runs that are resumed
+        before = ends()  # for runs that are resumed
         with Progress("job", len(jobs), lines=True) as progress:
             while not over.wait(LOOK_SECONDS):
                 pairs = zip(ends(), before, strict=True)
@@ -194,7 +195,7 @@ def _watched(sweep: Sweep, jobs: Sequence[Job]) -> Iterator[None]:
 
 
 def _cancel(folder: Path) -> None:
-    """Asks SLURM to end the jobs that submitit keeps in folders named by their ids."""
+    """Asks SLURM to cancel the jobs of submitit, whose folders are named by their ids."""
     ids = [path.name for path in folder.iterdir() if re.fullmatch(r"[0-9]+(_[0-9]+)?", path.name)]
     if ids:
         output_of("scancel", *ids)

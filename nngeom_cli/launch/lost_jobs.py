@@ -1,4 +1,4 @@
-"""Jobs of a sweep whose process ended without a word: what became of them, from what is on disk and was heard."""
+"""Jobs of a sweep whose process died without a message: why, as far as the disk and the launcher tell."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from nngeom_cli.system.memory import lost_words
 
 __all__ = ["lost_jobs_are_results", "words_of_lost"]
 
-FULL = 2**16  # bytes that are free on a disk on which a job finds no room for what it has to say
+FULL = 2**16  # free bytes below which a job could not even write its error message
 
 
 def words_of_lost(sweep: Sweep, job: Job, heard: str) -> str | None:
-    """What became of a job whose process ended without a word; None of any other job.
+    """Why a job died whose process left no message; None for any other job.
 
     Args:
-        sweep: that it belongs to.
-        job: it ran.
-        heard: what its launcher heard of it: joblib tells how processes ended, submitit what they printed.
+        sweep: the job's sweep.
+        job: one that ran.
+        heard: what its launcher reported: joblib how processes ended, submitit what they printed.
     """
     try:
         run = sweep.run(job)
@@ -44,18 +44,18 @@ def words_of_lost(sweep: Sweep, job: Job, heard: str) -> str | None:
     if shutil.disk_usage(sweep.directory).free < FULL:
         return str(unwritable(sweep.directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
     ends = [-number for number in Signals if any(sign in heard for sign in _signs(number))]
-    way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` goes on."
+    way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` resumes it."
     return lost_words(ends[0] if ends else None, needed, way_out)
 
 
 def _signs(number: Signals) -> tuple[str, str]:
-    """What joblib, and Python's faulthandler, say of a process that a signal ended."""
+    """How joblib and Python's faulthandler report a process that a signal ended."""
     return f"{number.name}(-{number.value})", f"Fatal Python error: {strsignal(number)}"
 
 
 @contextmanager
 def lost_jobs_are_results(sweep: Sweep) -> Iterator[None]:
-    """A job that was killed is one failed job to Hydra's submitit launcher, which would raise and forget the others."""
+    """Inside the block, a killed job is one failed job; Hydra's submitit launcher would raise and lose the others."""
     results = JOINED_JOBS.now()
 
     def results_or_error(job: Any) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Ray: a cluster that is started here, or one that is joined."""
+"""Ray: starting a cluster on this machine, or joining one."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from nngeom_cli.store.sweep import Sweep
 
 __all__ = ["refuse_new_cluster", "start_ray"]
 
-OF_NEW_CLUSTER = ("num_cpus", "object_store_memory")  # keys of Ray, which a cluster that is there has already
+OF_NEW_CLUSTER = ("num_cpus", "object_store_memory")  # keys of Ray that a running cluster has already set
 
 
 def refuse_new_cluster(launcher: Any) -> None:
-    """Raises ConfigError where Ray is to join a cluster, and a key is set of one that is started."""
+    """Raises ConfigError if Ray is to join a cluster and a key is set that only a new cluster takes."""
     if type(launcher).__name__ == "RayLauncher" and (init := launcher.ray_cfg.init).address is not None:
         for name in OF_NEW_CLUSTER:
             what = f"left out with an address, here {init.address}"
@@ -25,12 +25,12 @@ def refuse_new_cluster(launcher: Any) -> None:
 
 
 def start_ray(launcher: Any, sweep: Sweep) -> None:
-    """Starts Ray, or joins a cluster, before its launcher would: Ray takes SIGTERM for itself, and ours comes after.
+    """Starts Ray, or joins a cluster, before its launcher does: Ray takes SIGTERM, and our handler must come after.
 
-    The processes of a cluster start in a folder of their own, so jobs get the whole path of the sweep.
+    Ray's workers start in folders of their own, so jobs get the absolute path of the sweep.
 
     Raises:
-        ConfigError: there is no such cluster.
+        ConfigError: no cluster runs at this address.
     """
     init, directory = launcher.ray_cfg.init, sweep.directory.absolute()
     launcher.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(directory))}")
@@ -40,6 +40,7 @@ def start_ray(launcher: Any, sweep: Sweep) -> None:
         if init.address is None:
             raise
         raise ConfigError(
-            f"`hydra.launcher.ray.init.address` must be that of a Ray cluster that is up. Got {init.address}: "
-            f"{one_line(error)}. `ray start --head` starts one, `nngeom resume {shlex.quote(str(directory))}` goes on."
+            f"`hydra.launcher.ray.init.address` must be the address of a running Ray cluster. Got {init.address}: "
+            f"{one_line(error)}. `ray start --head` starts one, "
+            f"`nngeom resume {shlex.quote(str(directory))}` resumes the sweep."
         ) from error

@@ -1,4 +1,4 @@
-"""The config of a saved run as a primary config of Hydra, so that `nngeom run --from RUN` runs it again."""
+"""A saved run's config as a primary config of Hydra, for `nngeom run --from RUN`."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from nngeom_cli.system.atomic import refuse_interpolation
 
 __all__ = ["FROZEN", "frozen_config"]
 
-FROZEN = "frozen"  # its name among Hydra's configs
+FROZEN = "frozen"  # its name in Hydra's config store
 
 
 def frozen_config(directory: Path, conf: Path) -> dict[str, Any]:
-    """What `conf`/config.yaml says about directories and logging, around the plain values of a run.
+    """The plain values of a run with what `conf`/config.yaml says about directories and logging.
 
-    Groups are not chosen again: those of today may hold other values. Single keys can be set, as in any config.
+    Groups are not composed again, since their files may have changed. Single keys can be set as in any config.
 
     Args:
         directory: of the run.
@@ -38,6 +38,6 @@ def frozen_config(directory: Path, conf: Path) -> dict[str, Any]:
     assert isinstance(main, dict)
     defaults = [entry for entry in main["defaults"] if "override" in str(entry)]
     hydra = main["hydra"]
-    name = unresolved(str(directory.resolve()))  # where a job finds its command
+    name = unresolved(str(directory.resolve()))  # from which a job builds its command
     hydra["job"] = {**hydra.get("job", {}), "name": name}
     return {"defaults": [*defaults, "_self_"], **values, "hydra": hydra}

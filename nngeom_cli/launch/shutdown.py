@@ -1,4 +1,4 @@
-"""A sweep that is asked to end: its jobs save what they have, no other one starts, and no process is left."""
+"""Ends a sweep on a signal: running jobs save what they have, no other job starts, and no process is left behind."""
 
 from __future__ import annotations
 
@@ -19,19 +19,19 @@ from nngeom_cli.system.process import this_process
 __all__ = ["ended_by_signals", "is_stopped"]
 
 STOPPED = ".stopped"
-PATIENCE = 30.0  # seconds in which a job saves what it has and ends
-HEAD_START = 3.0  # seconds before it is asked, where Ctrl-C has asked it already
+PATIENCE = 30.0  # seconds that a job gets to save what it has and end
+HEAD_START = 3.0  # seconds before SIGTERM follows a Ctrl-C, which the terminal sends to all jobs
 
 
 @contextlib.contextmanager
 def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]:
-    """SIGINT and SIGTERM end all jobs, each when it has saved what it has, then raise KeyboardInterrupt.
+    """Inside the block, SIGINT and SIGTERM end all jobs once they are saved, and raise KeyboardInterrupt.
 
-    A second signal does not wait for them.
+    A second signal ends them at once.
 
     Args:
-        sweep: whose jobs run meanwhile.
-        cancel: asks those to end that run on other machines.
+        sweep: the sweep whose jobs run inside the block.
+        cancel: asks the jobs on other machines to end.
     """
     (sweep.directory / STOPPED).unlink(missing_ok=True)
     stopping = False
@@ -59,21 +59,21 @@ def ended_by_signals(sweep: Sweep, cancel: Callable[[], None]) -> Iterator[None]
 
 
 def _mark(sweep: Sweep) -> None:
-    """No job of the sweep starts any more. Where this cannot be written, the jobs are ended all the same."""
+    """Marks the sweep as stopped, so that no job starts. If that cannot be written, jobs are ended all the same."""
     with contextlib.suppress(OSError):
         require_held(sweep.directory)
         (sweep.directory / STOPPED).touch()
 
 
 def is_stopped(directory: Path) -> bool:
-    """Whether no job of the sweep in `directory` is to start any more."""
+    """Whether the sweep in `directory` was stopped, so that no job may start."""
     return (directory / STOPPED).exists()
 
 
 def end_jobs(sweep: Sweep, ask: float) -> None:
-    """Sends each job that runs SIGTERM, once, from the monotonic time `ask` on, and waits until none runs.
+    """Sends each running job SIGTERM once, from the monotonic time `ask` on, and waits until none runs.
 
-    Those that were stopped (SIGSTOP) are made to go on, to save what they have.
+    Jobs that were stopped (SIGSTOP) are continued so that they can save what they have.
     """
     asked: set[Path] = set()
     here = this_process()
@@ -95,7 +95,7 @@ def end_jobs(sweep: Sweep, ask: float) -> None:
 
 
 def end_descendants() -> None:
-    """Ends the processes that descend from this one: asks them, and a second later makes them."""
+    """Ends all descendants of this process: SIGTERM, and SIGKILL a second later."""
     for end in (psutil.Process.terminate, psutil.Process.kill):
         processes = [child for child in psutil.Process().children(recursive=True) if not is_tracker(child)]
         for process in processes:
@@ -105,7 +105,7 @@ def end_descendants() -> None:
 
 
 def is_tracker(process: psutil.Process) -> bool:
-    """Whether it removes the semaphores that joblib leaves in /dev/shm. It ends by itself, after all others."""
+    """Whether it is joblib's resource tracker, which removes semaphores and ends by itself, after the others."""
     try:
         return any("resource_tracker import main" in word for word in process.cmdline())
     except psutil.Error:
