@@ -190,7 +190,7 @@ command again.
     """
     if not then:
         resumable = any((directory / name).exists() for name in ("run.json", "sweep.json"))
-        then = f"`nngeom resume {shlex.quote(str(directory))}` resumes it" if resumable else AGAIN
+        then = f"`nngeom resume {shlex.quote(str(directory))}` continues it" if resumable else AGAIN
     repair = REPAIRS.get(error.errno or 0, "Repair that")
     return FolderError(
         f"`{directory}` must be a folder that can be written. Got: {error.strerror}. {repair}, then {then}."

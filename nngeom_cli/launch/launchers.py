@@ -89,7 +89,7 @@ def launched(sweeper: Any, sweep: Sweep, jobs: Sequence[Job], start: Callable[[]
         except Exception as error:  # joblib and Ray give up all jobs when one of their processes is killed
             trouble = disk_trouble(error)
             full = unwritable(sweep.directory, trouble) if trouble else error
-            gave_up = sentence_of(full, "`nngeom resume` resumes it.")
+            gave_up = sentence_of(full, "`nngeom resume` continues it.")
             left = [job for job in jobs if sweep.status(job) != COMPLETE]
             at_work = [job for job in left if not trouble and sweep.status(job) in ("running", "interrupted")]
             errors |= {job.directory: gave_up for job in at_work or left}

@@ -42,5 +42,5 @@ def start_ray(launcher: Any, sweep: Sweep) -> None:
         raise ConfigError(
             f"`hydra.launcher.ray.init.address` must be the address of a running Ray cluster. Got {init.address}: "
             f"{one_line(error)}. `ray start --head` starts one, "
-            f"`nngeom resume {shlex.quote(str(directory))}` resumes the sweep."
+            f"`nngeom resume {shlex.quote(str(directory))}` continues the sweep."
         ) from error

@@ -60,7 +60,7 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         if not overrides or trouble is None:
             raise
         command = shlex.join(["nngeom", "resume", str(directory), *overrides])  # else it would not be longer
-        raise unwritable(directory, trouble, f"`{command}` goes on") from error
+        raise unwritable(directory, trouble, f"`{command}` continues it") from error
 
 
 def _resume(directory: Path, overrides: Sequence[str]) -> None:

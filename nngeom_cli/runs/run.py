@@ -60,7 +60,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
     with sole_writer(directory), one_thread():
         if (directory / INFO).exists() and "started" in described(directory, verify=True).info:
             raise ConfigError(
-                f"`{directory}` must be a folder without a run. Got one with {INFO}. `nngeom resume` goes on."
+                f"`{directory}` must be a folder without a run. Got one with {INFO}. `nngeom resume` continues it."
             )
         store = RunDirectory(directory, {"command": command, **provenance(config, device), "started": timestamp()})
         with recorded(store):
@@ -78,7 +78,7 @@ def train_and_draw(
     A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
     """
     config, seeds = context.config, context.seeds
-    resume = f"`nngeom resume {shlex.quote(str(store.directory))}` goes on."
+    resume = f"`nngeom resume {shlex.quote(str(store.directory))}` continues it."
     with losses_explained(least_memory(config), resume), stop_on_signal() as stop:
         last = train_and_probe(context, store, start, stop)
         stop.at_once()

@@ -227,7 +227,9 @@ class Run:
         expected = None if self.manifest is None else self.manifest.get(HISTORY)
         if expected is None:
             if not path.is_file() or (self.manifest is not None and ID in self.info):
-                raise FileNotFoundError(f"`{self.directory}` must hold a history. Got none. `nngeom resume` goes on.")
+                raise FileNotFoundError(
+                    f"`{self.directory}` must hold a history. Got none. `nngeom resume` continues it."
+                )
             return read_whole(path, available_memory() // SHARE)
         what, text = fault(path, expected), None
         if what is None or (path.is_file() and self.info["status"] not in FINISHED):

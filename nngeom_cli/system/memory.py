@@ -64,8 +64,8 @@ def lost_words(exitcode: int | None, needed: int, way_out: str) -> str:
         way_out: what to do then, a sentence.
 
     Example:
-        >>> print(lost_words(-11, 800, "`nngeom resume RUN` goes on."))
-        A process at work was ended by SIGSEGV (Segmentation fault). `nngeom resume RUN` goes on.
+        >>> print(lost_words(-11, 800, "`nngeom resume RUN` continues it."))
+        A process at work was ended by SIGSEGV (Segmentation fault). `nngeom resume RUN` continues it.
     """
     if exitcode is not None and exitcode >= 0:
         return f"A process at work ended without a word, with exit code {exitcode}. {way_out}"

@@ -130,7 +130,7 @@ def test_after_control_c_the_command_that_goes_on_can_be_pasted(nngeom, monkeypa
     monkeypatch.setitem(cli.COMMANDS, "run", (interrupted, ""))
     code, out, err = nngeom("run")
     assert (code, out) == (130, [])
-    pasted = err[-1].partition("This goes on: ")[2]
+    pasted = err[-1].partition("Resume with: ")[2]
     done = subprocess.run(
         ["sh", "-c", f"set -- {pasted}; printf '%s\\n' \"$@\""], capture_output=True, text=True, check=True
     )
@@ -193,7 +193,7 @@ def test_single_keys_of_a_saved_config_can_be_set_and_swept(nngeom, runner, save
     ("words", "sentence"),
     [
         (["--from"], "`--from` must be followed by a run directory. Got nothing. See outputs/runs."),
-        (["--from", "nowhere"], "`--from` must be followed by a run directory. Got nowhere, which is not there. "),
+        (["--from", "nowhere"], "`--from` must be followed by a run directory. Got nowhere, which does not exist. "),
         (["--from=SAVED", "task=xor"], "`task` must be left out with --from. Got a group, of which the run has one. "),
         (["--from=SAVED", "optimizer.momentum=0"], "`optimizer.momentum` must be left out here. Got 0. Only "),
     ],
@@ -558,7 +558,7 @@ def test_a_sweep_goes_on_with_its_own_configs_only(nngeom, runner, tmp_path):
     code, out, err = nngeom("resume", sweep, "optimizer.lr=0.1")
     assert (code, out) == (2, [])
     assert err == [
-        "nngeom: `optimizer.lr` must be left out when a sweep goes on. Got optimizer.lr=0.1. "
+        "nngeom: `optimizer.lr` must be left out when a sweep is resumed. Got optimizer.lr=0.1. "
         "Only hydra/launcher=NAME and hydra.launcher.KEY=VALUE can change."
     ]
 
@@ -690,4 +690,4 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     assert out == ""
     (line,) = err.splitlines()
     (directory,) = (tmp_path / "outputs" / "runs" / "xor").iterdir()
-    assert line == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}"
+    assert line == f"nngeom: Interrupted. What was done is saved. Resume with: nngeom resume {directory}"

@@ -242,7 +242,7 @@ def test_jobs_at_work_when_a_process_was_lost_say_why_and_others_did_not_start(t
     lost, failed, left = launched(sweeper, sweep, sweep.jobs, lose)
     assert (lost.status, failed.status, left.status) == ("interrupted", "failed", "not started")
     assert lost.error.startswith(said)
-    assert f"`nngeom resume {tmp_path}` goes on." in lost.error
+    assert f"`nngeom resume {tmp_path}` continues it." in lost.error
     assert ("take 69.3 MB, of " in lost.error) == ("for want of memory" in lost.error)
     assert (failed.error, left.error) == ("It is failed: RunError: its own.", "It is not started.")
 
@@ -467,9 +467,11 @@ def test_a_cluster_that_is_there_is_not_told_what_only_a_new_one_takes(ray, addr
 def test_a_cluster_that_is_not_there_is_one_sentence(ray, tmp_path):
     sweep = sweep_of(tmp_path, "0")
     sweeper = SimpleNamespace(launcher=ray_launcher(address="10.0.0.1:6379"), max_batch_size=None)
-    with pytest.raises(ConfigError, match=r"cluster that is up\. Got 10\.0\.0\.1:6379: Could not find any") as refused:
+    with pytest.raises(
+        ConfigError, match=r"the address of a running Ray cluster\. Got 10\.0\.0\.1:6379: Could not find any"
+    ) as refused:
         launched(sweeper, sweep, sweep.jobs, lambda: None)
-    assert f"`nngeom resume {tmp_path}` goes on." in str(refused.value)
+    assert f"`nngeom resume {tmp_path}` continues it." in str(refused.value)
     assert "\n" not in str(refused.value)
 
 

@@ -140,7 +140,7 @@ def test_a_run_whose_process_is_killed_says_what_it_needed_and_goes_on(number, w
     said = str(caught.value)
     assert said.startswith("A process at work was ")
     assert why in said
-    assert f"`nngeom resume {tmp_path}` goes on." in said
+    assert f"`nngeom resume {tmp_path}` continues it." in said
     assert (in_words(least_memory(CONFIGS["xor"])) in said) == (number == signal.SIGKILL)
     assert load_run(tmp_path).status == "failed"
     assert said in load_run(tmp_path).info["error"]
@@ -160,7 +160,7 @@ def test_a_real_full_disk_and_a_read_only_one_end_in_a_sentence_and_resume_goes_
     assert done.returncode == 1
     assert apart_from_progress(done.stderr) == (
         f"nngeom: `{directory}` must be a folder that can be written. Got: No space left on device. "
-        f"Make room, then `nngeom resume {directory}` goes on.\n"
+        f"Make room, then `nngeom resume {directory}` continues it.\n"
     )
     kept = sorted((directory / "checkpoints").iterdir())
     assert kept
@@ -205,7 +205,7 @@ def test_a_signal_to_the_whole_group_ends_with_130_and_an_honest_status(tmp_path
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert (
-        said.splitlines()[-1] == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}"
+        said.splitlines()[-1] == f"nngeom: Interrupted. What was done is saved. Resume with: nngeom resume {directory}"
     )
     assert load_run(directory).status == "interrupted"
     assert json.loads((directory / "run.json").read_text())["status"] == "interrupted"
@@ -240,7 +240,7 @@ def test_a_stopped_run_goes_on_where_it_was_and_a_stopped_process_does_not_keep_
     _, said = process.communicate(timeout=30)
     assert process.returncode == 130
     assert (
-        said.splitlines()[-1] == f"nngeom: Interrupted. What was done is saved. This goes on: nngeom resume {directory}"
+        said.splitlines()[-1] == f"nngeom: Interrupted. What was done is saved. Resume with: nngeom resume {directory}"
     )
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)
