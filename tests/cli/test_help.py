@@ -36,7 +36,6 @@ def here(tmp_path_factory):
     folder = tmp_path_factory.mktemp("examples")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        patch.setattr("nngeom_cli.figures.output.DPI", 40)
         assert main(["run", "task=xor", "hydra.run.dir=xor", *SHORT]) == 0
     return folder
 
@@ -51,7 +50,6 @@ def test_the_help_of_a_command_has_an_example_of_it(command, capsys):
 @pytest.mark.parametrize("command", [command for command in COMMANDS if command != "reproduce"])  # it has a test
 def test_the_example_of_a_command_prints_what_its_help_shows(command, here, monkeypatch, capsys):
     monkeypatch.chdir(here)
-    monkeypatch.setattr("nngeom_cli.figures.output.DPI", 40)
     (((_, *words), shown),) = examples(help_of(command, capsys))
     if command == "run":
         words = [word.replace("hydra.run.dir=xor", "hydra.run.dir=again") for word in words] + SHORT

@@ -471,7 +471,7 @@ def test_a_cluster_that_is_not_there_is_one_sentence(ray, tmp_path):
         ConfigError, match=r"the address of a running Ray cluster\. Got 10\.0\.0\.1:6379: Could not find any"
     ) as refused:
         launched(sweeper, sweep, sweep.jobs, lambda: None)
-    assert f"`nngeom resume {tmp_path}` continues it." in str(refused.value)
+    assert f"`nngeom resume {tmp_path}` continues the sweep." in str(refused.value)
     assert "\n" not in str(refused.value)
 
 
