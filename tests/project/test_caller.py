@@ -22,17 +22,19 @@ import torch
 import torch._dynamo  # which torch imports, and sympy with its filters, when something is first differentiated
 
 import nngeom_cli
+from nngeom_cli import geometry
 from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.run import Config, load_config
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
 from nngeom_cli.figures.infinite_width import save_theory
-from nngeom_cli.geometry import InfiniteWidth, MLPFeatureMap, log_effective_volume_element, measure, ricci_scalar
+from nngeom_cli.geometry import MLPFeatureMap, ricci_scalar
 from nngeom_cli.launch.application import composed
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.runs.run import run
 from nngeom_cli.store.run import load_run
+from nngeom_cli.store.sweep import Job, Sweep, load_sweep
 from nngeom_cli.theory.infinite_width import load_theory, theory_curves
 
 SMALL = ["optimizer.epochs=4", "replicates=3", "probe.resolution=5", "probe.checkpoints=[2]", "device=cpu"]
@@ -108,7 +110,9 @@ class Saved(NamedTuple):
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     config = load_config(composed(SMALL))
-    path = tmp_path_factory.mktemp("saved")
+    path = tmp_path_factory.mktemp("sweep") / "saved"
+    path.mkdir()
+    Sweep(path.parent, "basic", [Job(path.name, [], "nngeom run", asdict(config))]).write()
     run(config, path, command="nngeom run")
     draw_figures(load_run(path))
     return path, config
@@ -121,6 +125,7 @@ def saved(made, tmp_path):
 
 
 X = torch.linspace(-1, 1, 10, dtype=torch.float64).reshape(5, 2)
+MODULE = torch.nn.Sequential(torch.nn.Linear(2, 3)).double()  # its numbers are drawn here
 LAYER = MLPFeatureMap([X[:4] + 1], [X[:4, 0]], "sigmoid")
 
 
@@ -132,6 +137,39 @@ def theory(_):
 def whole_run(saved):
     read = load_run(saved)
     assert all(len(part) for part in (read.geometry.load(), read.history, read.parameters(4)))
+    assert len(ricci_scalar(read.feature_map(4, 1), X)) == 3
+
+
+def whole_sweep(directory):
+    sweep = load_sweep(directory)
+    assert [sweep.run(job).status for job in sweep.jobs] == ["complete"]
+
+
+def paraboloid(point):
+    return torch.stack([point[0], point[1], point @ point])
+
+
+GEOMETRY = {
+    "PAPER_CURVATURE_FACTOR": lambda factor: factor * 2,
+    "Activation": lambda kind: kind("cube", lambda z: z**3, lambda z: 3 * z**2, lambda z: (3 * z**2, 6 * z), odd=True),
+    "InfiniteWidth": lambda limit: limit("sin", 1.0, 0.5, 2).ricci_scalar(X[:, 0].abs() + 0.1),
+    "MLPFeatureMap": lambda kind: kind.from_module(MODULE, layer=1)(X),
+    "PrincipalRicci": lambda kind: kind(X, X),
+    "TorchFeatureMap": lambda kind: kind(paraboloid)(X),
+    "get_activation": lambda get: get("gelu"),
+    "layer_spectra": lambda of: of(LAYER, X, [1], 2),
+    "measure_layers": lambda of: of(LAYER, X, [1]),
+}  # how each name of the library is called that is no function of a feature map and points, with top_k or without
+WITH_TOP_K = ("log_effective_volume_element", "metric_spectrum", "principal_directions", "log_spectral_gap")
+
+
+def library(name):
+    public = getattr(geometry, name)
+    if name in GEOMETRY:
+        GEOMETRY[name](public)
+        return
+    for feature_map in (LAYER, paraboloid):
+        public(feature_map, X, *([1] if name in WITH_TOP_K else []))
 
 
 CALLS = {
@@ -141,16 +179,13 @@ CALLS = {
     "summarize_runs": lambda saved: summarize_runs([saved.path]).text("terminal"),
     "load_run": lambda saved: whole_run(saved.path),
     "load_config": lambda saved: load_config(json.loads(json.dumps(asdict(saved.config)))),
-    "geometry of layers": lambda _: measure(LAYER, X),
-    "geometry of a function": lambda _: ricci_scalar(lambda p: torch.stack([p[0], p[1], p @ p]), X),
-    "effective volume": lambda _: log_effective_volume_element(LAYER, X, 2),
-    "infinite width": lambda _: InfiniteWidth("sin", 1.0, 0.5, 2).ricci_scalar(X[:, 0].abs() + 0.1),
+    "load_sweep": lambda saved: whole_sweep(saved.path.parent),
     "the command run": lambda _: main(["run", *SMALL]),
     "the command run -m": lambda _: main(["run", "-m", *SMALL, "seed=0,1"]),
     "a wrong command": lambda _: main(["run", "optimizer.lr=-1"]),
     "the command --help": lambda _: main(["run", "--help"]),
     "completion": lambda _: main(["-sc", "query=bash"]),
-}
+} | {name: lambda _, name=name: library(name) for name in geometry.__all__}
 
 
 @pytest.mark.parametrize("call", CALLS)
