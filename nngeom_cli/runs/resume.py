@@ -15,7 +15,7 @@ from nngeom_cli.errors import DamageError, FolderError, disk_trouble, require, s
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.context import prepare
 from nngeom_cli.runs.provenance import recorded, timestamp
-from nngeom_cli.runs.recovery import recovered, restore
+from nngeom_cli.runs.repair import inventory_of, repair
 from nngeom_cli.runs.report import job_log, refuse_divergence, tell
 from nngeom_cli.runs.run import conclude, drawing, train_and_draw
 from nngeom_cli.runs.run import run as begin
@@ -88,7 +88,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
         context = prepare(config, resolve_device(config.device), lasts)
         store = RunDirectory(directory, run.info)
-        found = recovered(store, context)
+        found = inventory_of(store, context)
         for note in found.notes:
             tell(note)
         reached = found.start.epoch if found.start else 0
@@ -114,7 +114,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         with recorded(store):
             with stop_on_signal() as stop:
                 stop.at_once()
-                restore(store, context, found, tell)
+                repair(store, context, found, tell)
             final, figures = train_and_draw(context, store, found.start)
             store.remove_rest()
     conclude(context, store, final, figures)

@@ -16,8 +16,9 @@ from omegaconf import OmegaConf
 
 from nngeom_cli.config.run import Config, config_hash, load_config
 from nngeom_cli.errors import DamageError, disk_trouble, one_line, unwritable
-from nngeom_cli.store.run import Run, described, refuse_lost
+from nngeom_cli.store.run import Run, described
 from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.store.run_info import refuse_lost
 from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.held_folder import trouble_of
 from nngeom_cli.system.process import this_process

@@ -11,13 +11,13 @@ import pandas as pd
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import DamageError
 from nngeom_cli.store.arrays import read_arrays
+from nngeom_cli.store.history import WHOLE_COLUMNS
 
 if TYPE_CHECKING:
     from nngeom_cli.training.checkpoint import Checkpoint
 
 __all__ = ["WHOLE_COLUMNS", "arrays_of", "read_checkpoint", "read_weights"]
 
-WHOLE_COLUMNS = ("epoch", "replicate")
 ALONE = ("loss", "accuracy", "generators")  # arrays of a checkpoint that are no list or mapping of arrays
 
 

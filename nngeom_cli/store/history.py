@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import io
 
 import pandas as pd
 
-__all__ = ["History"]
+__all__ = ["History", "parsed"]
+
+WHOLE_COLUMNS = ("epoch", "replicate")  # of integers
+SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 
 
 class History:
@@ -50,3 +54,18 @@ class History:
     def checksum(self) -> str:
         """SHA-256 of the text."""
         return self._digest.hexdigest()
+
+
+def parsed(text: bytes) -> pd.DataFrame:
+    """The table of a history.csv.
+
+    Raises:
+        ValueError: it has other columns, or what is no number.
+        KeyError: it lacks a column.
+        OverflowError: it has an integer of more than 64 bits.
+    """
+    columns = text[: text.find(b"\n")].decode().split(",")
+    if unknown := sorted(set(columns) - {*WHOLE_COLUMNS, *SCORES}):
+        raise ValueError(f"column {unknown[0]}")
+    history = pd.read_csv(io.BytesIO(text), converters=dict.fromkeys(SCORES, float), index_col=False)
+    return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import io
 import shlex
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +15,9 @@ import xarray as xr
 
 from nngeom_cli.errors import DamageError, one_line, one_of, shown
 from nngeom_cli.store.arrays import read_dataset
-from nngeom_cli.store.checkpoints import WHOLE_COLUMNS, read_weights
+from nngeom_cli.store.checkpoints import read_weights
 from nngeom_cli.store.checksums import ID, beginning, damaged, fault, read_manifest
+from nngeom_cli.store.history import parsed
 from nngeom_cli.store.layout import (
     CHECKPOINTS,
     GEOMETRY,
@@ -29,7 +29,7 @@ from nngeom_cli.store.layout import (
     geometry_name,
     saved_epochs,
 )
-from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info
+from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info, refuse_lost
 from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.memory import available_memory
 from nngeom_cli.system.process import is_gone
@@ -42,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
 
-SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
 FINISHED = ("complete", "diverged")
 ROOM = 2**30
 SHARE = 4  # a history may take this part of the free memory: as a table it is larger
@@ -211,12 +210,7 @@ class Run:
     def _read_history(self) -> pd.DataFrame:
         path = self.directory / HISTORY
         try:
-            text = self._history_text(path)
-            columns = text[: text.find(b"\n")].decode().split(",")
-            if unknown := sorted(set(columns) - {*WHOLE_COLUMNS, *SCORES}):
-                raise ValueError(f"column {unknown[0]}")
-            history = pd.read_csv(io.BytesIO(text), converters=dict.fromkeys(SCORES, float), index_col=False)
-            return history.astype({"epoch": int, "replicate": int, "loss": float, "accuracy": float})
+            return parsed(self._history_text(path))
         except (ValueError, KeyError, OverflowError) as error:
             what = "columns epoch, replicate, loss, accuracy"
             way_out = f"`nngeom resume {shlex.quote(str(self.directory))}` repairs it."
@@ -321,11 +315,3 @@ def described(directory: Path, *, verify: bool) -> Run:
             f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
         )
     return Run(directory, read_info(path, verify=verify))
-
-
-def refuse_lost(directory: Path) -> None:
-    """Raises DamageError where a directory without run.json holds what a run has measured."""
-    if any((directory / name).exists() for name in (MANIFEST, HISTORY, GEOMETRY, CHECKPOINTS)):
-        raise DamageError(
-            f"`{directory}` must hold {INFO}. Got a run that has lost it. Copy it from a backup, or run again."
-        )

@@ -14,9 +14,10 @@ from nngeom_cli.config.run import config_hash
 from nngeom_cli.config.schedule import checkpoint_epochs, staged
 from nngeom_cli.errors import DamageError, one_line, shown
 from nngeom_cli.store.checksums import ID, SEAL, fits_seal
+from nngeom_cli.store.layout import CHECKPOINTS, GEOMETRY, HISTORY, INFO, MANIFEST
 from nngeom_cli.system.atomic import read_json
 
-__all__ = ["OTHERWISE", "probed_epochs", "read_info"]
+__all__ = ["OTHERWISE", "probed_epochs", "read_info", "refuse_lost"]
 
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 TEXT, WHOLE, FLAG = (str,), (int,), (bool,)
@@ -156,3 +157,11 @@ def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         what = f"{type(error).__name__}: {one_line(error)}"
         raise DamageError(f"`{path}: config` must say when the run is measured. Got {what}. {OTHERWISE}") from error
+
+
+def refuse_lost(directory: Path) -> None:
+    """Raises DamageError where a directory without run.json holds what a run has measured."""
+    if any((directory / name).exists() for name in (MANIFEST, HISTORY, GEOMETRY, CHECKPOINTS)):
+        raise DamageError(
+            f"`{directory}` must hold {INFO}. Got a run that has lost it. Copy it from a backup, or run again."
+        )

@@ -16,7 +16,7 @@ from disk import ends_in_a_process
 from small_runs import PROBED, assert_same, config
 
 from nngeom_cli.errors import ConfigError, DamageError
-from nngeom_cli.runs import recovery
+from nngeom_cli.runs import repair
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.store.checksums import checksum
@@ -130,14 +130,14 @@ def test_geometry_whose_checkpoint_is_lost_too_is_measured_again(whole, copy, lo
 def test_a_checkpoint_that_training_would_not_give_again_stays_as_it_is(copy, capsys, monkeypatch):
     damaged = copy / "checkpoints" / "epoch-000005.npz"
     damage(damaged, "flipped")
-    trained = recovery.trained
+    trained = repair.trained
 
     def trained_elsewhere(*arguments):
         checkpoint = trained(*arguments)
         checkpoint.weights[0][0] += 2.0**-50
         return checkpoint
 
-    monkeypatch.setattr(recovery, "trained", trained_elsewhere)
+    monkeypatch.setattr(repair, "trained", trained_elsewhere)
     resume(copy)
     assert "Leaves checkpoints/epoch-000005.npz as it is: training gives other bits here" in capsys.readouterr().out
     assert load_run(copy).geometry.epoch.values.tolist() == PROBED

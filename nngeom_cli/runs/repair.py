@@ -34,13 +34,13 @@ from nngeom_cli.training.checkpoint import Checkpoint
 from nngeom_cli.training.loop import batch_generators
 from nngeom_cli.training.optimizers import state_names
 
-__all__ = ["Recovery", "recovered", "restore"]
+__all__ = ["Inventory", "inventory_of", "repair"]
 
 COLUMNS = ["epoch", "replicate", "loss", "accuracy"]
 
 
 @dataclass
-class Recovery:
+class Inventory:
     """What was found.
 
     Attributes:
@@ -58,7 +58,7 @@ class Recovery:
     sound: bool = True
 
 
-def recovered(store: RunDirectory, context: RunContext) -> Recovery:
+def inventory_of(store: RunDirectory, context: RunContext) -> Inventory:
     """Looks at all that a run has. The store takes on what is whole until the start; nothing is written.
 
     Where the manifest is damaged, a checkpoint counts that names the run and in which zip finds no damage.
@@ -66,7 +66,7 @@ def recovered(store: RunDirectory, context: RunContext) -> Recovery:
     Raises:
         DamageError: there are checkpoints, and none is whole.
     """
-    directory, found = store.directory, Recovery()
+    directory, found = store.directory, Inventory()
     manifest, what = read_manifest(directory, store.id)
     store.checksums = {name: value for name, value in manifest.items() if epoch_of(name) >= 0}
     present = {*saved_epochs(directory, CHECKPOINTS), *store.epochs(CHECKPOINTS)}
@@ -156,7 +156,7 @@ def fitting(checkpoint: Checkpoint, context: RunContext) -> bool:
     return len(checkpoint.generators) == network.replicates
 
 
-def restore(store: RunDirectory, context: RunContext, found: Recovery, tell: Callable[[str], None]) -> None:
+def repair(store: RunDirectory, context: RunContext, found: Inventory, tell: Callable[[str], None]) -> None:
     """Makes again what is damaged behind the start: checkpoints by training, geometry from checkpoints.
 
     Each file stays until its replacement is on disk. What lies ahead of the start is out of the manifest only, until
