@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
+from omegaconf import OmegaConf
+
 from nngeom_cli.errors import ConfigError, one_line, require
 from nngeom_cli.launch.hydra_patches import START_RAY
 from nngeom_cli.quoting import quoted
@@ -13,6 +15,7 @@ from nngeom_cli.store.sweep import Sweep
 __all__ = ["refuse_new_cluster", "start_ray"]
 
 OF_NEW_CLUSTER = ("num_cpus", "object_store_memory")  # keys of Ray that a running cluster has already set
+NEW = "local"  # for Ray, to which no address means a cluster that was ever started here, or that of RAY_ADDRESS
 
 
 def refuse_new_cluster(launcher: Any) -> None:
@@ -35,7 +38,7 @@ def start_ray(launcher: Any, sweep: Sweep) -> None:
     init, directory = launcher.ray_cfg.init, sweep.directory.absolute()
     launcher.config.hydra.overrides.hydra.append(f"hydra.sweep.dir={quoted(str(directory))}")
     try:
-        START_RAY.now()(init)
+        START_RAY.now()(OmegaConf.merge(init, {"address": init.address or NEW}))
     except (ConnectionError, ValueError, RuntimeError) as error:
         if init.address is None:
             raise

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from nngeom_cli.analysis.bootstrap import Estimate
-from nngeom_cli.analysis.text_table import markdown
+from nngeom_cli.analysis.text_table import literal, markdown
+from nngeom_cli.errors import printable
 from nngeom_cli.reproduction.claims import Claim
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.atomic import remove_leftovers, written_whole
 
-__all__ = ["TABLE", "report_lines", "write_tables"]
+__all__ = ["TABLE", "as_code", "report_lines", "write_tables"]
 
 TABLE = "REPRODUCTION"
 
@@ -88,11 +89,16 @@ def report_lines(
         files = ", ".join(f"[{file}]({file})" for file in figures["files"])
         if name in about:
             run = about[name]
-            made = f"`{run['command']}`, config {run['config_hash'][:12]}, {run['wall_seconds']} s"
+            made = f"{as_code(run['command'])}, config {run['config_hash'][:12]}, {run['wall_seconds']} s"
         else:
-            made = f"`{figures['command']}`"
+            made = as_code(figures["command"])
         lines.append(f"- {name}: {made}. {files}")
     return lines
+
+
+def as_code(text: str) -> str:
+    """Markdown that shows a command as code, or as text where it could leave the code."""
+    return literal(text) if "`" in text else f"`{printable(text)}`"
 
 
 def range_in_words(expected: tuple[float, float]) -> str:

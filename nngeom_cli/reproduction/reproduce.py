@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -14,27 +15,29 @@ from typing import Any
 
 import xarray as xr
 
-from nngeom_cli.config.run import Config, config_hash
-from nngeom_cli.errors import DamageError, FolderError, say
+from nngeom_cli.config.run import Config
+from nngeom_cli.errors import FolderError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.infinite_width import save_theory
 from nngeom_cli.reproduction.claims import CLAIMS, Measured, verdict
+from nngeom_cli.reproduction.earlier_runs import matching_runs, require_measured
 from nngeom_cli.reproduction.report import TABLE, write_tables
-from nngeom_cli.runs.code_fingerprint import run_source, source_hash
+from nngeom_cli.runs.code_fingerprint import source_hash
 from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checksums import checksum, fault
-from nngeom_cli.store.run import Run, described, load_run
+from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.system.atomic import read_json, refuse_link
 from nngeom_cli.system.held_folder import held
 from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.system.progress import Progress, within
 from nngeom_cli.theory.infinite_width import TheoryConfig, theory_curves
 
-__all__ = ["PLANS", "QUICK_THEORY", "Plan", "matching_runs", "reproduce"]
+__all__ = ["PLANS", "QUICK_THEORY", "Plan", "reproduce"]
 
 COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, as `python -m` would
     "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli.entry import main; sys.exit(main())"
 )
+FIGURE = re.compile(r"[\w-][\w.-]{,200}\.png", re.ASCII)  # the name of one, which becomes part of a line of Markdown
 LOOK_SECONDS = 0.5  # between two looks at which runs are over
 SOFTPLUS = "architecture.activation=softplus"
 
@@ -114,6 +117,8 @@ def reproduce(
     print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
     found |= train_missing(missing, quick)
     runs = {name: load_run(found[name]) for name in PLANS}
+    for name, run in runs.items():
+        require_measured(run, configs[name])
     directory.mkdir(parents=True, exist_ok=True)
     with held(directory):
         drawn = draw_missing(runs, directory, known, quick)
@@ -126,22 +131,6 @@ def reproduce(
         ]
         write_tables(rows, runs, drawn, directory, quick)
     return quick or all(word != "off" for _, _, word in rows)
-
-
-def matching_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
-    """The newest complete run under `outputs` for each config, made by the code as it is."""
-    wanted, source = {config_hash(config): name for name, config in configs.items()}, run_source()
-    found: dict[str, Path] = {}
-    for path in sorted(outputs.glob("*/*/*/run.json"), key=lambda path: path.parent.name):
-        try:
-            info = described(path.parent, verify=True).info
-        except DamageError as error:
-            say(str(error))
-            continue
-        name = wanted.get(info.get("config_hash", ""))
-        if name is not None and info.get("source") == source and info.get("status") == "complete":
-            found[name] = path.parent
-    return found
 
 
 def train_missing(names: Sequence[str], quick: bool) -> dict[str, Path]:
@@ -178,7 +167,7 @@ def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
     try:
         known = read_json(directory / f"{TABLE}.json")["figures"].items()
         listed = {name: about for name, about in known if isinstance(about["files"], list)}
-        return {name: a for name, a in listed.items() if all(Path(file).name == file for file in a["files"])}
+        return {name: about for name, about in listed.items() if all(map(FIGURE.fullmatch, about["files"]))}
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return {}
 

@@ -439,11 +439,11 @@ def ray_launcher(**init):
 
 @pytest.fixture
 def ray(monkeypatch):
-    """What Ray was started with, by a double that knows no address but `auto`."""
+    """What Ray was started with, by a double that knows no address but `auto`, beside what starts a cluster."""
     inits = []
 
     def start_ray(init):
-        if init.address not in (None, "auto"):
+        if init.address not in ("local", "auto"):
             raise ConnectionError("Could not find any running Ray instance.\nStart one.")
         inits.append(OmegaConf.to_container(init))
 
@@ -460,6 +460,7 @@ def test_a_cluster_that_is_there_is_not_told_what_only_a_new_one_takes(ray, addr
     (init,) = ray
     given = {key for key in ("num_cpus", "object_store_memory") if init[key] is not None}
     assert given == (set() if address else {"num_cpus", "object_store_memory"})
+    assert init["address"] == (address or "local")  # None would be whatever cluster was ever started here
     assert init["runtime_env"] == {"env_vars": {"NNGEOM_CORES": "1"}}
     assert launcher.config.hydra.overrides.hydra == [f'hydra.sweep.dir="{tmp_path}"']  # wherever its processes start
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import small_runs
 import xarray as xr
 from made_runs import made_run, plane
 
@@ -16,22 +17,25 @@ from nngeom_cli import figures
 from nngeom_cli.analysis.bootstrap import Estimate
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.run import config_hash, load_config
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
-from nngeom_cli.reproduction import claims
+from nngeom_cli.reproduction import claims, earlier_runs
 from nngeom_cli.reproduction import reproduce as reproduction
 from nngeom_cli.reproduction.claims import CLAIMS, Claim, Measured, at_stage, gap, verdict
-from nngeom_cli.reproduction.report import report_lines
+from nngeom_cli.reproduction.earlier_runs import matching_runs, require_measured
+from nngeom_cli.reproduction.report import as_code, report_lines
 from nngeom_cli.reproduction.reproduce import (
     PLANS,
     QUICK_THEORY,
     draw_missing,
     draw_missing_theory,
     figures_before,
-    matching_runs,
 )
+from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.store.checksums import sealed
+from nngeom_cli.store.run import load_run
 from nngeom_cli.theory.infinite_width import load_theory
 
 FIGURES = sorted(path.stem for path in (conf_directory() / "experiment").glob("figure*.yaml"))
@@ -103,6 +107,17 @@ def test_any_other_run_is_not(outputs, tmp_path, changes):
     assert matching_runs(configs(), tmp_path) == {}
 
 
+def test_a_run_that_only_claims_the_hash_of_a_config_is_not(outputs, tmp_path):
+    wanted = configs()
+    directory = outputs("1", wanted["figure2"])
+    info = json.loads((directory / "run.json").read_text())
+    other = asdict(wanted["figure1-sigmoid"])
+    (directory / "run.json").write_text(json.dumps(sealed(info | {"id": "theirs", "config": other})))
+    assert matching_runs(wanted, tmp_path) == {}
+    (directory / "run.json").write_text(json.dumps(sealed(info | {"id": "theirs"})))
+    assert matching_runs(wanted, tmp_path) == {"figure2": directory}
+
+
 def test_damaged_runs_are_said_and_left_alone(outputs, tmp_path, capsys):
     wanted = configs()
     whole = outputs("1", wanted["figure2"])
@@ -125,8 +140,8 @@ def test_editing_a_value_makes_the_run_of_that_config_go_again_and_no_other(outp
 def test_editing_the_code_of_a_run_makes_all_go_again(outputs, tmp_path, monkeypatch, part):
     for name, config in configs().items():
         outputs(name, config)
-    edited = reproduction.run_source() | {part: "edited"}
-    monkeypatch.setattr(reproduction, "run_source", lambda: edited)
+    edited = earlier_runs.run_source() | {part: "edited"}
+    monkeypatch.setattr(earlier_runs, "run_source", lambda: edited)
     assert matching_runs(configs(), tmp_path) == {}
 
 
@@ -370,6 +385,9 @@ def test_reproduce_quick_does_what_is_missing_and_on_a_second_call_nothing(tmp_p
         '{"figures": {"figure2": {"files": "abc"}}}',
         '{"figures": {"figure2": {"files": ["../../outside.png"]}}}',
         '{"figures": {"figure2": {"files": ["/etc/hosts"]}}}',
+        '{"figures": {"figure2": {"files": ["a](http:b.png"]}}}',
+        '{"figures": {"figure2": {"files": ["' + 5000 * "a" + '.png"]}}}',
+        '{"figures": {"figure2": {"files": [""]}}}',
         "[" * 1000,
     ],
 )
@@ -386,6 +404,54 @@ def test_a_run_that_somebody_else_wrote_is_passed_over(tmp_path, text, capsys):
     (tmp_path / "runs" / "xor" / "a" / "run.json").write_text(text)
     assert matching_runs(configs(), tmp_path) == {}
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_pipe_in_the_place_of_a_run_is_passed_over(tmp_path, capsys):
+    (tmp_path / "runs" / "xor" / "a").mkdir(parents=True)
+    os.mkfifo(tmp_path / "runs" / "xor" / "a" / "run.json")
+    assert matching_runs({}, tmp_path) == {}
+    assert "must be a run directory" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def theirs(tmp_path_factory):
+    """A run that somebody else made, and its config."""
+    mine, directory = small_runs.config(optimizer__epochs=2, probe__checkpoints=[]), tmp_path_factory.mktemp("theirs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NNGEOM_CORES", "1")
+        runner.run(mine, directory, command="nngeom run")
+    return load_run(directory), mine
+
+
+def without_scores(info):
+    return info | {"replicates": [row | {"accuracy": None} for row in info["replicates"]]}
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda mine, info: (replace(mine, seed=mine.seed + 1), info), "other replicates"),
+        (lambda mine, info: (replace(mine, replicates=9), info), "other replicates"),
+        (lambda mine, info: (mine, info | {"replicates": []}), "other replicates"),
+        (lambda mine, info: (replace(mine, probe=replace(mine.probe, layers=[2])), info), "other layers"),
+        (lambda mine, info: (replace(mine, probe=replace(mine.probe, kind="path")), info), "a probe of another kind"),
+        (lambda mine, info: (mine, without_scores(info)), "no scores"),
+        (lambda mine, info: (mine, {key: info[key] for key in info if key != "wall_seconds"}), "no command or time"),
+    ],
+)
+def test_a_run_whose_config_says_one_thing_and_its_numbers_another_is_refused(theirs, change, words):
+    run, mine = theirs
+    require_measured(run, mine)
+    asked, info = change(mine, run.info)
+    with pytest.raises(DamageError, match=rf"must hold what a run of its config measures\. Got {words}\. Move it"):
+        require_measured(replace(run, info=info), asked)
+
+
+@pytest.mark.parametrize("command", ["nngeom run `id`", "nngeom run\n# Holds"])
+def test_a_command_that_somebody_else_wrote_stays_in_its_line(command):
+    assert as_code("nngeom run task=xor") == "`nngeom run task=xor`"
+    assert "\n" not in as_code(command)
+    assert as_code(command).replace("\\`", "").count("`") in (0, 2)
 
 
 def test_figures_do_not_go_through_a_link(tmp_path):
