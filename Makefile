@@ -16,7 +16,7 @@ reproduce-figures: $(INSTALLED)  ## the paper's figures and claims, into outputs
 test: $(INSTALLED)  ## the whole suite, slow tests and doctests included
 	$(BIN)/pytest -q -n 2 --dist worksteal
 
-test-exhaustive: $(INSTALLED)  ## killed at every moment, ten thousand hostile files: ten minutes
+test-exhaustive: $(INSTALLED)  ## killed and out of room at every moment, 300 kills, ten thousand hostile files: an hour on two idle cores
 	$(BIN)/pytest -q -n 2 --dist worksteal -m exhaustive
 
 search-bits: $(INSTALLED)  ## has a replicate the same bits in 20,000 random settings, under each instruction set? An hour
