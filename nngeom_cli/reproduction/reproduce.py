@@ -176,7 +176,7 @@ def draw_missing(
     runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool
 ) -> dict[str, dict[str, Any]]:
     """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
-    code = source_hash("analysis", "figures")
+    code = source_hash("analysis", "figures", "config/quantity.py")
     drawn = {}
     for name, run in runs.items():
         key = {"run": run.directory.name, "finished": run.info.get("finished"), "code": code}

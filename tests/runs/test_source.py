@@ -1,5 +1,6 @@
 """The fingerprint of the code: it changes with what a result depends on, and with nothing else."""
 
+import re
 import textwrap
 
 import pytest
@@ -84,6 +85,12 @@ def test_the_same_code_has_the_same_hash_wherever_it_lies_and_on_any_python(toy)
 def test_a_part_that_was_renamed_is_an_error():
     with pytest.raises(FileNotFoundError):
         source_hash("no_such")
+
+
+def test_what_probes_take_of_config_beyond_its_schemas_is_in_their_fingerprint():
+    texts = [path.read_text(encoding="utf-8") for path in (PACKAGE / "probes").glob("*.py")]
+    taken = {name for text in texts for name in re.findall(r"from nngeom_cli\.config\.(\w+) import", text)}
+    assert {f"config/{name}.py" for name in taken - {"probe"}} == {part for part in PROBE if part.startswith("config/")}
 
 
 def test_training_and_probe_have_fingerprints_of_code_that_is_there():
