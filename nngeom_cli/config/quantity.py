@@ -17,6 +17,7 @@ class Quantity:
         title: what stands above its heatmaps; `label`: at its colour bar, with unit or convention.
         look: how it is drawn, one of `LOOKS` in figures/style.py; empty where it is not.
         error: name of its absolute rounding error, if that is measured.
+        factor: what it is drawn times.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Quantity:
     label: str = ""
     look: str = ""
     error: str | None = None
+    factor: float = 1.0
 
     @property
     def attributes(self) -> dict[str, str]:

@@ -151,7 +151,7 @@ class Film:
             if part.words[place]:
                 heatmap.say_flat(axes, part.words[place], SIDE, SMALL_FONT_SIZE)
                 continue
-            heatmap.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
+            heatmap.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.look.colours)
             heatmap.draw_boundary(axes, boundary, SIDE)
             if "input" in data:
                 heatmap.draw_points(axes, data.input.values, data.label.values, SIDE)

@@ -14,6 +14,7 @@ from matplotlib.colors import Normalize
 
 from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, volume_rank
+from nngeom_cli.config.quantity import Quantity
 from nngeom_cli.figures import heatmap
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.heatmap import Field
@@ -23,11 +24,12 @@ from nngeom_cli.figures.style import (
     COLUMN_WIDTH,
     FONT_SIZE,
     LINE,
+    LOOKS,
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
     TINY_FONT_SIZE,
     Array,
-    Heatmap,
+    Look,
     wrapped,
 )
 
@@ -48,12 +50,17 @@ class Block:
         number: that of the layer; 0 where the quantity belongs to none.
     """
 
-    quantity: Heatmap
+    quantity: Quantity
     fields: list[Field]
     norm: Normalize | None
     words: list[str]
     layer: str
     number: int
+
+    @property
+    def look(self) -> Look:
+        """Its colours, scale and ticks."""
+        return LOOKS[self.quantity.look]
 
     @property
     def drawn(self) -> list[Field]:
@@ -78,7 +85,7 @@ def heatmaps(
     *,
     columns: int,
     head_every_row: bool,
-    quantities: Sequence[Heatmap],
+    quantities: Sequence[Quantity],
     strips: Mapping[tuple[str, int], Sequence[Strip]] | None = None,
     note: str | None = None,
 ) -> Sheet:
@@ -112,7 +119,7 @@ def heatmaps(
     head = [heading if head_every_row or place == 0 else 0.0 for place in range(len(blocks))]
     grid = [rows * (down + above) + (rows - 1) * GAP for above in head]
     body = [inches if part.drawn else FLAT_HEIGHT for part, inches in zip(blocks, grid, strict=True)]
-    below = [(strips or {}).get((part.quantity.variable, part.number), ()) if part.drawn else () for part in blocks]
+    below = [(strips or {}).get((part.quantity.name, part.number), ()) if part.drawn else () for part in blocks]
     labelled = [bool(below[place]) or place == last_drawn for place in range(len(blocks))]
     for place in range(len(blocks)):
         body[place] += labelled[place] * TICK_LABELS + strips_height(below[place], width - LEFT)
@@ -148,11 +155,11 @@ def heatmaps(
     return sheet
 
 
-def blocks_of(quantity: Heatmap, panels: Sequence[xr.Dataset]) -> list[Block]:
+def blocks_of(quantity: Quantity, panels: Sequence[xr.Dataset]) -> list[Block]:
     """The panels of a quantity on the scale that all of them share; of each layer, where it has layers."""
-    if quantity.variable not in panels[0]:
+    if quantity.name not in panels[0]:
         return []
-    if "layer" not in panels[0][quantity.variable].dims:
+    if "layer" not in panels[0][quantity.name].dims:
         return [block(quantity, panels, "")]
     widths, layers = panels[0].attrs["widths"], panels[0].layer.values.tolist()
     names = [layer_words(widths, layer) for layer in layers] if len(layers) > 1 else [""]
@@ -162,25 +169,26 @@ def blocks_of(quantity: Heatmap, panels: Sequence[xr.Dataset]) -> list[Block]:
     ]
 
 
-def block(quantity: Heatmap, panels: Sequence[xr.Dataset], layer: str) -> Block:
+def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block:
     """The panels of a quantity, all of one layer."""
-    fields, error = [], quantity.error_variable
+    fields, error = [], quantity.error
     for data in panels:
-        values = data[quantity.variable].values
+        values = data[quantity.name].values
         values = values % len(CLASS_COLOURS) if quantity.look == "classes" else values
         errors = quantity.factor * data[error].values if error is not None and error in data else None
         fields.append(Field(quantity.factor * values, errors))
     words = [words_in_place(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
     number = int(panels[0].layer) if panels[0].layer.ndim == 0 else 0
-    return Block(quantity, fields, quantity.norm(np.stack([field.shown for field in fields])), words, layer, number)
+    norm = LOOKS[quantity.look].norm(np.stack([field.shown for field in fields]))
+    return Block(quantity, fields, norm, words, layer, number)
 
 
-def words_in_place(quantity: Heatmap, field: Field, data: xr.Dataset) -> str:
+def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
     """What is said in place of a field that is 0 all over, or that a bottleneck leaves no value; empty otherwise."""
     if quantity.look == "curvature" and field.zero:
         return flat_words(data.attrs["widths"], int(data.layer))
-    if "layer" in data[quantity.variable].coords and field.missing.all():
-        return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.variable))
+    if "layer" in data[quantity.name].coords and field.missing.all():
+        return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.name))
     return ""
 
 
@@ -195,7 +203,7 @@ def draw_panel(
     with_images: bool,
 ) -> None:
     """One heatmap with all that lies on it."""
-    heatmap.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.quantity.colours)
+    heatmap.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.look.colours)
     heatmap.draw_boundary(axes, boundary, inches)
     if "input" in data:
         heatmap.draw_points(axes, data.input.values, data.label.values, inches)
@@ -221,11 +229,11 @@ def draw_bar(sheet: Sheet, part: Block, left: float, top: float, height: float) 
     low, high = part.norm(np.nanmin(values)), part.norm(np.nanmax(values))
     extend = {(False, False): "neither", (True, False): "min", (False, True): "max", (True, True): "both"}
     axes = sheet.axes(left, top, 0.08, height)
-    mappable = ScalarMappable(norm=part.norm, cmap=part.quantity.colours)
+    mappable = ScalarMappable(norm=part.norm, cmap=part.look.colours)
     bar = sheet.figure.colorbar(mappable, cax=axes, extend=extend[low < 0, high > 1], extendfrac=0.04)
     bar.set_label(part.quantity.label, fontsize=SMALL_FONT_SIZE)
-    if part.quantity.ticks is not None:
-        places, labels = part.quantity.ticks(part.norm)
+    if part.look.ticks is not None:
+        places, labels = part.look.ticks(part.norm)
         bar.set_ticks(places, labels=labels)
         bar.minorticks_off()
 

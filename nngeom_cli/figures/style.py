@@ -8,8 +8,8 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -45,7 +45,7 @@ __all__ = [
     "TINY_FONT_SIZE",
     "UNRELIABLE_COLOUR",
     "Array",
-    "Heatmap",
+    "Look",
     "control_colours",
     "in_convention",
     "linear_norm",
@@ -57,7 +57,6 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-Ticks = Callable[[Normalize], tuple[list[float], list[str]]]
 
 TEXT_WIDTH = 7.0  # inches: a figure across both columns of a paper
 COLUMN_WIDTH = 3.4  # inches: a figure in one column
@@ -199,78 +198,46 @@ def symmetric_log_ticks(norm: Normalize) -> tuple[list[float], list[str]]:
     return [value for value, _ in ticks], [text for _, text in ticks]
 
 
-LOOKS: dict[str, tuple[Colormap, Callable[[Array], Normalize | None], Ticks | None]] = {
-    "volume": (VOLUME_COLOURS, linear_norm, None),
-    "curvature": (CURVATURE_COLOURS, symmetric_log_norm, symmetric_log_ticks),
-    "entropy": (ENTROPY_COLOURS, linear_norm, None),
-    "classes": (REGION_COLOURS, lambda _: Normalize(-0.5, 9.5), None),
+class Look(NamedTuple):
+    """Colour map, the scale for given values, and its ticks' positions and labels, None for automatic ones."""
+
+    colours: Colormap
+    norm: Callable[[Array], Normalize | None]
+    ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
+
+
+LOOKS = {  # a curvature that is exactly 0 all over is said in words; classes have legend entries and no colour bar
+    "volume": Look(VOLUME_COLOURS, linear_norm),
+    "curvature": Look(CURVATURE_COLOURS, symmetric_log_norm, symmetric_log_ticks),
+    "entropy": Look(ENTROPY_COLOURS, linear_norm),
+    "classes": Look(REGION_COLOURS, lambda _: Normalize(-0.5, 9.5)),
 }
 
-
-@dataclass(frozen=True)
-class Heatmap:
-    """How a measured quantity is shown on a plane.
-
-    Attributes:
-        variable: its name in the dataset; `error_variable`: that of its absolute rounding error, if it has one.
-        title: what it is; `label`: the colour bar's, with unit or convention.
-        look: which of `LOOKS`; a curvature that is exactly 0 all over is said in words, classes have legend entries and
-            no colour bar.
-        factor: what the values are multiplied by.
-    """
-
-    variable: str
-    error_variable: str | None
-    title: str
-    label: str
-    look: str
-    factor: float = 1.0
-
-    @property
-    def colours(self) -> Colormap:
-        """Its colour map."""
-        return LOOKS[self.look][0]
-
-    @property
-    def ticks(self) -> Ticks | None:
-        """Positions and labels for a scale; None for automatic ones."""
-        return LOOKS[self.look][2]
-
-    def norm(self, values: Array) -> Normalize | None:
-        """The scale for given values."""
-        return LOOKS[self.look][1](values)
-
-
-def heatmaps_of(quantities: Sequence[Quantity], more: str = "") -> tuple[Heatmap, ...]:
-    """Those that are drawn, with `more` in their titles."""
-    return tuple(Heatmap(one.name, one.error, one.title + more, one.label, one.look) for one in quantities if one.look)
-
-
-GRID_HEATMAPS = heatmaps_of(ON_GRIDS)
+GRID_HEATMAPS = tuple(quantity for quantity in ON_GRIDS if quantity.look)
 PLANE_HEATMAPS = (
-    *heatmaps_of([quantity for quantity in ON_PLANES if quantity not in ON_GRIDS]),
-    *heatmaps_of(ON_GRIDS, " of the map restricted to the plane"),
+    *(quantity for quantity in ON_PLANES if quantity.look and quantity not in ON_GRIDS),
+    *(replace(quantity, title=f"{quantity.title} of the map restricted to the plane") for quantity in GRID_HEATMAPS),
 )
 
 
-def in_convention(heatmaps: Sequence[Heatmap], convention: str, geometry: xr.Dataset) -> list[Heatmap]:
-    """Heatmaps with their curvature in a convention.
+def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.Dataset) -> list[Quantity]:
+    """Quantities with their curvature in a convention.
 
     Args:
-        heatmaps: in the geometric convention.
+        quantities: in the geometric convention.
         convention: geometric (the unit 2-sphere has R = +2), or paper (what the paper prints, `paper_curvature_factor`
             times as much).
         geometry: what was measured; its attributes hold the factor.
     """
     if convention == "geometric":
-        return list(heatmaps)
+        return list(quantities)
     factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
     label = f"{factor:g} R, the paper's convention"
     return [
-        replace(heatmap, title=f"{heatmap.title}, in the paper's convention", label=label, factor=factor)
-        if heatmap.variable == "ricci_scalar"
-        else heatmap
-        for heatmap in heatmaps
+        replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
+        if quantity.name == "ricci_scalar"
+        else quantity
+        for quantity in quantities
     ]
 
 
