@@ -89,7 +89,7 @@ class LostProcessError(RunError):
         exitcode: as `multiprocessing` has it: minus the signal, if one ended it.
     """
 
-    def __init__(self, sentence: str, exitcode: int | None) -> None:
+    def __init__(self, sentence: str, exitcode: int | None = None) -> None:
         super().__init__(sentence)
         self.exitcode = exitcode
 
