@@ -34,6 +34,10 @@ class MadeRun:
     def first_and_last(self) -> xr.Dataset:
         return self.geometry.isel(epoch=[0, -1])
 
+    @property
+    def replicates(self) -> list[dict[str, Any]]:
+        return self.info["replicates"]
+
 
 def made_run(directory, geometry, solved=(False, True)):
     seeds, epochs = geometry.replicate.values, geometry.epoch.values
