@@ -145,9 +145,8 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     def run_left(sweeper: Any, arguments: list[str]) -> Any:
         refuse_new_cluster(sweeper.launcher)
         claimed.append(sweep.directory)
-        with held(sweep.directory, RESUME):
-            unshared(sweep.directory / "multirun.yaml")  # which Hydra writes in place
-            outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
+        unshared(sweep.directory / "multirun.yaml")  # which Hydra writes in place
+        outcomes.extend(launched(sweeper, sweep, left, lambda: plain_sweep(sweeper, arguments)))
 
     arguments = [
         f"hydra/launcher={quoted(sweep.launcher)}",
@@ -157,7 +156,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     ]
     Plugins.instance()
     plain_sweep = SWEEP.now()
-    with SWEEP.replaced(run_left):
+    with held(sweep.directory, RESUME), SWEEP.replaced(run_left):  # from here on, since Hydra takes a second to compose
         _start(resumed_job, "resume", arguments, "nngeom resume", claimed)
     return outcomes
 

@@ -19,6 +19,7 @@ from small_runs import assert_same, config, left_by_hydra
 
 from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import FolderError
+from nngeom_cli.launch import application
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.runs.unstarted import begun, opened
@@ -193,6 +194,18 @@ def test_of_a_sweep_that_is_moved_no_other_job_starts(nngeom, runner, tmp_path, 
     code, out, err = nngeom("resume", new)
     assert (code, out[-1], err) == (0, str(new), [])
     assert [config.seed for config, _, _ in runner.runs[before:]] == [0, 1, 2]
+
+
+def test_of_a_sweep_that_is_moved_before_its_jobs_resume_nothing_is_made_in_its_place(
+    nngeom, runner, tmp_path, monkeypatch
+):
+    sweep, new = tmp_path / "sweep", tmp_path / "new"
+    runner.failures[1] = ZeroDivisionError("oh")
+    nngeom("run", "-m", "seed=0,1", f"hydra.sweep.dir={sweep}")
+    monkeypatch.setattr(application, "refuse_new_cluster", Move(sweep, new, nothing))
+    code, _, err = nngeom("resume", sweep)
+    assert (code, err) == (1, [f"nngeom: `{sweep}` {MISSED} to {new}. `nngeom resume {new}` continues there."])
+    assert not sweep.exists()
 
 
 def test_a_run_goes_on_where_the_working_folder_is_renamed(whole, tmp_path, monkeypatch):
