@@ -203,9 +203,9 @@ def test_a_table_that_is_wider_than_the_terminal_comes_in_pieces(tmp_path):
         (["empty"], "`empty` must hold runs. Got none. `nngeom run` prints where its own is."),
         (
             ["empty", "--colour"],
-            "`nngeom summarize` must be followed by directories of runs. Got --colour. See outputs/.",
+            "`nngeom summarize` must be followed by directories of runs. Got --colour. ",
         ),
-        (["empty", "--format", "xml"], "`nngeom summarize` must be given what it has. Got argument --format: invalid "),
+        (["empty", "--format", "xml"], "`--format` must be terminal, csv, markdown or json. Got xml. "),
     ],
     ids=str,
 )
