@@ -1,1 +1,1 @@
-"""A user's own table, whatever program saved it: from bytes to columns of numbers and classes."""
+"""A user's table, whatever program saved it: from bytes to columns of numbers and classes."""

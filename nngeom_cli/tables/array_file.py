@@ -1,4 +1,4 @@
-"""A table as numpy's arrays: a vector is a column of its name, a matrix X the columns X0, X1, ..."""
+"""A table as numpy arrays: a vector is a column of that name, a matrix X the columns X0, X1, ..."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ if TYPE_CHECKING:
 
 __all__ = ["ArrayFile"]
 
-WANTED = "a file of numpy.savez, of numbers and strings only"
+WANTED = "a file saved by numpy.savez, with numbers and strings only"
 MANY_COLUMNS = 300_000
 LONGEST_HEADER = 2**16  # bytes
-OBJECT = 64  # bytes of a Python string, beside its characters
-OTHERWISE = {  # kind of an array that is no column -> how to save it
+OBJECT = 64  # bytes of a Python string besides its characters
+OTHERWISE = {  # kind of an array that cannot be columns -> how to save it
     "O": "Save it as numbers or strings: {0}={0}.astype(float), or {0}={0}.astype(str).",
     "c": "Save two arrays: {0}_real={0}.real, {0}_imag={0}.imag.",
-    "M": "Save days: {0}={0}.astype('datetime64[D]').astype(int).",
-    "m": "Save seconds: {0}={0} / numpy.timedelta64(1, 's').",
-    "V": "Save an array for each of its fields: a={0}['a'], b={0}['b'].",
+    "M": "Save it in days: {0}={0}.astype('datetime64[D]').astype(int).",
+    "m": "Save it in seconds: {0}={0} / numpy.timedelta64(1, 's').",
+    "V": "Save one array per field: a={0}['a'], b={0}['b'].",
 }
 
 
 class ArrayFile:
-    """A file of numpy.savez whose arrays are known.
+    """The arrays of a file saved by numpy.savez.
 
     Args:
         content: of the file.
         path: of the file.
 
     Raises:
-        ConfigError: it is none, its arrays are no columns of equal length, or do not fit into memory.
+        ConfigError: it is another file, or its arrays are not columns of equal length or do not fit into memory.
     """
 
     header: bool | None = None
 
     def __init__(self, content: bytes, path: Path) -> None:
-        if not content.startswith((ZIP, b"PK\x05\x06")):  # with arrays, or without
+        if not content.startswith((ZIP, b"PK\x05\x06")):  # with arrays, or empty
             refuse_kind(content, path, WANTED)
             raise ConfigError(
-                f"`task.path` must be {WANTED}. Got {path}, another file. task=csv reads text; unpack what is packed."
+                f"`task.path` must be {WANTED}. Got {path}, another file. task=csv reads text; unpack packed files."
             )
         try:
             self.arrays = _arrays(zipfile.ZipFile(io.BytesIO(content)), path)
@@ -62,36 +62,36 @@ class ArrayFile:
         require(
             len(set(lengths.values())) == 1 and min(lengths.values()) > 0,
             "task.path",
-            "arrays with equally many rows, at least one",
+            "arrays with the same number of rows, at least one",
             lengths,
-            "A row is an example.",
+            "Each row is an example.",
         )
         self.columns: dict[str, Any] = {}
         for name, array in self.arrays.items():
             columns = {name: array} if array.ndim == 1 else {f"{name}{place}": row for place, row in enumerate(array.T)}
             twice = sorted(columns.keys() & self.columns.keys())
-            require(not twice, "task.path", "arrays with different names of columns", twice, f"Rename {name}.")
+            require(not twice, "task.path", "arrays whose columns have different names", twice, f"Rename {name}.")
             self.columns |= columns
         self.names = list(self.columns)
 
     def last(self) -> str:
-        """The last column, if it is a vector or the only array has it."""
+        """The last column, if it is a vector or part of the only array."""
         name, array = list(self.arrays.items())[-1]
         if array.ndim == 2 and array.shape[1] > 1:
             one_hot = array.dtype.kind in "biuf" and _is_one_hot(array)
             vectors = [name for name, array in self.arrays.items() if array.ndim == 1]
-            way_out = f"Choose task.label={vectors[-1] if vectors else self.names[-1]}."
+            suggestion = f"Choose task.label={vectors[-1] if vectors else self.names[-1]}."
             require(
                 len(self.arrays) == 1 and not one_hot,
                 "task.label",
                 "given where the last array is a matrix",
                 f"{name} of shape {array.shape}, with a single 1 in each row" if one_hot else f"null for {name}",
-                f"Save classes: {name}={name}.argmax(axis=1)." if one_hot else way_out,
+                f"Save classes: {name}={name}.argmax(axis=1)." if one_hot else suggestion,
             )
         return self.names[-1]
 
     def table(self, columns: Sequence[str], label: str) -> Table:
-        """The examples: inputs are `columns`, classes those of `label`."""
+        """The examples: inputs from `columns`, classes from `label`."""
         import numpy as np
 
         inputs = np.stack([self._numbers(name) for name in columns], axis=1)
@@ -120,14 +120,14 @@ class ArrayFile:
 
 
 def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
-    """The arrays of an archive, in this machine's byte order; all are looked at before the first is loaded."""
+    """The arrays of an archive, in this machine's byte order; all are checked before the first is loaded."""
     import numpy as np
 
     names = archive.namelist()
     if not all(name.endswith(".npy") for name in names):
         raise foreign_archive(names, path, WANTED)
     if len(set(names)) < len(names):
-        raise ValueError("two arrays have one name")
+        raise ValueError("two arrays have the same name")
     size = 0
     for entry in archive.infolist():
         with archive.open(entry) as file:
@@ -135,9 +135,9 @@ def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, Any]:
             count = math.prod(shape)
             _refuse_array(entry.filename.removesuffix(".npy"), shape, dtype, path)
             if count * dtype.itemsize != entry.file_size - file.tell():
-                raise ValueError(f"{entry.filename} has more or less than its shape {shape}")
+                raise ValueError(f"{entry.filename} has more or fewer numbers than its shape {shape}")
         size += count * (dtype.itemsize + OBJECT if dtype.kind in "SU" else max(dtype.itemsize, 8))
-        refuse_size(path, f"{entry.filename} of shape {shape} and type {dtype}, with what comes before it,", size)
+        refuse_size(path, f"{entry.filename} of shape {shape} and type {dtype}, with the arrays before it,", size)
     arrays = {}
     for name in names:
         with archive.open(name) as file:
@@ -155,11 +155,11 @@ def _header(file: IO[bytes]) -> tuple[tuple[int, ...], np.dtype[Any]]:
         raise ValueError(f"version {version} of the format")
     if version == (2, 0):
         length = int.from_bytes(file.read(4), "little")
-        if length > LONGEST_HEADER:  # it would be read before numpy finds it long
+        if length > LONGEST_HEADER:  # numpy would read all of it before it objects
             raise ValueError(f"a header of {length} bytes")
         file.seek(-4, io.SEEK_CUR)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about files of Python 2
+        warnings.simplefilter("ignore")  # numpy warns about files from Python 2
         shape, _, dtype = readers[version](file)
     return shape, dtype
 
@@ -171,10 +171,10 @@ def _refuse_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], path:
             + OTHERWISE.get(dtype.kind, "Leave it out.").format(name)
         )
     if len(shape) not in (1, 2) or math.prod(shape[1:]) > MANY_COLUMNS:
-        way_out = f"Save a row an example: {name}={name}.reshape(len({name}), -1)." if shape else "Leave it out."
+        suggestion = f"Save one row per example: {name}={name}.reshape(len({name}), -1)." if shape else "Leave it out."
         raise ConfigError(
             f"`task.path` must hold vectors, and matrices of at most {MANY_COLUMNS} columns. "
-            f"Got {name} of shape {shape} in {path}. {way_out}"
+            f"Got {name} of shape {shape} in {path}. {suggestion}"
         )
 
 

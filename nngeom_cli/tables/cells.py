@@ -1,4 +1,4 @@
-"""The cells of a user's table: which texts are numbers, which say that a value is missing, and what a table is."""
+"""The cells of a user's table: which texts are numbers, which mark a missing value, and what a table is."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ EXPONENT = r"(?:[eE][+-]?\d+)?"
 POINT = re.compile(rf"[+-]?(?:\d+(?:\.\d*)?|\.\d+){EXPONENT}", re.ASCII)
 COMMA = re.compile(rf"[+-]?\d+(?:,\d+)?{EXPONENT}", re.ASCII)
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:(?:,\d{3})+|(?:\.\d{3})+)", re.ASCII)
-GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\s]\d{3})+(?:[.,]\d+)?", re.ASCII)  # with marks between the thousands
-FAULTS = {"#n/a", "#div/0!", "#ref!", "#value!", "#num!", "#name?", "#null!"}  # of a spreadsheet's formulas
+GROUPED = re.compile(r"[+-]?\d{1,3}(?:[.,'\s]\d{3})+(?:[.,]\d+)?", re.ASCII)  # with thousands separators
+FAULTS = {"#n/a", "#div/0!", "#ref!", "#value!", "#num!", "#name?", "#null!"}  # the errors of a spreadsheet's formulas
 MISSING = {"", "na", "n/a", "n.a.", "#na", "<na>", "nan", "+nan", "-nan", "nat", "none", "null", "(null)", r"\n", "?",
            ".", "1.#qnan", "1.#ind", "-1.#ind"} | FAULTS  # fmt: skip
 MISSING_AMONG_NUMBERS = {"-", "--", "inf", "+inf", "-inf", "infinity", "+infinity", "-infinity"}
@@ -40,13 +40,13 @@ MISSING_AMONG_NUMBERS = {"-", "--", "inf", "+inf", "-inf", "infinity", "+infinit
 
 @dataclass(frozen=True)
 class Table:
-    """The examples of a file, labels as they stand there.
+    """The examples of a file, with the labels as written there.
 
     Args:
         inputs: finite numbers, `(rows, d)`.
-        texts: the different labels.
-        codes: the place of each row's label in `texts`, `(rows,)`.
-        place: where a row stands in the file, "line 7".
+        texts: the distinct labels.
+        codes: the index of each row's label in `texts`, `(rows,)`.
+        place: where a row is in the file, "line 7".
     """
 
     inputs: NDArray[np.float64]
@@ -56,32 +56,32 @@ class Table:
 
 
 class TableFile(Protocol):
-    """A file whose columns are known.
+    """A file with known columns.
 
     Attributes:
-        names: of its columns, in order; empty for what is no column of data, the index that pandas writes.
-        header: whether its first line names the columns; None where that is no question.
+        names: of its columns, in order; empty for a column that holds no data, such as the index that pandas writes.
+        header: whether its first line names the columns; None for a file without lines.
     """
 
     names: list[str]
     header: bool | None
 
     def last(self) -> str:
-        """The column that has the labels unless the user names another."""
+        """The column that holds the labels unless the user names another."""
 
     def table(self, columns: Sequence[str], label: str) -> Table:
-        """The examples: inputs are `columns`, classes those of `label`."""
+        """The examples: inputs from `columns`, classes from `label`."""
 
 
 def number_of(text: str, decimal: str = ".") -> float:
-    """A finite number, written in digits with a point, or with a comma, and without marks between thousands.
+    """A finite number, written in digits with a decimal point or comma, and without thousands separators.
 
     Args:
         text: a cell.
         decimal: the decimal mark, `.` or `,`.
 
     Returns:
-        The number; NaN for anything else, for infinity too.
+        The number; NaN for anything else, including infinity.
 
     Example:
         >>> number_of(" -1.5e3 "), number_of("1,5", ","), number_of("1,5"), number_of("1_000")
@@ -96,14 +96,14 @@ def number_of(text: str, decimal: str = ".") -> float:
 
 
 def looks_like_number(text: str) -> bool:
-    """Whether a cell is meant as a number, in whatever way it is written."""
+    """Whether a cell is meant as a number, however it is written."""
     if POINT.fullmatch(text) or COMMA.fullmatch(text) or GROUPED.fullmatch(text):
         return True
     return text.lower() in ("nan", "inf", "-inf")
 
 
 def could_be_thousands(text: str) -> bool:
-    """Whether a number's only mark may stand between thousands: 1,234 and 1.234, not 0.234 or 1.5."""
+    """Whether a number's only mark may be a thousands separator: 1,234 and 1.234, not 0.234 or 1.5."""
     return THOUSANDS.fullmatch(text.strip()) is not None
 
 

@@ -1,4 +1,4 @@
-"""The classes of a label column: the same class however it is written, and none for what is missing."""
+"""The classes of a label column: the same class however it is written, and none for a missing label."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ __all__ = ["classes"]
 
 INTEGER = re.compile(r"[+-]?\d{1,300}", re.ASCII)
 LEADING_ZERO = re.compile(r"[+-]?0\d", re.ASCII)
-LONGEST = 200  # characters that are worth to be printed as a suggestion
+LONGEST = 200  # characters; a longer suggestion is not worth printing
 TRUTH = {"true": "True", "false": "False"}
 
 
 def classes(label: str, table: Table, named: Collection[str]) -> tuple[list[str], NDArray[np.int64]]:
     """The classes of a table.
 
-    Numbers are one class if they are equal (1 and 1.0), true and TRUE too, and white space around a label does not
-    count. What says that a label is missing (nothing, NA, nan, ?) is refused, and so are two labels that look like one
-    (cat and Cat); but not if `named` has them.
+    Equal numbers are one class (1 and 1.0), and so are true and TRUE; white space around a label does not count. Marks
+    of a missing label (nothing, NA, nan, ?) are refused, and so are labels that differ only in how they are written
+    (cat and Cat), unless `named` has them.
 
     Args:
         label: the column's name.
@@ -45,10 +45,10 @@ def classes(label: str, table: Table, named: Collection[str]) -> tuple[list[str]
         named: the classes that the user named.
 
     Returns:
-        Their names, sorted, numbers by their size; and the place of each row's class among them, `(rows,)`.
+        Their names, sorted, numbers by value; and the index of each row's class among them, `(rows,)`.
 
     Raises:
-        ConfigError: a label is missing or cannot be told from another, or there are too few classes, or too many.
+        ConfigError: a label is missing or cannot be told from another, or there are too few or too many classes.
     """
     import numpy as np
 
@@ -69,7 +69,7 @@ def classes(label: str, table: Table, named: Collection[str]) -> tuple[list[str]
         "task.label",
         "a column of two classes or more, each of several rows",
         f"{f'{len(order)} different values' if len(order) > 1 else 'one value'} in the {rows} rows of column {label}",
-        "Name another with task.label=COLUMN.",
+        "Name another column with task.label=COLUMN.",
     )
     if names is texts:
         _refuse_alike(label, order, named)
@@ -88,29 +88,29 @@ def _refuse_missing(label: str, table: Table, texts: list[str], named: Collectio
             continue
         where = f"{shown(text)} in column {label}, {table.place(int((table.codes == code).argmax()))}"
         if absent:
-            constraint, way_out = "a column with a class in each row", "Remove the row"
-            way_out += f", or name it as a class: {_naming({*present, text})}." if text else "."
+            constraint, suggestion = "a column with a class in each row", "Remove the row"
+            suggestion += f", or name it as a class: {_naming({*present, text})}." if text else "."
         else:
-            constraint, way_out = "a column of plain text, without control characters and ${", "Write another word."
-        raise ConfigError(f"`task.label` must be {constraint}. Got {where}. {way_out}")
+            constraint, suggestion = "a column of plain text, without control characters or ${", "Write another word."
+        raise ConfigError(f"`task.label` must be {constraint}. Got {where}. {suggestion}")
 
 
 def _naming(names: Collection[str]) -> str:
-    """What to type so that these are the classes."""
+    """What to type to make these the classes."""
     quoted = ",".join('"' + name.replace('"', '\\"') + '"' for name in sorted(names))
     typed = shlex.quote(f"task.class_names=[{quoted}]")
     return typed if len(typed) <= LONGEST else "list all classes in task.class_names"
 
 
 def _numbers(texts: list[str]) -> list[float] | None:
-    """What the labels are worth, if all are numbers; an integer keeps all its digits."""
+    """The values of the labels, if all are numbers; an integer keeps all its digits."""
     decimal = "," if any("," in text and not could_be_thousands(text) for text in texts) else "."
     values = [int(text) if INTEGER.fullmatch(text) else number_of(text, decimal) for text in texts]
     return None if any(math.isnan(value) for value in values) else values
 
 
 def _written_alike(label: str, texts: list[str], values: list[float]) -> list[str]:
-    """Numbers as Python writes them, 1 for 1.0 and +1, 0.5 for .5 and 0,5; the integers without a point if all are."""
+    """Numbers as Python writes them, 1 for 1.0 and +1, 0.5 for .5 and 0,5; without a point if all are integers."""
     whole = all(value == int(value) for value in values)
     names = [str(int(value) if whole else float(value)) for value in values]
     first: dict[str, str] = {}
@@ -134,6 +134,6 @@ def _refuse_alike(label: str, names: list[str], named: Collection[str]) -> None:
 
 def _alike(label: str, one: str, other: str) -> ConfigError:
     return ConfigError(
-        f"`task.label` must be a column whose classes differ by more than how they are written. Got {shown(one)} and "
-        f"{shown(other)} in column {label}. Write them alike, or name all classes with task.class_names."
+        f"`task.label` must be a column whose classes differ in more than how they are written. Got {shown(one)} and "
+        f"{shown(other)} in column {label}. Write them the same way, or name all classes with task.class_names."
     )

@@ -1,4 +1,4 @@
-"""The records of a table as text, what parts their cells, and whether the first one names the columns."""
+"""The records of a table as text, what separates their cells, and whether the first one names the columns."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from nngeom_cli.tables.cells import FAULTS, MISSING, looks_like_number
 
 __all__ = ["Record", "RecordError", "Records", "fault", "has_names", "is_numeric", "parted"]
 
-SEPARATORS = "\t;|, "  # the first in case of doubt
-MARKS = ("#", "%")  # of comments
+SEPARATORS = "\t;|, "  # the first one if several fit
+MARKS = ("#", "%")  # that begin a comment
 EXCEL = re.compile(r'"?sep=([^\r\n"])"?\s*', re.IGNORECASE)  # a first line that names the separator
-SAMPLE = 200  # records by which separator and header are told
+SAMPLE = 200  # records from which separator and header are decided
 LONGEST_LINE = 8_000_000  # characters; some 300,000 columns
 
 Record = list[str]
 
 
 class RecordError(ValueError):
-    """A line that cannot be parted into cells. `str(error)` tells which, and why."""
+    """A line that cannot be split into cells. `str(error)` says which, and why."""
 
 
 class Records:
@@ -35,9 +35,9 @@ class Records:
         look_at: called with the cells of each comment, and its line.
 
     Attributes:
-        line: in which the last record ends.
+        line: the line in which the last record ends.
         comment: the cells of the last comment before the first record.
-        begun: whether the first record was there.
+        begun: whether the first record was read.
 
     Example:
         >>> list(Records(b"# points\\n1;'a'\\n\\n2;\\"b;c\\"\\n", ";"))
@@ -56,7 +56,7 @@ class Records:
         """The cells of each record.
 
         Raises:
-            RecordError: quotation marks without an end, or a line that is too long.
+            RecordError: quotation marks that are not closed, or a line that is too long.
         """
         try:
             for cells in self._parted(self._lines()):
@@ -65,7 +65,7 @@ class Records:
                     yield cells
         except csv.Error as error:
             raise RecordError(
-                f"line {self.line} ends in a cell that is too long, or has quotation marks amiss"
+                f"line {self.line} ends in a cell that is too long, or has misplaced quotation marks"
             ) from error
 
     def _lines(self) -> Iterator[str]:
@@ -85,7 +85,7 @@ class Records:
                 yield line
 
     def _has_fault(self, line: str) -> bool:
-        """Whether the first cell is what a spreadsheet writes for a formula without a value, #N/A."""
+        """Whether the first cell is what a spreadsheet writes for a formula without a value, such as #N/A."""
         return self.separator != " " and line.partition(self.separator)[0].strip().lower() in FAULTS
 
     def _parted(self, lines: Iterable[str]) -> Iterator[Record]:
@@ -95,15 +95,15 @@ class Records:
 
 
 def parted(content: bytes) -> list[tuple[str, list[Record]]]:
-    """The separators that part a text into equally many cells in each record, most columns of numbers first.
+    """The separators that split a text into the same number of cells in each record, with fewest columns of words.
 
-    The first record may have one cell less, as R writes it. A last cell that is empty in all records is left out.
+    The first record may have one cell fewer, as R writes it. A last cell that is empty in all records is left out.
 
     Args:
         content: text in UTF-8.
 
     Returns:
-        Each with the text's first records; several where they leave equally few columns of words.
+        Each with the text's first records; several if they leave equally few columns of words.
 
     Example:
         >>> parted(b"1,5;2,5;a\\n0,5;1,5;b\\n")
@@ -125,7 +125,7 @@ def parted(content: bytes) -> list[tuple[str, list[Record]]]:
 
 
 def fault(content: bytes) -> str:
-    """Why no separator parts a text.
+    """Why no separator splits a text into a table.
 
     Example:
         >>> fault(b"My table\\n1,2,a\\n1,2,b\\n")
@@ -147,7 +147,7 @@ def fault(content: bytes) -> str:
             found.append((count, usual * (separator != " "), what))
     if found:
         return max(found)[2]
-    return "no separator parts its lines" if widths else "it has no line of data"
+    return "no separator splits its lines" if widths else "it has no line of data"
 
 
 def _separators(content: bytes) -> str:
@@ -157,7 +157,7 @@ def _separators(content: bytes) -> str:
 
 
 def _trimmed(records: list[Record]) -> list[Record]:
-    """The records without last cells that are empty in all of them; the first one may not have them."""
+    """The records without last cells that are empty in all of them; the first one may lack them."""
     first, rest = records[:1], records[1:]
     while rest and len({len(record) for record in rest}) == 1 and not any(record[-1].strip() for record in rest):
         width = len(rest[0])
@@ -168,17 +168,17 @@ def _trimmed(records: list[Record]) -> list[Record]:
 
 
 def is_numeric(records: Sequence[Record], place: int) -> bool:
-    """Whether most cells of a column that are not empty are meant as numbers."""
+    """Whether most cells of a column, leaving out missing values, are meant as numbers."""
     present = [cell for record in records if (cell := record[place].strip()).lower() not in MISSING]
     return sum(map(looks_like_number, present)) * 2 > len(present)
 
 
 def has_names(records: Sequence[Record]) -> bool | None:
-    """Whether the first of the records names the columns; None where that cannot be told.
+    """Whether the first of the records names the columns; None if that is unclear.
 
-    It does if it has a word in the place of each number below it, or counts from 0 beside a word that is not found
-    below. It is an example if it has numbers in all these places, which do not just count from 0 or 1, and a word, if
-    any, that is found below.
+    It does if it has a word above each column of numbers, or counts from 0 there beside a word that does not occur
+    below. It is an example if it has a number above each column of numbers, these do not just count from 0 or 1, and
+    its word, if any, occurs below.
 
     Example:
         >>> has_names([["x", "y"], ["1", "2"]]), has_names([["0", "1", "label"], ["1.5", "2", "cat"]])
@@ -198,7 +198,7 @@ def has_names(records: Sequence[Record]) -> bool | None:
     numbers = [cell for cell in above if looks_like_number(cell)]
     counted = numbers == [str(number) for number in range(len(numbers))]
     if not numbers and records[0] in rest:
-        return True  # it is there twice, where two files were joined
+        return True  # it occurs again where two files were joined
     if any(first[place] in {record[place].strip() for record in rest} for place in words):
         return False if numbers == above else None
     if len(numbers) < len(above) or not numeric:

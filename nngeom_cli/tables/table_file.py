@@ -1,4 +1,4 @@
-"""A user's own table of examples: read, checked, and pinned by the hash of its file."""
+"""A user's table of examples: read, checked, and pinned by the hash of its file."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["located", "read_table"]
 
-SETTLED = 2 * 10**9  # nanoseconds within which a file may change again and keep its times, on the coarsest drives
+SETTLED = 2 * 10**9  # nanoseconds in which a file may change without new times, on the coarsest file systems
 
 
 @dataclass(frozen=True)
@@ -34,10 +34,10 @@ class Examples:
 
     Args:
         asked: the keys of the task that decide which examples these are.
-        found: what the file gives for keys that are null.
-        state: of the file, which changes with it; None where it may change unseen.
+        found: the values that the file gives to keys that are null.
+        state: of the file, which changes when the file does; None while a change could go unseen.
         inputs: `(rows, d)`.
-        classes: places in `class_names`, `(rows,)`.
+        classes: indices into `class_names`, `(rows,)`.
     """
 
     asked: tuple[Any, ...]
@@ -47,15 +47,15 @@ class Examples:
     classes: NDArray[np.int64]
 
 
-kept: list[Examples] = []  # what was read last: a file is read once a process while it stays as it is
+kept: list[Examples] = []  # the last file read: a process reads a file once while it does not change
 
 
 def located(config: Config, folder: Path) -> Config:
-    """The config with what its data file holds filled in; the same config where the task has no file.
+    """The config with the keys that its data file decides filled in; the same config if the task has no file.
 
     Args:
         config: as typed.
-        folder: where a relative path starts: the folder in which the command was typed.
+        folder: where relative paths start: the folder in which the command was typed.
 
     Returns:
         The config with an absolute path, `header`, `columns`, `label`, `class_names`, `rows` and `sha256`, checked to
@@ -67,7 +67,7 @@ def located(config: Config, folder: Path) -> Config:
     task = config.task
     if not isinstance(task, FileConfig):
         return config
-    require("://" not in str(task.path), "task.path", "a file of this machine", task.path, "Download it first.")
+    require("://" not in str(task.path), "task.path", "a file on this machine", task.path, "Download it first.")
     try:
         typed = folder / Path(str(task.path)).expanduser()
         path = typed.resolve()
@@ -82,14 +82,14 @@ def read_table(task: FileConfig) -> tuple[NDArray[np.float64], NDArray[np.int64]
     """Inputs `(rows, d)` and classes `(rows,)` of a located task.
 
     Raises:
-        ConfigError: the file is not the one that was located, or holds what cannot be used.
+        ConfigError: the file is not the one that was located, or cannot be used.
     """
     examples = _examples(task)
     return examples.inputs.copy(), examples.classes.copy()
 
 
 def _examples(task: FileConfig) -> Examples:
-    """The examples of a task, from memory if they are there and the file is as it was."""
+    """The examples of a task, from memory if they are kept there and the file is unchanged."""
     path = Path(str(task.path))
     asked = _asked(task)
     known = next((examples for examples in kept if asked == examples.asked), None)
@@ -119,7 +119,7 @@ def _asked(task: FileConfig) -> tuple[Any, ...]:
 
 
 def _is_old(task: FileConfig) -> bool:
-    """Whether the task is of a run that was saved before there was `header`."""
+    """Whether the task belongs to a run that was saved before `header` existed."""
     return isinstance(task, CsvConfig) and task.header is None and task.rows is not None
 
 
@@ -130,7 +130,7 @@ def _state(status: os.stat_result) -> tuple[int, ...]:
 def _unreadable(task: FileConfig, what: str) -> ConfigError:
     return ConfigError(
         f"`task.path` must be a {task.kind} file that can be read. Got {task.path}: {what}. "
-        "A relative path starts where the command is typed."
+        "Relative paths start in the folder where the command is typed."
     )
 
 
@@ -138,7 +138,7 @@ def _refuse_change(task: FileConfig, digest: str) -> None:
     if task.sha256 not in (None, digest):
         raise ConfigError(
             f"`task.path` must be the file of task.sha256, {str(task.sha256)[:12]}... Got {task.path}, which has "
-            f"changed: {digest[:12]}... Bring the old file back, or start a new run."
+            f"changed: {digest[:12]}... Restore the old file, or start a new run."
         )
 
 
@@ -154,16 +154,16 @@ def _read(task: FileConfig, path: Path, content: bytes, digest: str) -> Examples
         require("" not in file.names[1:], "task.path", "a table with a name for each column", file.names, "Add names.")
     label = task.label if task.label is not None else file.last()
     columns = task.columns
-    if columns is None:  # a nameless column is the index that pandas writes, Unnamed is what it makes of it
+    if columns is None:  # pandas writes its index without a name, and reads such a column as Unnamed
         columns = [name for name in file.names if name not in ("", label) and not name.startswith("Unnamed: ")]
     known = set(file.names)
     for key, names in (("task.columns", columns), ("task.label", [label])):
         for name in names:
-            require(is_plain(name), key, "plain text, without control characters and ${", name, "Rename the column.")
+            require(is_plain(name), key, "plain text, without control characters or ${", name, "Rename the column.")
             if name not in known:
-                way_out = did_you_mean(name, file.names) or f"{path.name} has {shown(file.names)}."
-                raise ConfigError(f"`{key}` must name columns of {path.name}. Got {name}. {way_out}")
-    require(len(columns) > 0, "task.path", "a table of at least two columns", file.names, "The last one has labels.")
+                suggestion = did_you_mean(name, file.names) or f"{path.name} has {shown(file.names)}."
+                raise ConfigError(f"`{key}` must name columns of {path.name}. Got {name}. {suggestion}")
+    require(len(columns) > 0, "task.path", "a table of at least two columns", file.names, "The last one holds labels.")
     table = file.table(columns, label)
     names, codes = classes(label, table, task.class_names or [])
     if task.label is None:
@@ -173,7 +173,7 @@ def _read(task: FileConfig, path: Path, content: bytes, digest: str) -> Examples
         if name not in chosen:
             raise ConfigError(
                 f"`task.class_names` must have every value of column {label}. Got {shown(chosen)} without {name}. "
-                "null takes all of them."
+                "null takes them all."
             )
     found: dict[str, Any] = {"columns": columns, "label": label, "class_names": chosen, "rows": len(codes)}
     found |= {"sha256": digest} | ({} if file.header is None else {"header": file.header})
@@ -182,7 +182,7 @@ def _read(task: FileConfig, path: Path, content: bytes, digest: str) -> Examples
 
 
 def _refuse_one_hot(table: Table, names: list[str]) -> None:
-    """The last columns must not be one label, written as a 1 in the column of its class."""
+    """Refuses last columns that are one label, written as a 1 in the column of its class."""
     import numpy as np
 
     total = np.array([number_of(text) for text in table.texts])[table.codes]

@@ -1,4 +1,4 @@
-"""A table as text: its columns by name, and their numbers; or a sentence that says what is wrong with it."""
+"""A table as text: its columns by name, and their numbers; or an error that says what is wrong with it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["TextFile"]
 
-CELLS = 1 << 13  # that are converted at a time
+CELLS = 1 << 13  # converted at a time
 TRUTH = {"true": 1.0, "false": 0.0}
 
 
@@ -28,20 +28,20 @@ class DecimalCommaError(Exception):
 
 
 class TextFile:
-    """A text file whose columns are known.
+    """A text file with known columns.
 
-    The columns are parted at tabs, semicolons, bars, commas or white space, whichever leaves fewest columns of words.
-    Where commas do not part them, they may be decimal. A line that begins with # or % is a comment. Which line names
-    the columns: `records.has_names`; where that is an example, the last comment before it may.
+    Columns are separated by tabs, semicolons, bars, commas or white space, whichever leaves fewest columns of words.
+    Commas that do not separate columns may be decimal. A line that begins with # or % is a comment. The first line
+    names the columns if `records.has_names` says so; if it is an example, the last comment before it may name them.
 
     Args:
         content: of the file.
         path: of the file.
-        header: whether the first line names the columns; None to tell it from the lines.
-        old: whether the run was saved before there was `header`: a first line of numbers only is an example then.
+        header: whether the first line names the columns; None to infer it from the lines.
+        old: whether the run was saved before `header` existed: then a first line of numbers only is an example.
 
     Raises:
-        ConfigError: it is no table, or it cannot be told what parts or names its columns.
+        ConfigError: it is not a table, or it is unclear what separates or names its columns.
     """
 
     def __init__(self, content: bytes, path: Path, header: bool | None, old: bool) -> None:
@@ -58,8 +58,8 @@ class TextFile:
         comment = top.comment
         self.guessed = header is None and not old
         if header is None:
-            told = len(first) < self.width or has_names(records)
-            header = not comment and not all(map(_is_float, first)) if old else told
+            inferred = len(first) < self.width or has_names(records)
+            header = not comment and not all(map(_is_float, first)) if old else inferred
         require(
             header is not None,
             "task.header",
@@ -70,17 +70,17 @@ class TextFile:
         self.header = header
         self.names = [str(place) for place in range(self.width)]
         if header:
-            self.names = ["" for _ in range(self.width - len(first))] + first  # R leaves its row names without one
+            self.names = ["" for _ in range(self.width - len(first))] + first  # R does not name its column of row names
         elif len(set(comment) - {""}) == self.width == len(comment) and not any(map(looks_like_number, comment)):
             self.names = comment
         different = len(set(self.names)) == self.width
-        require(different, "task.path", "a table with different names of columns", self.names, "Rename them.")
+        require(different, "task.path", "a table whose columns have different names", self.names, "Rename them.")
 
     def last(self) -> str:
         return self.names[-1]
 
     def table(self, columns: Sequence[str], label: str) -> Table:
-        """The examples: inputs are `columns`, classes those of `label`."""
+        """The examples: inputs from `columns`, classes from `label`."""
         try:
             table = self._table(columns, label, ".")
         except DecimalCommaError:
@@ -89,12 +89,12 @@ class TextFile:
         if self.guessed and self.header and label in map(str.strip, table.texts):
             raise ConfigError(
                 f"`task.header` must be true or false where the first line of {self.path.name} can be names or an "
-                f"example. Got null for a line with {shown(label)}, which is a label too. true takes it for names."
+                f"example. Got null for a line with {shown(label)}, which is also a label. true takes it for names."
             )
         return table
 
     def _refuse_lonely(self, table: Table) -> None:
-        """A first line of numbers, taken for an example, must not be the only one of its class: `2010,2011,2012`."""
+        """Refuses a first line of numbers taken for an example that is alone in its class: `2010,2011,2012`."""
         import numpy as np
 
         counts = np.bincount(table.codes)
@@ -102,7 +102,7 @@ class TextFile:
         if self.guessed and lonely and looks_like_number(table.texts[0].strip()):
             raise ConfigError(
                 f"`task.header` must be true or false where the first line of {self.path.name} can be names or an "
-                f"example. Got null for a line whose {shown(table.texts[0])} is no label below. true takes it for "
+                f"example. Got null for a line whose {shown(table.texts[0])} is not a label below. true takes it for "
                 "names."
             )
 
@@ -113,7 +113,7 @@ class TextFile:
         places, target = [where[name] for name in columns], where[label]
         inputs, codes = [np.empty((0, len(columns)))], []
         texts: dict[str, int] = {}
-        doubt: str | None = None  # the first number whose mark may stand before thousands; empty once one cannot
+        doubt: str | None = None  # the first number whose mark may separate thousands; empty once a mark cannot
         rows = 0
         records = self._rows()
         while chunk := list(islice(records, max(1, CELLS // self.width))):
@@ -129,9 +129,9 @@ class TextFile:
         require(
             not doubt,
             "task.path",
-            f"a table in which a decimal {'comma' if decimal == ',' else 'point'} cannot stand between thousands",
-            f"{doubt}, and no number that tells, in {self.path}",
-            "Write decimal points, and part the columns at commas.",
+            f"a table in which a decimal {'comma' if decimal == ',' else 'point'} cannot be a thousands separator",
+            f"{doubt}, and no number that decides, in {self.path}",
+            "Write decimal points, and separate the columns by commas.",
         )
         return Table(np.concatenate(inputs), list(texts), np.concatenate(codes), self._place)
 
@@ -164,18 +164,18 @@ class TextFile:
         row = int(unusable.argmax())
         if decimal == "." and "," in texts[row] and COMMA.fullmatch(texts[row]):
             raise DecimalCommaError
-        way_out = "Remove the row, or name other columns."
+        suggestion = "Remove the row, or name other columns."
         if self.names.index(name) not in self.numeric:
-            way_out = f"Name other columns, or, if it holds the classes: {pasted('task.label', name)}"
+            suggestion = f"Name other columns, or, if it holds the classes: {pasted('task.label', name)}"
         if looks_like_number(texts[row]) and ("," in texts[row] or decimal == ","):
-            way_out = "Write all numbers with one decimal mark, and none between thousands."
+            suggestion = "Write all numbers with one decimal mark, and no thousands separators."
         raise ConfigError(
             f"`task.columns` must be columns of finite numbers. Got {shown(texts[row])} in column {name}, "
-            f"{self._place(start + row)}. {way_out}"
+            f"{self._place(start + row)}. {suggestion}"
         )
 
     def _rows(self) -> Iterator[Record]:
-        """The examples, as many cells each as there are columns."""
+        """The examples, each with one cell per column."""
         records = Records(self.content, self.separator, self._refuse_doubtful)
         try:
             for number, record in enumerate(records):
@@ -195,13 +195,13 @@ class TextFile:
         return f"line {records.line}"
 
     def _refuse_row_names(self, cells: list[str]) -> None:
-        """Where the first line has one cell less, the first column must be what R writes: names of rows."""
+        """Refuses a first line with one cell fewer, unless the first column holds names of rows, as R writes them."""
         integers = all(cell.isdecimal() for cell in cells)
         if len(set(cells)) < len(cells) or not (integers or not any(map(looks_like_number, cells))):
             raise self._malformed(f"the first line has {self.width - 1} cells, the others have {self.width}")
 
     def _parted(self) -> tuple[str, list[Record]]:
-        """The separator, and the first records that it parts."""
+        """The separator, and the first records, split by it."""
         found = parted(self.content)
         if not found:
             raise self._malformed(fault(self.content))
@@ -209,27 +209,27 @@ class TextFile:
         require(
             [separator for separator, _ in found] != [",", " "],
             "task.path",
-            f"a table that is parted in one way ({self.path})",
-            f"{','.join(records[0])}, which can be parted at commas and at spaces",
-            "Part it at semicolons.",
+            f"a table that can be split in only one way ({self.path})",
+            f"{','.join(records[0])}, which can be split at commas and at spaces",
+            "Separate the columns by semicolons.",
         )
         return separator, records
 
     def _malformed(self, what: str) -> ConfigError:
         return ConfigError(
-            "`task.path` must be text with at least two columns, equally many in each row. "
-            f"Got {self.path}: {what}. Correct it, or put # before a line that is no example."
+            "`task.path` must be text with at least two columns, the same number in each row. "
+            f"Got {self.path}: {what}. Correct it, or put # before a line that is not an example."
         )
 
     def _refuse_doubtful(self, cells: Record, line: int) -> None:
-        """A line that begins with # must be no example where the first column has words."""
+        """Refuses a line that begins with # if it could be an example, because the first column has words."""
         if len(cells) == self.width and self.numeric and 0 not in self.numeric:
             require(
                 not all(looks_like_number(cells[place].strip()) for place in self.numeric),
                 "task.path",
-                f"a table whose comments are no examples ({self.path})",
+                f"a table whose comments are not examples ({self.path})",
                 f"#{self.separator.join(cells)} in line {line}",
-                "Delete the line, or put its first cell into quotation marks.",
+                "Delete the line, or put its first cell in quotation marks.",
             )
 
 

@@ -1,4 +1,4 @@
-"""The bytes of a user's file: read if it is a regular file and fits; what kind they are; unpacked, as UTF-8 text."""
+"""The bytes of a user's file: read if it is a regular file and fits; their format; unpacked, as UTF-8 text."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ __all__ = ["UNPACKING_ERRORS", "ZIP", "content_of", "foreign_archive", "refuse_k
 
 FILE_KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device",
               stat.S_IFBLK: "a device"}  # fmt: skip
-SHARE = 4  # a file may take this part of the free memory: a table in memory is up to about so much larger
+SHARE = 4  # times a file's size that must be free: a table in memory is up to about so much larger
 
 ARRAYS = "numpy.savez('points.npz', X=X, y=y), and choose task=npz"
 IN_PYTHON = "Read it in Python and write text: frame.to_csv('points.csv', index=False)."
 UNPACK = "Unpack it first."
-KINDS = {  # the first bytes of what nngeom does not read: what that is, and what to do
+KINDS = {  # the first bytes of a format that nngeom does not read: its name, and what to do
     b"\x93NUMPY": ("a single array", f"Save it with its labels: {ARRAYS}."),
     b"\x89HDF\r\n\x1a\n": ("HDF5", f"Read it in Python and save {ARRAYS}."),
     **dict.fromkeys((b"CDF\1", b"CDF\2", b"CDF\5"), ("netCDF", f"Read it in Python and save {ARRAYS}.")),
@@ -55,7 +55,7 @@ KINDS = {  # the first bytes of what nngeom does not read: what that is, and wha
     b"PK\5\6": ("an empty archive", "Pack the file again."),
 }
 ZIP = b"PK\x03\x04"
-PACKED: dict[bytes, Callable[[io.BytesIO, Path], Any]] = {  # a file with the text
+PACKED: dict[bytes, Callable[[io.BytesIO, Path], Any]] = {  # first bytes: how to open the text
     b"\x1f\x8b": lambda file, _: gzip.GzipFile(fileobj=file),
     **{f"BZh{level}1AY&SY".encode(): lambda file, _: bz2.BZ2File(file) for level in range(1, 10)},
     b"\xfd7zXZ\0": lambda file, _: lzma.LZMAFile(file),  # noqa: SIM115  _unpacked closes it
@@ -65,7 +65,7 @@ UNPACKING_ERRORS = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZi
                     NotImplementedError, MemoryError)  # fmt: skip
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: "utf-8-sig",
-    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, with which it begins
+    codecs.BOM_UTF32_LE: "utf-32",  # before UTF-16's, which it begins with
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
@@ -77,7 +77,7 @@ def content_of(path: Path) -> tuple[bytes, os.stat_result]:
 
     Raises:
         OSError: it cannot be read.
-        ConfigError: it is no regular file, does not fit into memory, or is being written.
+        ConfigError: it is not a regular file, does not fit into memory, or is being written.
     """
     mode = path.stat().st_mode  # before it is opened: a pipe would wait for its other end
     if not stat.S_ISREG(mode):
@@ -90,18 +90,18 @@ def content_of(path: Path) -> tuple[bytes, os.stat_result]:
         after = os.fstat(file.fileno())
     if len(content) != before.st_size or (before.st_mtime_ns, before.st_size) != (after.st_mtime_ns, after.st_size):
         raise ConfigError(
-            f"`task.path` must be a file that stays as it is while it is read. Got {path}, which was being written. "
-            "Wait until it is whole."
+            f"`task.path` must be a file that does not change while it is read. Got {path}, which was being written. "
+            "Wait until it is complete."
         )
     return content, after
 
 
 def refuse_size(path: Path, what: str, size: float) -> None:
-    """Raises ConfigError where what a file holds is too much for the free memory.
+    """Raises ConfigError if the contents of a file are too large for the free memory.
 
     Args:
         path: of the file.
-        what: the part of it that is meant.
+        what: the part of it that has this size.
         size: bytes that it takes in memory.
     """
     most = available_memory() // SHARE
@@ -112,12 +112,12 @@ def refuse_size(path: Path, what: str, size: float) -> None:
 def _too_large(path: Path, most: float, what: str) -> ConfigError:
     return ConfigError(
         f"`task.path` must hold at most {in_words(most)}, a quarter of the memory that is free. Got {path}: {what}. "
-        "Take fewer rows or columns."
+        "Use fewer rows or columns."
     )
 
 
 def refuse_kind(content: bytes, path: Path, wanted: str) -> None:
-    """Raises ConfigError where the first bytes show a format that nngeom does not read.
+    """Raises ConfigError if the first bytes show a format that nngeom does not read.
 
     Args:
         content: of the file.
@@ -127,23 +127,23 @@ def refuse_kind(content: bytes, path: Path, wanted: str) -> None:
     known = [kind for magic, kind in KINDS.items() if content.startswith(magic)]
     if content[257:262] == b"ustar":
         known = [("a tar archive", UNPACK)]
-    for what, way_out in known:
-        raise ConfigError(f"`task.path` must be {wanted}. Got {path}, {what}. {way_out}")
+    for what, suggestion in known:
+        raise ConfigError(f"`task.path` must be {wanted}. Got {path}, {what}. {suggestion}")
 
 
 def text_of(content: bytes, path: Path) -> bytes:
-    """The text of a file in UTF-8, unpacked, without byte order mark and NUL.
+    """The text of a file in UTF-8, unpacked, without byte order mark or NUL.
 
-    Without a byte order mark it is taken for UTF-8, or for Windows-1252, which has Latin-1's letters, where not one
-    character is UTF-8's.
+    Text without a byte order mark is read as UTF-8; or, if no character in it is valid UTF-8, as Windows-1252, which
+    has Latin-1's letters.
 
     Raises:
-        ConfigError: it is no text, or what is packed in it does not fit into memory.
+        ConfigError: it is not text, or its unpacked text does not fit into memory.
     """
     if unpack := _unpacker(content):
         content = _unpacked(unpack, content, path)
         if _unpacker(content):
-            raise ConfigError(f"`task.path` must be text. Got {path}, a packed file in a packed file. {UNPACK}")
+            raise ConfigError(f"`task.path` must be text. Got {path}, a packed file inside a packed file. {UNPACK}")
     refuse_kind(content, path, "text")
     encoding = next((name for mark, name in BYTE_ORDER_MARKS.items() if content.startswith(mark)), "utf-8")
     try:
@@ -165,7 +165,7 @@ def _decoded(content: bytes, encoding: str) -> str:
         return content.decode(encoding)
     except UnicodeDecodeError:
         if encoding != "utf-8" or re.search(r"[^\x00-\x7f\udc80-\udcff]", content.decode(errors="surrogateescape")):
-            raise  # damaged, for a part of it is what it should be
+            raise  # it is damaged UTF-8, since some characters are valid
         return content.decode("cp1252")
 
 
@@ -183,7 +183,7 @@ def _unpacked(unpack: Callable[[io.BytesIO, Path], Any], content: bytes, path: P
             f"`task.path` must be a file that can be unpacked. Got {path}: {one_line(error)}. Unpack it by hand."
         ) from error
     if len(text) > most:
-        raise _too_large(path, most, "what is packed in it has more")
+        raise _too_large(path, most, "its unpacked text has more")
     return text
 
 
@@ -203,11 +203,11 @@ def foreign_archive(names: Sequence[str], path: Path, wanted: str) -> ConfigErro
         path: of the archive.
         wanted: what it must be.
     """
-    what, way_out = f"an archive of {len(names)} files", "Unpack it and choose one."
+    what, suggestion = f"an archive of {len(names)} files", "Unpack it and choose one."
     if any(name.endswith(".npy") for name in names):
-        what, way_out = "arrays of numpy.savez", "Choose task=npz."
+        what, suggestion = "arrays saved by numpy.savez", "Choose task=npz."
     elif any(name.endswith("data.pkl") for name in names):
-        what, way_out = "a file of torch.save", f"Load it and save {ARRAYS}."
+        what, suggestion = "a file saved by torch.save", f"Load it and save {ARRAYS}."
     elif "[Content_Types].xml" in names or "mimetype" in names:
-        what, way_out = "a workbook", "Save it as CSV in the spreadsheet."
-    return ConfigError(f"`task.path` must be {wanted}. Got {path}, {what}. {way_out}")
+        what, suggestion = "a workbook", "Save it as CSV in the spreadsheet."
+    return ConfigError(f"`task.path` must be {wanted}. Got {path}, {what}. {suggestion}")

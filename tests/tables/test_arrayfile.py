@@ -58,20 +58,20 @@ def test_compressed_arrays_are_read(tmp_path):
     assert (task_of(tmp_path / "points.npz", kind="npz").inputs.numpy() == X).all()
 
 
-LENGTHS = "must be arrays with equally many rows, at least one. Got"
+LENGTHS = "must be arrays with the same number of rows, at least one. Got"
 SHAPES = "must hold vectors, and matrices of at most 300000 columns. Got"
 TYPES = "must hold numbers and strings. Got"
 ARRAYS = {
     "lengths": ({"X": X, "y": Y[:3]}, f"{LENGTHS} {{X: 4, y: 3}}."),
     "no rows": ({"X": X[:0], "y": Y[:0]}, f"{LENGTHS} {{X: 0, y: 0}}."),
     "no arrays": ({}, f"{LENGTHS} {{}}."),
-    "a name of a line": ({"X\n": Y, "y": Y}, "must be plain text, without control characters and ${. Got X"),
-    "names": ({"X": X, "X1": Y, "y": Y}, "must be arrays with different names of columns. Got [X1]. Rename X1."),
+    "a name of a line": ({"X\n": Y, "y": Y}, "must be plain text, without control characters or ${. Got X"),
+    "names": ({"X": X, "X1": Y, "y": Y}, "must be arrays whose columns have different names. Got [X1]. Rename X1."),
     "images": (
         {"X": np.zeros((4, 8, 8), np.uint8), "y": Y},
-        f"{SHAPES} X of shape (4, 8, 8) in FILE. Save a row an example: X=X.reshape(len(X), -1).",
+        f"{SHAPES} X of shape (4, 8, 8) in FILE. Save one row per example: X=X.reshape(len(X), -1).",
     ),
-    "channels": ({"X": np.zeros((4, 1, 8, 8)), "y": Y}, f"{SHAPES} X of shape (4, 1, 8, 8) in FILE. Save a row"),
+    "channels": ({"X": np.zeros((4, 1, 8, 8)), "y": Y}, f"{SHAPES} X of shape (4, 1, 8, 8) in FILE. Save one row"),
     "a scalar": ({"X": X, "y": Y, "n": 4}, f"{SHAPES} n of shape () in FILE. Leave it out."),
     "complex": (
         {"X": X * 1j, "y": Y},
@@ -83,15 +83,15 @@ ARRAYS = {
     ),
     "days": (
         {"X": X, "t": np.array(["2020-01-01"] * 4, "M8[s]"), "y": Y},
-        f"{TYPES} t of type datetime64[s] in FILE. Save days: t=t.astype('datetime64[D]').astype(int).",
+        f"{TYPES} t of type datetime64[s] in FILE. Save it in days: t=t.astype('datetime64[D]').astype(int).",
     ),
     "durations": (
         {"t": np.array([1, 2] * 2, "m8[s]"), "y": Y},
-        f"{TYPES} t of type timedelta64[s] in FILE. Save seconds",
+        f"{TYPES} t of type timedelta64[s] in FILE. Save it in seconds",
     ),
     "fields": (
         {"X": X, "y": np.zeros(4, [("a", int)])},
-        f"{TYPES} y of type [('a', '<i8')] in FILE. Save an array for",
+        f"{TYPES} y of type [('a', '<i8')] in FILE. Save one array per field",
     ),
 }
 
@@ -123,9 +123,9 @@ def test_inputs_that_are_not_finite_are_refused_with_their_row(tmp_path, value):
 
 
 OTHER_FILES = {
-    "text": (b"1,2,a\n", "another file. task=csv reads text; unpack what is packed."),
-    "npz.gz": (b"\x1f\x8b\x08", "another file. task=csv reads text; unpack what is packed."),
-    "nothing": (b"", "another file. task=csv reads text; unpack what is packed."),
+    "text": (b"1,2,a\n", "another file. task=csv reads text; unpack packed files."),
+    "npz.gz": (b"\x1f\x8b\x08", "another file. task=csv reads text; unpack packed files."),
+    "nothing": (b"", "another file. task=csv reads text; unpack packed files."),
     "npy": (b"\x93NUMPY\x01\x00", "a single array. Save it with its labels: numpy.savez('points.npz', X=X, y=y),"),
     "pickle": (b"\x80\x04\x95", "a pickle, which could run code. Load it in Python and save numpy.savez("),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5. Read it in Python and save numpy.savez("),
@@ -137,7 +137,7 @@ def test_another_format_is_named_with_what_to_do(tmp_path, name):
     content, said = OTHER_FILES[name]
     path = tmp_path / "points.npz"
     path.write_bytes(content)
-    start = f"`task.path` must be a file of numpy.savez, of numbers and strings only. Got {path}, {said}"
+    start = f"`task.path` must be a file saved by numpy.savez, with numbers and strings only. Got {path}, {said}"
     assert refusal(path, kind="npz").startswith(start)
 
 
@@ -146,7 +146,7 @@ def test_a_damaged_file_is_refused(tmp_path):
     content = path.read_bytes()
     for cut in range(4, len(content), 41):
         path.write_bytes(content[:cut])
-        assert refusal(path, kind="npz").startswith("`task.path` must be a file of numpy.savez, ")
+        assert refusal(path, kind="npz").startswith("`task.path` must be a file saved by numpy.savez, ")
     for place in range(0, len(content), 7):
         path.write_bytes(content[:place] + bytes([content[place] ^ 255]) + content[place + 1 :])
         try:
@@ -156,9 +156,9 @@ def test_a_damaged_file_is_refused(tmp_path):
 
 
 HEADERS = {
-    "more than it has": ((1000,), "<f8", b"", "X.npy has more or less than its shape (1000,)"),
-    "less than it has": ((1,), "<f8", b"\0" * 80, "X.npy has more or less than its shape (1,)"),
-    "negative": ((-1, 2), "<f8", b"", "X.npy has more or less than its shape"),
+    "more than it has": ((1000,), "<f8", b"", "X.npy has more or fewer numbers than its shape (1000,)"),
+    "less than it has": ((1,), "<f8", b"\0" * 80, "X.npy has more or fewer numbers than its shape (1,)"),
+    "negative": ((-1, 2), "<f8", b"", "X.npy has more or fewer numbers than its shape"),
     "no bytes a string": ((400_000_000,), "|S0", b"", "Got X of type |S0 in "),
     "no characters a string": ((4 * 10**12,), "<U0", b"", "Got X of type <U0 in "),
     "many columns": (

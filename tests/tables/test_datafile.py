@@ -252,7 +252,7 @@ def test_a_missing_file_is_refused_before_anything_is_written(points, capsys):
     assert main(["run", "task=csv", "task.path=pionts.csv"]) == 2
     assert capsys.readouterr().err == (
         f"nngeom: `task.path` must be a CSV file that can be read. Got {points / 'pionts.csv'}: No such file or "
-        "directory. A relative path starts where the command is typed.\n"
+        "directory. Relative paths start in the folder where the command is typed.\n"
     )
     assert [path.name for path in points.iterdir()] == ["points.csv"]
 

@@ -104,7 +104,7 @@ ALIKE = [("cat", "Cat"), ("é", "e\u0301"), ("a", "a\u200b"), ("new york", "new 
 def test_classes_that_look_alike_are_not_told_apart_silently(tmp_path, one, other, kind):
     path = written(tmp_path, [one, other, "dog"], kind)
     said = refusal(path, kind=kind)
-    assert said.startswith("`task.label` must be a column whose classes differ by more than how they are written. Got ")
+    assert said.startswith("`task.label` must be a column whose classes differ in more than how they are written. Got ")
     task = located(config(path, kind=kind, class_names=[one, other, "dog"]), tmp_path).task
     assert read_table(task)[1].tolist() == [0, 1, 2, 0, 1, 2]
 
@@ -113,14 +113,14 @@ def test_classes_that_look_alike_are_not_told_apart_silently(tmp_path, one, othe
 @pytest.mark.parametrize("labels", [["01", "1", "2"], ["1", "1.0", "x"]], ids=str)
 def test_numbers_that_may_be_one_class_or_two_are_refused(tmp_path, labels, kind):
     said = refusal(written(tmp_path, labels, kind), kind=kind)
-    assert said.startswith("`task.label` must be a column whose classes differ by more than how they are written. Got ")
+    assert said.startswith("`task.label` must be a column whose classes differ in more than how they are written. Got ")
 
 
 @KINDS
 @pytest.mark.parametrize("label", ["a\tb", "a\x1b[31m", "${seed}", "\x7fa"])
 def test_a_label_that_no_terminal_and_no_config_can_hold_is_refused(tmp_path, label, kind):
     said = refusal(written(tmp_path, [label, "b"], kind), kind=kind)
-    assert said.startswith("`task.label` must be a column of plain text, without control characters and ${. Got ")
+    assert said.startswith("`task.label` must be a column of plain text, without control characters or ${. Got ")
 
 
 def test_a_nul_in_an_array_of_labels_is_refused(tmp_path):

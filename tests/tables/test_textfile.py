@@ -154,7 +154,7 @@ def test_of_two_rare_labels_none_is_a_name(tmp_path):
 def test_a_class_far_below_shows_that_the_first_line_is_no_header(tmp_path):
     lines = [f"{n}.5,{n},{'ab'[n % 2]}\n" for n in range(1000)]
     text = "".join(["0,1,emu\n", *lines, "3,4,emu\n"])
-    assert "Got null for a line with emu, which is a label too." in refused(tmp_path, text)
+    assert "Got null for a line with emu, which is also a label." in refused(tmp_path, text)
     assert len(table(tmp_path, text, header=False).inputs) == 1002
 
 
@@ -181,25 +181,25 @@ def test_quotation_marks_hold_separators_line_breaks_and_comments(tmp_path):
 WRONG = {
     "": "it has no line of data.",
     "# nothing\n\n": "it has no line of data.",
-    "x\n1\n2\n": "no separator parts its lines.",
+    "x\n1\n2\n": "no separator splits its lines.",
     "x,\n1,\n2,\n": "it has one column.",
     "x,y,l\n1,2,a\n1,2,3,b\n": "line 3 has 4 cells, most have 3.",
     "x,y,l\n1,2,a\n1,2\n": "line 3 has 2 cells, most have 3.",
     TABLE + HEADLESS * 100 + "1,2\n": "line 406 has 2 cells, not 3.",
     "My own table\n" + TABLE: "line 1 has 1 cell, most have 3.",
     "sepal length,sepal width,kind\n" + HEADLESS + "1,2\n": "line 6 has 2 cells, most have 3.",
-    'x,y,l\n1,2,"a\n1,2,b\n': "line 3 ends in a cell that is too long, or has quotation marks amiss.",
+    'x,y,l\n1,2,"a\n1,2,b\n': "line 3 ends in a cell that is too long, or has misplaced quotation marks.",
     "y,l\n1.5,2,a\n2.5,3,b\n": "the first line has 2 cells, the others have 3.",
     "y,l\n1,2,a\n1,3,b\n": "the first line has 2 cells, the others have 3.",
-    "1" * 200_000 + ",2,a\n": "line 1 ends in a cell that is too long, or has quotation marks amiss.",
+    "1" * 200_000 + ",2,a\n": "line 1 ends in a cell that is too long, or has misplaced quotation marks.",
 }
 
 
 @pytest.mark.parametrize("text", WRONG, ids=lambda text: repr(text[:40]))
 def test_text_that_is_no_table_is_refused(tmp_path, text):
-    constraint = "`task.path` must be text with at least two columns, equally many in each row. Got FILE: "
+    constraint = "`task.path` must be text with at least two columns, the same number in each row. Got FILE: "
     assert refused(tmp_path, text) == (
-        f"{constraint}{WRONG[text]} Correct it, or put # before a line that is no example."
+        f"{constraint}{WRONG[text]} Correct it, or put # before a line that is not an example."
     )
 
 
@@ -238,10 +238,10 @@ def test_a_cell_that_is_no_finite_number_is_refused_with_its_line(tmp_path, row)
 MARKS = {  # never a number whose mark can mean two things
     "x;y;l\n1.234,5;2;a\n3;4;b\n": "Got 1.234,5 in column x, line 2. Write all numbers with one decimal mark",
     "x;y;l\n1,5;2;a\n3.5;4;b\n": "Got 3.5 in column x, line 3. Write all numbers with one decimal mark",
-    "x;y;l\n1,234;2;a\n3;4;b\n": "a decimal comma cannot stand between thousands. Got 1,234, and no number that tells",
-    "x;y;l\n1.234;2;a\n3;4;b\n": "a decimal point cannot stand between thousands. Got 1.234, and no number that tells",
-    'x,y,l\n"1,234",2,a\n3,4,b\n': "a decimal comma cannot stand between thousands. Got 1,234, and",
-    "1,5 a\n2,5 b\n1,5 a\n3,5 b\n": "Got 1,5 a, which can be parted at commas and at spaces. Part it at semicolons.",
+    "x;y;l\n1,234;2;a\n3;4;b\n": "a decimal comma cannot be a thousands separator. Got 1,234, and no number that",
+    "x;y;l\n1.234;2;a\n3;4;b\n": "a decimal point cannot be a thousands separator. Got 1.234, and no number that",
+    'x,y,l\n"1,234",2,a\n3,4,b\n': "a decimal comma cannot be a thousands separator. Got 1,234, and",
+    "1,5 a\n2,5 b\n1,5 a\n3,5 b\n": "Got 1,5 a, which can be split at commas and at spaces. Separate",
 }
 
 
@@ -274,9 +274,9 @@ def test_a_column_of_words_may_be_the_classes(tmp_path):
     assert table(tmp_path, text, label="l").inputs.shape == (8, 2)
 
 
-NAMES = "`task.path` must be a table with different names of columns. Got"
-PLAIN = "plain text, without control characters and ${. Got"
-COMMENTS = "`task.path` must be a table whose comments are no examples (FILE). Got"
+NAMES = "`task.path` must be a table whose columns have different names. Got"
+PLAIN = "plain text, without control characters or ${. Got"
+COMMENTS = "`task.path` must be a table whose comments are not examples (FILE). Got"
 COLUMNS = {
     "x,x,l\n1,2,a\n3,4,b\n": f"{NAMES} [x,x,l].",
     "x,${y},l\n1,2,a\n3,4,b\n": f"`task.columns` must be {PLAIN} ${{y}}.",

@@ -24,7 +24,7 @@ def test_a_pipe_without_a_name_is_refused():
 
 def test_an_address_in_the_network_is_refused():
     assert refusal("https://example.org/points.csv").startswith(
-        "`task.path` must be a file of this machine. Got https://"
+        "`task.path` must be a file on this machine. Got https://"
     )
 
 
@@ -39,7 +39,7 @@ def test_a_file_that_is_being_written_is_refused(tmp_path, monkeypatch):
         return status
 
     monkeypatch.setattr(os, "fstat", growing)
-    assert refusal(path).startswith(f"`task.path` must be a file that stays as it is while it is read. Got {path}")
+    assert refusal(path).startswith(f"`task.path` must be a file that does not change while it is read. Got {path}")
 
 
 @pytest.mark.parametrize("kind", ["csv", "npz"])
@@ -78,7 +78,7 @@ def test_accents_are_read_in_each_encoding(tmp_path, encoding):
 
 
 NOT_TEXT = {
-    "gz in gz": (gzip.compress(gzip.compress(b"1,2,a\n")), "a packed file in a packed file. Unpack it first."),
+    "gz in gz": (gzip.compress(gzip.compress(b"1,2,a\n")), "a packed file inside a packed file. Unpack it first."),
     "tar.gz": (gzip.compress(b"\0" * 257 + b"ustar" + b"\0" * 250), "a tar archive. Unpack it first."),
     "two files": (zipped(**{"a.csv": TABLE, "b.csv": TABLE}), "an archive of 2 files. Unpack it and choose one."),
     "no file": (zipped(), "an empty archive. Pack the file again."),
@@ -87,9 +87,9 @@ NOT_TEXT = {
         "a workbook. Save it as CSV in the spreadsheet.",
     ),
     "xls": (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "a workbook. Save it as CSV in the spreadsheet."),
-    "npz": (zipped(**{"X.npy": ""}), "arrays of numpy.savez. Choose task=npz."),
+    "npz": (zipped(**{"X.npy": ""}), "arrays saved by numpy.savez. Choose task=npz."),
     "npy": (b"\x93NUMPY\x01\x00", "a single array. Save it with its labels: numpy.savez('points.npz', X=X, y=y),"),
-    "torch": (zipped(**{"archive/data.pkl": ""}), "a file of torch.save. Load it and save numpy.savez("),
+    "torch": (zipped(**{"archive/data.pkl": ""}), "a file saved by torch.save. Load it and save numpy.savez("),
     "pickle": (b"\x80\x04\x95\x00", "a pickle, which could run code. Load it in Python and save numpy.savez("),
     "parquet": (b"PAR1\x15\x04", "Parquet. Read it in Python and write text: frame.to_csv('points.csv', index=False)."),
     "hdf5": (b"\x89HDF\r\n\x1a\n", "HDF5. Read it in Python and save numpy.savez("),
