@@ -15,7 +15,7 @@ from small_runs import config
 from table_files import config as table
 
 from nngeom_cli.config.run import Config, config_hash, load_config
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.runs.resume import changed_config
 from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.store.run_info import STATUSES
@@ -88,7 +88,7 @@ def check_info(directory, content):
         assert run.status in STATUSES
         load_run(directory)
         assert isinstance(changed_config(run, []), Config)
-    except ConfigError as error:
+    except (ConfigError, DamageError) as error:
         assert_one_line(error)
 
 
@@ -100,7 +100,7 @@ def check_history(directory, content):
             history = Run(directory, {}).history
         assert history.epoch.dtype.kind == "i"
         assert history.loss.dtype.kind == "f"
-    except ConfigError as error:
+    except DamageError as error:
         assert_one_line(error)
 
 
