@@ -6,12 +6,19 @@ if TYPE_CHECKING:
     from nngeom_cli.store.run import load_run
     from nngeom_cli.store.sweep import load_sweep
 
-__all__ = ["load_run", "load_sweep"]
+    __version__: str
+
+__all__ = ["__version__", "load_run", "load_sweep"]
 
 
 def __getattr__(name: str) -> Any:
+    """The public names, each imported when it is first used, so that `nngeom --help` does not wait for pandas."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nngeom_cli import store  # first when it is wanted: `nngeom --help` waits for no pandas
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("nngeom")
+    from nngeom_cli import store
 
     return getattr(store, name)

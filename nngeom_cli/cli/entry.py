@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import nngeom_cli
 from nngeom_cli.cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
 from nngeom_cli.cli.parser import UsageError, command_line
 from nngeom_cli.errors import ConfigError, DamageError, NngeomError, did_you_mean, nearest, one_of, say, system_words
@@ -73,9 +74,7 @@ def _dispatch(words: list[str]) -> int:
     except SystemExit:  # help was asked for, and shown
         return DONE
     if options.version:
-        from importlib.metadata import version
-
-        print(f"nngeom {version('nngeom')}")
+        print(f"nngeom {nngeom_cli.__version__}")
         return DONE
     if options.shell_completion is not None:
         from nngeom_cli.cli.completion import complete

@@ -7,7 +7,7 @@ import io
 
 import pandas as pd
 
-__all__ = ["History", "parsed"]
+__all__ = ["WHOLE_COLUMNS", "History", "parsed"]
 
 WHOLE_COLUMNS = ("epoch", "replicate")  # of integers
 SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit

@@ -12,13 +12,15 @@ from pathlib import Path
 import pytest
 import yaml
 
+import nngeom_cli
+
 ROOT = Path(__file__).parents[2]
 
 
 def test_citation_changelog_and_package_agree_on_the_version():
     citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     latest = re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), flags=re.MULTILINE)[1]
-    assert citation["version"] == latest == version("nngeom")
+    assert citation["version"] == latest == version("nngeom") == nngeom_cli.__version__
 
 
 def test_the_citation_has_what_its_schema_requires():
