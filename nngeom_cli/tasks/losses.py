@@ -1,4 +1,4 @@
-"""The two training losses: value, gradient, prediction and margin of outputs `(replicates, outputs, points)`."""
+"""The two training losses: value, gradient, prediction and margin for outputs `(replicates, outputs, points)`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["CrossEntropy", "Loss", "MeanSquaredError"]
 
 
 class Loss(Protocol):
-    """What training and probing ask of a loss. `targets` are the encoded labels, `(..., outputs, points)`."""
+    """The interface of a loss, for training and probing. `targets` are the encoded labels, `(..., outputs, points)`."""
 
     def encode(self, labels: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
         """Labels `(points,)` as targets `(outputs, points)`."""
@@ -37,7 +37,7 @@ class Loss(Protocol):
 class MeanSquaredError:
     """(o - y)^2 of one linear output o, label y in {0, 1}; class 1 where o > threshold.
 
-    Least squares estimate the probability of class 1, so that is what o, clipped to [0, 1], is taken for.
+    Least squares estimates the probability of class 1, so o, clipped to [0, 1], is taken as that probability.
     """
 
     threshold: float = 0.5
@@ -67,7 +67,7 @@ class MeanSquaredError:
 
 @dataclass(frozen=True)
 class CrossEntropy:
-    """-log softmax(o)_y of one logit a class: the negative log likelihood of a softmax network.
+    """-log softmax(o)_y with one logit per class: the negative log likelihood of a softmax network.
 
     The margin is o_1 - o_0 for two classes, and the greatest logit minus the runner-up's for more.
     """

@@ -1,4 +1,4 @@
-"""The task that a config names: a toy problem or a user's own table, with a part kept for testing and wrong labels."""
+"""The task that a config names: a toy problem or a user's table, with a test set and wrong labels if asked for."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = ["make_task"]
 
 
 def make_task(config: TaskConfig) -> Task:
-    """The task that a configuration names."""
+    """The task that a config names."""
     task = BUILDERS[type(config)](config)
     if isinstance(config, SplitConfig):
         task = with_noise(with_test(task, config), config)
@@ -62,7 +62,7 @@ def with_noise(task: Task, config: SplitConfig) -> Task:
 
 
 def standardized(task: Task) -> Task:
-    """The task with each input coordinate at mean 0 and standard deviation 1 over the training set; a constant at 0."""
+    """The task with each input coordinate at mean 0 and standard deviation 1 over the training set; constants at 0."""
     mean, std = task.inputs.mean(dim=0), task.inputs.std(dim=0, correction=0)
     scale = torch.where(std > 0, std, 1.0)
     test = task.test and ((task.test[0] - mean) / scale, task.test[1])
@@ -70,7 +70,7 @@ def standardized(task: Task) -> Task:
 
 
 def _table(config: FileConfig) -> Task:
-    """A user's own examples, one logit a class."""
+    """A user's examples, with one logit per class."""
     inputs, labels = read_table(config)
     return Task(
         config.name, torch.from_numpy(inputs), torch.from_numpy(labels), outputs=config.outputs, solved_accuracy=0.95

@@ -22,8 +22,8 @@ class Task:
         inputs: `(points, d)`, float64.
         labels: class of each point, `(points,)`, int64.
         outputs: number of network outputs.
-        loss: what training minimises, how outputs become classes.
-        solved_accuracy: training accuracy from which on a replicate counts as having solved the task.
+        loss: what training minimises, and how outputs become classes.
+        solved_accuracy: lowest training accuracy at which a replicate counts as having solved the task.
         image_shape: rows and columns of an input that is an image, else None.
         test: inputs and labels of examples that are not trained on, else None.
     """
@@ -43,5 +43,5 @@ class Task:
 
 
 def generator(data_seed: int, stream: int) -> torch.Generator:
-    """Random numbers that are independent of those that drew the data."""
+    """A generator of random numbers that are independent of those that drew the data."""
     return torch.Generator().manual_seed(int(np.random.SeedSequence([data_seed, stream]).generate_state(1)[0]))

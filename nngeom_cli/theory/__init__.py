@@ -1,1 +1,1 @@
-"""The limit of infinite width, and finite layers on the way to it."""
+"""The limit of infinite width, and finite layers that approach it."""

@@ -1,4 +1,4 @@
-"""The geometry of an infinitely wide layer against the radius, and of finite layers that approach it."""
+"""The geometry of an infinitely wide layer as a function of the radius, and of finite layers that approach it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CURVES = ("omega", "log_volume_element", "ricci_scalar")
 
 @dataclass(frozen=True)
 class TheoryConfig:
-    """What `nngeom theory` can be told; conf/theory.yaml explains each."""
+    """The settings of `nngeom theory`; conf/theory.yaml explains each."""
 
     activation: list[str]
     d: int
@@ -43,10 +43,10 @@ class TheoryConfig:
 
 
 def load_theory(composed: DictConfig) -> TheoryConfig:
-    """Check what was composed.
+    """The checked settings of a composed config.
 
     Raises:
-        ConfigError: in one line, what is wrong first.
+        ConfigError: the first fault, in one line.
     """
     values: Any = OmegaConf.to_container(composed, resolve=True)
     given = {field.name: values[field.name] for field in fields(TheoryConfig)}
@@ -59,8 +59,8 @@ def load_theory(composed: DictConfig) -> TheoryConfig:
             smooth = get_activation(str(name)).smooth
         except ValueError:
             smooth = False
-        way_out = did_you_mean(str(name), SMOOTH) or "For example activation=erf, or [erf,monomial3]."
-        require(smooth, "activation", "smooth and known", name, way_out)
+        suggestion = did_you_mean(str(name), SMOOTH) or "For example activation=erf, or [erf,monomial3]."
+        require(smooth, "activation", "smooth and known", name, suggestion)
     for key, least in (("d", 2), ("points", 2), ("networks", 2), ("seed", 0)):
         require(_whole(given[key], least), key, f"an integer of at least {least}", given[key], DEFAULTS)
     for key in ("weight_std", "bias_std", "radius"):
@@ -69,7 +69,7 @@ def load_theory(composed: DictConfig) -> TheoryConfig:
         require(positive, key, "a number of at least 0" if key == "bias_std" else "positive", given[key], DEFAULTS)
     widths = given["widths"]
     wide = isinstance(widths, list) and all(_whole(width, given["d"]) for width in widths)
-    require(wide, "widths", f"a list of widths of at least d = {given['d']}", widths, "[] leaves finite layers out.")
+    require(wide, "widths", f"a list of widths of at least d = {given['d']}", widths, "[] leaves out finite layers.")
     folder = given["directory"]
     require(isinstance(folder, str), "directory", "a folder", folder, "The default is directory=outputs/theory.")
     require_seed("seed", given["seed"])
@@ -83,7 +83,7 @@ def _whole(value: Any, least: int) -> bool:
 
 
 def main_arrays(config: TheoryConfig) -> dict[str, tuple[int, str]]:
-    """Bytes of the arrays that are in memory together, each with what it is: by the key that makes it large."""
+    """Bytes of the arrays that are in memory together, and what they are, by the key that makes them large."""
     d, points, layers = config.d, config.points, len(config.activation)
     widest = max(config.widths, default=0)
     jets = widest * min(points, FEWEST_POINTS) * (1 + d + d * (d + 1) // 2)
@@ -97,12 +97,12 @@ def main_arrays(config: TheoryConfig) -> dict[str, tuple[int, str]]:
 def theory_curves(config: TheoryConfig) -> xr.Dataset:
     """Omega, log volume element and Ricci scalar along a ray from the origin, at infinite and at finite width.
 
-    Finite layers have Gaussian weights and biases as in the limit; their Omega is that of the metric across the ray,
-    g = e^Omega there by eq. (7).
+    Finite layers have Gaussian weights and biases as in the limit; their Omega is taken from the metric across the ray,
+    where g = e^Omega by eq. (7).
 
     Returns:
-        `omega`, `log_volume_element`, `ricci_scalar`, each (activation, radius), and `finite_...` of the same,
-        (activation, width, network, radius). The config is in the attributes.
+        `omega`, `log_volume_element`, `ricci_scalar`, each (activation, radius), and the same of finite layers as
+        `finite_...`, (activation, width, network, radius). The config is in the attributes.
 
     Example:
         >>> config = TheoryConfig(["erf"], 2, 1.0, 0.5, 1.7, 2, [64], 2, 0, "")
