@@ -1,4 +1,4 @@
-"""Whole commands as processes of their own, by the clock on the wall.
+"""Whole commands, each in its own process, in wall-clock time.
 
 python benchmarks/commands.py [xor] [help] [digits] [sinusoid]
 """

@@ -27,7 +27,7 @@ QUANTITIES = ("log_volume_element", "ricci_scalar")
 
 
 def first_layer(width: int, d: int = 2) -> tuple[nn.Module, MLPFeatureMap]:
-    """A random layer as a user has it, and as nngeom takes it."""
+    """A random layer as a torch module, and as nngeom's feature map."""
     torch.manual_seed(0)
     linear = nn.Linear(d, width, dtype=torch.float64)
     return nn.Sequential(linear, nn.Sigmoid()), MLPFeatureMap([linear.weight], [linear.bias], "sigmoid")
@@ -39,7 +39,7 @@ def plane(side: int) -> Tensor:
 
 
 def curvature_of_one_layer(metric: Tensor, derivative: Tensor) -> tuple[Tensor, Tensor]:
-    """Log volume and Ricci scalar from g and its derivatives (a last), by the paper's (4) with the right factor 1/4.
+    """Log volume and Ricci scalar from g and its derivatives (a last), by the paper's (4) with the correct factor 1/4.
 
     The metric of one layer has totally symmetric first derivatives, so its second derivatives are not needed.
     """
@@ -59,7 +59,7 @@ def metric_of(model: nn.Module, width: int, derivative: Derivative) -> Callable[
 
 
 def with_christoffel_symbols(model: nn.Module, width: int, derivative: Derivative) -> Side:
-    """The textbook, for any model: g by a jacobian, Christoffel symbols by one around it, Riemann by one more."""
+    """The textbook method, for any model: g by a Jacobian, Christoffel symbols by a second, Riemann by a third."""
     metric = metric_of(model, width, derivative)
 
     def christoffel(x: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
@@ -83,13 +83,13 @@ def with_christoffel_symbols(model: nn.Module, width: int, derivative: Derivativ
 
 
 def with_first_derivatives(model: nn.Module, width: int, derivative: Derivative) -> Side:
-    """The paper's way, for one layer only: g and its first derivatives."""
+    """The paper's method, for one layer only: g and its first derivatives."""
     metric = metric_of(model, width, derivative)
     return lambda x: curvature_of_one_layer(torch.func.vmap(metric)(x), torch.func.vmap(torch.func.jacfwd(metric))(x))
 
 
 def with_a_loop(model: nn.Module, width: int) -> Callable[[Tensor], list[tuple[Tensor, Tensor]]]:
-    """Point by point with torch.autograd.functional, as the published code of the field does."""
+    """Point by point with torch.autograd.functional, as published code in the field does."""
 
     def metric(x: Tensor) -> Tensor:
         jacobian = torch.autograd.functional.jacobian(model, x, create_graph=True)
@@ -161,11 +161,11 @@ def memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     measure(feature_map, plane(1000), QUANTITIES)
     after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"one million points, 8 units: {after:.0f} MB resident at most, of which {before:.0f} MB before the first")
+    print(f"one million points, 8 units: {after:.0f} MB resident at most, {before:.0f} MB of them before the first")
 
 
 def growth() -> None:
-    """Milliseconds for log volume and Ricci scalar, with the number of points, of units and of replicates."""
+    """Milliseconds for log volume and Ricci scalar, by the number of points, units and replicates."""
 
     def row(name: str, cases: dict[int, tuple[MLPFeatureMap, Tensor]]) -> None:
         sides = {size: lambda c=case: measure(*c, QUANTITIES) for size, case in cases.items()}
@@ -174,7 +174,7 @@ def growth() -> None:
             f"  {name:12}" + "".join(f"{size:>8}: {seconds * 1e3:.1f}" for size, seconds in median.items()), flush=True
         )
 
-    print("log volume and Ricci scalar, ms; 1600 points, 8 units and 1 replicate unless said")
+    print("log volume and Ricci scalar, ms; 1600 points, 8 units and 1 replicate unless stated")
     row("points", {side**2: (first_layer(8)[1], plane(side)) for side in (10, 40, 160, 400)})
     row("units", {width: (first_layer(width)[1], plane(40)) for width in (4, 16, 64, 250, 1000)})
     row(
@@ -198,7 +198,7 @@ def main(names: list[str]) -> None:
     cases: dict[str, Callable[[], None]] = {
         "memory": memory,
         "grid": lambda: grid(8, forward_only=False),
-        "wide": lambda: grid(250, forward_only=True),  # over reverse, it takes tens of gigabytes
+        "wide": lambda: grid(250, forward_only=True),  # forward over reverse would take tens of gigabytes
         "path": path,
         "growth": growth,
     }

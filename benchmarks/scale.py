@@ -1,8 +1,8 @@
-"""What large sweeps and runs cost: a job, a checkpoint and a picture in a few, and in many.
+"""What large sweeps and runs cost: a job, a checkpoint and a figure, among few and among many.
 
 python benchmarks/scale.py [sweep] [history] [outputs] [figures] [verification]
 
-Seconds are of the process on the processor, memory is the most that a process of its own had resident.
+Seconds are CPU time of the process; memory is the peak resident memory of a separate process.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SIDES, WIDTH = (40, 400), 1024
 
 
 def sweep() -> None:
-    """What each further job of a sweep costs before the first one starts."""
+    """What each additional job of a sweep costs before the first one starts."""
     from nngeom_cli.errors import ConfigError
     from nngeom_cli.launch import application as launching
 
@@ -53,7 +53,7 @@ def sweep() -> None:
 
 
 def history() -> None:
-    """What a checkpoint costs to write, save for its parameters and its geometry."""
+    """What a checkpoint costs to write, except for its parameters and its geometry."""
     from nngeom_cli.store.run_directory import RunDirectory
     from nngeom_cli.training.checkpoint import Checkpoint
 
@@ -73,7 +73,7 @@ def history() -> None:
 
 
 def outputs() -> None:
-    """The most memory of the outputs of wide networks on a grid."""
+    """Peak memory for the outputs of wide networks on a grid."""
     for side in SIDES:
         command = [sys.executable, __file__, "outputs-at", str(side)]
         told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
@@ -90,7 +90,7 @@ def outputs_at(side: int) -> None:
 
 
 def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
-    """A run of XOR that was measured so often, with the numbers of one epoch and some noise; not trained."""
+    """A run of XOR with that many measured checkpoints, one epoch's numbers with some noise; not trained."""
     from nngeom_cli.config.run import load_config
     from nngeom_cli.config.schedule import checkpoint_epochs
     from nngeom_cli.launch.application import composed
@@ -119,7 +119,7 @@ def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
 
 
 def figures() -> None:
-    """What drawing a run of many checkpoints costs, reading it included."""
+    """What drawing a run of many checkpoints costs, including reading it."""
     from nngeom_cli.figures import draw_figures
     from nngeom_cli.store.run import load_run
 
@@ -131,7 +131,7 @@ def figures() -> None:
 
 
 def verification() -> None:
-    """`load_run(...).geometry` of a run and `nngeom summarize` of many, verified against not, in turns."""
+    """`load_run(...).geometry` of a run and `nngeom summarize` of many, with and without verification, in turns."""
     from nngeom_cli.analysis import run_rows as rows
     from nngeom_cli.analysis.summary import summarize_runs
     from nngeom_cli.store.run import described, load_run
@@ -161,7 +161,7 @@ def verification() -> None:
                     command(directory, verify)
                     seconds[verify].append(time.process_time() - start)
             ratio = statistics.median(seconds[True]) / statistics.median(seconds[False])
-            print(f"verification: {name}: {ratio:.2f} of the time without", flush=True)
+            print(f"verification: {name}: {ratio:.2f} times the time without", flush=True)
 
 
 PARTS = {part.__name__: part for part in (sweep, history, outputs, figures, verification)}

@@ -1,4 +1,4 @@
-"""Two or more ways to do the same, in one process, in turns: medians and ratios."""
+"""Two or more ways to do the same thing, in one process, in turns: medians and ratios."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-LEAST_SECONDS = 0.1  # that a side runs in a round
+LEAST_SECONDS = 0.1  # that each side runs in a round
 Clock = Callable[[], float]
 K = TypeVar("K", bound=Hashable)
 
@@ -23,12 +23,12 @@ def in_turns(
 ) -> dict[K, float]:
     """Median seconds of one run of each side over `rounds` rounds, A B A B ...
 
-    In a round a side runs as often as it takes to fill a tenth of a second, so that a run of a millisecond is not
-    measured with the caches that another side left behind. `clock` counts the seconds of this process on the processor,
-    all its threads together, so that other programs count little; sides that start processes need `time.perf_counter`.
+    In a round, a side runs as often as it takes to fill a tenth of a second, so that a run of a millisecond is not
+    measured with the caches that another side left behind. `clock` counts CPU seconds of this process, over all its
+    threads, so that other programs matter little; sides that start processes need `time.perf_counter`.
     """
     for side in sides.values():
-        side()  # whatever is made once is made here
+        side()  # warm up: whatever is made once is made here
     repeats = {name: math.ceil(LEAST_SECONDS / seconds_of(side, 1, clock)) for name, side in sides.items()}
     seconds: dict[K, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
@@ -46,7 +46,7 @@ def seconds_of(side: Callable[[], object], repeats: int, clock: Clock) -> float:
 
 
 def machine() -> str:
-    """What the numbers were measured on."""
+    """The machine that the numbers were measured on."""
     details = Path("/proc/cpuinfo")
     lines = details.read_text(encoding="utf-8").splitlines() if details.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]

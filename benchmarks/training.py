@@ -1,10 +1,10 @@
-"""Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and against JAX.
+"""Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and JAX.
 
     python benchmarks/training.py [sinusoid] [xor] [digits] [growth] [cores] [gpu]
 
-The loop trains one network after the other, so its cost per replicate does not depend on their number.
-JAX takes part if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
-`cores` sets all cores of the machine beside one, by the clock on the wall; `gpu` a CUDA GPU, where there is one, beside
+The loop trains one network after another, so its cost per replicate does not depend on their number.
+JAX is included if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
+`cores` compares all cores of the machine with one, in wall-clock time; `gpu` compares a CUDA GPU, if there is one, with
 one core.
 """
 
@@ -92,7 +92,7 @@ def user_loop(task: Task, widths: list[int], optimizer: Optimizer) -> None:
 
 def jax_loop(task: Task, widths: list[int], optimizer: Optimizer, replicates: int) -> Callable[[], object]:
     """All replicates by vmap, all steps in one compiled fori_loop; compiled before it is timed."""
-    import jax  # not earlier: its threads do not go with processes that are forked
+    import jax  # not earlier: its threads do not survive a fork
 
     jax.config.update("jax_enable_x64", True)
     jnp = jax.numpy
@@ -156,7 +156,7 @@ def jax_loop(task: Task, widths: list[int], optimizer: Optimizer, replicates: in
 
 
 def beside_others(names: list[str]) -> None:
-    """The step of each task on one thread, beside a torch loop and JAX."""
+    """The step of each task on one thread, compared with a torch loop and JAX."""
     print(f"{'task':10}{'replicates':>11}{'nngeom':>9}{'torch loop':>12}{'ratio':>7}{'JAX':>8}{'ratio':>7}   us")
     for name in names:
         task, widths, optimizer = CASES[name]
@@ -178,8 +178,8 @@ def beside_others(names: list[str]) -> None:
 
 
 def growth() -> None:
-    """Microseconds per step and replicate of the sinusoid's network, with points and with units of both layers."""
-    print("sinusoid, us per step and replicate; 400 points, 8 units and 10 replicates unless said")
+    """Microseconds per step and replicate of the sinusoid's network, by points, units of both layers and replicates."""
+    print("sinusoid, us per step and replicate; 400 points, 8 units and 10 replicates unless stated")
 
     def row(name: str, epochs: int, cases: dict[int, tuple[int, int, int]]) -> None:
         optimizer, sides = replace(CASES["sinusoid"][2], epochs=epochs), {}
@@ -196,7 +196,7 @@ def growth() -> None:
 
 
 def cores() -> None:
-    """Whole trainings, each core with its share of the replicates, against the same on one core."""
+    """Whole trainings, with the replicates shared among all cores, against the same on one core."""
     count = available_cores()
     print(f"{'task':10}{'replicates':>11}{'one core':>10}{f'{count} cores':>9}{'ratio':>7}   s")
     for name, replicates, epochs in (("sinusoid", 50, 4000), ("sinusoid", 8, 20_000), ("digits", 50, 30)):
@@ -230,7 +230,7 @@ def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     print(machine())
     if not names or "cores" in names:
-        cores()  # first, while nothing here has threads
+        cores()  # first, while this process has no threads
     if tasks := [name for name in CASES if name in (names or CASES)]:
         beside_others(tasks)
     if not names or "growth" in names:
