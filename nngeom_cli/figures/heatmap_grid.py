@@ -177,18 +177,27 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block
         values = values % len(CLASS_COLOURS) if quantity.look == "classes" else values
         errors = quantity.factor * data[error].values if error is not None and error in data else None
         fields.append(Field(quantity.factor * values, errors))
-    words = [words_in_place(quantity, field, data) for field, data in zip(fields, panels, strict=True)]
     number = int(panels[0].layer) if panels[0].layer.ndim == 0 else 0
     norm = LOOKS[quantity.look].norm(np.stack([field.shown for field in fields]))
+    judged = [pooled(fields)] * len(fields) if norm is None else fields  # without colours, one sentence for all panels
+    words = [words_in_place(quantity, field, data, norm) for field, data in zip(judged, panels, strict=True)]
     return Block(quantity, fields, norm, words, layer, number)
 
 
-def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset) -> str:
-    """What is said in place of a field that is 0 all over, or that a bottleneck leaves no value; empty otherwise."""
+def pooled(fields: Sequence[Field]) -> Field:
+    """The values and errors of several fields of one quantity, as one field."""
+    errors = [field.errors for field in fields if field.errors is not None]
+    return Field(np.stack([field.values for field in fields]), np.stack(errors) if errors else None)
+
+
+def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset, norm: Normalize | None) -> str:
+    """What is said in place of a field that is 0 wherever it has a value, or has none after a bottleneck; else empty."""
     if quantity.look == "curvature" and field.zero:
         return flat_words(data.attrs["widths"], int(data.layer))
     if "layer" in data[quantity.name].coords and field.missing.all():
         return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.name))
+    if norm is None and (field.shown == 0).any():
+        return f"R = 0 at every point where it {'has a reliable digit' if field.unreliable.any() else 'is defined'}"
     return ""
 
 

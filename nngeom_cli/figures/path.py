@@ -127,7 +127,7 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
         beneath = pair + columns < pairs
         axes.tick_params(labelleft=column == 0, labelbottom=not beneath)
         if not beneath:
-            axes.set_xlabel(f"t / {steps(last)}, from the first input to the second")
+            axes.set_xlabel("fraction of the way to the second input")
         if column == 0:
             axes.set_ylabel(curve.label.format(**last.attrs))
     sheet.legend(keys, keys_across)

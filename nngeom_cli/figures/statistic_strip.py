@@ -120,7 +120,7 @@ def plane_strips(
     }
     strips = {}
     for layer in layers:
-        bent = bool((one.ricci_scalar.sel(layer=layer) != 0).any())
+        bent = bool((abs(one.ricci_scalar.sel(layer=layer)) > 0).any())
         strips["ricci_scalar" if bent else "log_volume_element", layer] = [
             strip_of(numbers.sel(layer=layer), name, title, stages) for name, title in titles.items()
         ]

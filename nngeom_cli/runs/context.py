@@ -28,7 +28,7 @@ class RunContext:
 
     Attributes:
         probed: epochs at which it is measured.
-        recorded: epochs at which loss and accuracy are written down.
+        recorded: epochs at which loss and accuracy are written down; all of `probed` are among them.
     """
 
     config: Config
@@ -63,14 +63,15 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunCo
         dtype=getattr(torch, config.dtype),
         device=device,
     )
+    probed = staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts)
     return RunContext(
         config,
         device,
         task,
         network,
         make_probe(config.probe, task, config.seed),
-        staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts),
-        staged(history_epochs, lasts),
+        probed,
+        sorted({*probed, *staged(history_epochs, lasts)}),
     )
 
 

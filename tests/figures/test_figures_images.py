@@ -135,6 +135,14 @@ def test_a_flat_layer_has_its_correlations_under_the_volume(tmp_path):
     assert set(strips) == {("ricci_scalar", 1), ("log_volume_element", 2)}
 
 
+def test_the_strips_of_a_curvature_that_is_0_wherever_it_has_a_value_lie_under_the_volume(tmp_path):
+    geometry = image_planes()
+    geometry["ricci_scalar"] *= 0.0
+    geometry["ricci_scalar"].loc[{"x": AXIS[:3]}] = np.nan
+    figure = on_image_plane(made_run(tmp_path, geometry), 0, 1).figure
+    assert sum(axes.get_xlabel() == "epoch" for axes in figure.axes) == 3
+
+
 def test_a_bottleneck_is_named_in_place_of_a_row(tmp_path):
     geometry = plane(layers=(1, 2), hidden=8).assign_attrs(widths=[2, 8, 1, 1])
     geometry["log_volume_element"].loc[{"layer": 2}] = -np.inf

@@ -32,6 +32,12 @@ def test_line_has_at_each_step_the_colour_of_the_predicted_class(tmp_path):
             assert np.array_equal(middles[:, 1], one.log_effective_volume_element.values)
 
 
+def test_the_axis_of_a_path_says_what_its_numbers_are(tmp_path):
+    axes = along_paths(made_run(tmp_path, path()), 1).figure.axes[0]
+    assert [float(label.get_text()) for label in axes.get_xticklabels()] == [0, 0.25, 0.5, 0.75, 1]
+    assert "fraction" in axes.get_xlabel()
+
+
 def test_pieces_of_a_line_join(tmp_path):
     pieces = curves_of(along_paths(made_run(tmp_path, path()), 1).figure.axes[0])[0].get_segments()
     assert all(np.array_equal(one[-1], other[0]) for one, other in itertools.pairwise(pieces))

@@ -116,6 +116,33 @@ def test_flat_without_as_many_features_as_inputs_claims_no_diffeomorphism(tmp_pa
     assert "diffeomorphism" not in words
 
 
+@pytest.mark.parametrize(
+    ("elsewhere", "words"),
+    [
+        (np.nan, "R = 0 at every point where it is defined"),
+        (1e-9, "R = 0 at every point where it has a reliable digit"),
+    ],
+)
+def test_a_curvature_that_is_0_wherever_it_has_a_value_is_words_once_without_colour_bar(tmp_path, elsewhere, words):
+    geometry = plane()
+    geometry[["ricci_scalar", "ricci_scalar_error"]] *= 0.0
+    geometry["ricci_scalar"].loc[{"epoch": 10, "x": AXIS[:3]}] = elsewhere
+    geometry["ricci_scalar_error"].loc[{"epoch": 10, "x": AXIS[:3]}] = 1.0
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert texts(figure).count("R = 0") == texts(figure).count(words) == 1
+    assert len(heatmap_axes(figure)) == 3
+    assert "R = +2" not in texts(figure)
+
+
+def test_a_panel_that_is_0_wherever_it_has_a_value_is_drawn_beside_curved_ones(tmp_path):
+    geometry = plane()
+    geometry["ricci_scalar"].loc[{"epoch": 10}] = 0.0
+    geometry["ricci_scalar"].loc[{"epoch": 10, "x": AXIS[:3]}] = np.nan
+    figure = through_training(made_run(tmp_path, geometry), 1).figure
+    assert len(heatmap_axes(figure)) == 6
+    assert "75 grey" in texts(figure)
+
+
 def test_a_volume_element_of_1_all_over_is_not_called_flat(tmp_path):
     geometry = plane()
     geometry["log_volume_element"] *= 0.0

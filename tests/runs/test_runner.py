@@ -16,6 +16,7 @@ from nngeom_cli.errors import ConfigError, RunError
 from nngeom_cli.runs import context, provenance
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.code_fingerprint import run_source
+from nngeom_cli.store.checkpoints import read_checkpoint
 from nngeom_cli.store.run import load_run
 from nngeom_cli.training.device import resolve_device
 
@@ -36,6 +37,18 @@ def test_a_run_leaves_a_complete_directory(tmp_path, capsys):
     assert "accuracy by seed  3: 0." in printed
     assert "of 2 replicates solved the task" in printed
     assert all(str(picture) in printed for picture in pictures)
+
+
+def test_the_loss_of_each_measured_epoch_is_in_the_history_however_long_the_run(tmp_path):
+    for name, checkpoints in (("few", []), ("more", [7, 123])):
+        long = config(optimizer__epochs=400, probe__checkpoints=checkpoints, probe__resolution=2)
+        (tmp_path / name).mkdir()
+        runner.run(long, tmp_path / name, command="")
+    few, more = (load_run(tmp_path / name).history for name in ("few", "more"))
+    assert set(more.epoch) - set(few.epoch) == {7, 123}
+    assert more[~more.epoch.isin([7, 123])].reset_index(drop=True).equals(few)
+    checkpoint = read_checkpoint(tmp_path / "more" / "checkpoints" / "epoch-000123.npz")[0]
+    assert more[more.epoch == 123].loss.tolist() == checkpoint.loss.tolist()
 
 
 def test_figures_can_be_left_for_later(tmp_path, capsys):
