@@ -191,7 +191,7 @@ def pooled(fields: Sequence[Field]) -> Field:
 
 
 def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset, norm: Normalize | None) -> str:
-    """What is said in place of a field that is 0 wherever it has a value, or has none after a bottleneck; else empty."""
+    """What a panel says if its values are all 0 or all missing for a known reason; empty otherwise."""
     if quantity.look == "curvature" and field.zero:
         return flat_words(data.attrs["widths"], int(data.layer))
     if "layer" in data[quantity.name].coords and field.missing.all():
