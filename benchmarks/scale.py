@@ -76,8 +76,8 @@ def outputs() -> None:
     """Peak memory for the outputs of wide networks on a grid."""
     for side in SIDES:
         command = [sys.executable, __file__, "outputs-at", str(side)]
-        told = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-        print(f"outputs: 8 networks of {WIDTH} units at {side} x {side} points: {told}", flush=True)
+        memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+        print(f"outputs: 8 networks of {WIDTH} units at {side} x {side} points: {memory}", flush=True)
 
 
 def outputs_at(side: int) -> None:

@@ -117,7 +117,7 @@ class InfiniteWidth:
         r = as_numbers("radius", radius)
         variance, moments = self._moments(r)
         if derivative > 0 and (variance == 0).any():
-            raise ValueError("`radius` must not be 0 where `bias_std` is 0, for derivatives of Omega. Got 0.")
+            raise ValueError("`radius` must be positive for derivatives of Omega if `bias_std` is 0. Got 0.")
         variance_slope = self.weight_std**2  # ds / d|x|^2
         values = (
             2 * math.log(self.weight_std) + moments.log_slope,

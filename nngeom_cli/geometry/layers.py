@@ -24,7 +24,7 @@ def measure_layers(
     *,
     chunk_size: int | None = None,
 ) -> dict[int, dict[str, Tensor]]:
-    """Several quantities of the geometry that each of several layers induces, as `measure` gives for one.
+    """Several quantities of the geometry that each of several layers induces, as `measure` gives them for one.
 
     The derivatives are propagated through the network once, whatever the number of layers. The features of each layer
     are divided by the square root of its width.
@@ -58,7 +58,7 @@ def measure_layers(
 def layer_spectra(
     feature_map: MLPFeatureMap, x: Numbers, layers: Sequence[int], count: int, *, chunk_size: int | None = None
 ) -> dict[int, Tensor]:
-    """Leading eigenvalues of the metric that each of several layers induces, as `metric_spectrum` gives for one.
+    """Leading eigenvalues of the metric that each of several layers induces, as `metric_spectrum` gives them for one.
 
     lambda_k = s_k^2, s_k the k-th singular value of the layer's J.
 

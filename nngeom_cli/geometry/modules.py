@@ -33,7 +33,7 @@ class Reading(NamedTuple):
     Args:
         weights: of each Linear layer.
         biases: of each, zeros where it has none.
-        activations: names, one a layer.
+        activations: names, one per layer.
         points: what the module was called with, `(points, d)`.
         features: what it computed after the layer asked for, `(points, n)`; for the last layer, the module's output.
             None if there is no such layer, or if the module does not call that part as often as it lists it.

@@ -70,7 +70,7 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
     """The first of forward over reverse, reverse over reverse and forward over forward that gives right derivatives.
 
     Derivatives are right if differences of the values at a few points near `points` do not contradict them, and if H is
-    symmetric and does not depend on the order of the points, as that of det in a batch does. Forward over forward costs
+    symmetric and does not depend on the order of the points (for det in a batch it does). Forward over forward costs
     less for many features; it is used there if it agrees with the route found.
 
     Args:

@@ -60,7 +60,7 @@ def load_theory(composed: DictConfig) -> TheoryConfig:
         except ValueError:
             smooth = False
         suggestion = did_you_mean(str(name), SMOOTH) or "For example activation=erf, or [erf,monomial3]."
-        require(smooth, "activation", "smooth and known", name, suggestion)
+        require(smooth, "activation", "a known, smooth activation", name, suggestion)
     for key, least in (("d", 2), ("points", 2), ("networks", 2), ("seed", 0)):
         require(_whole(given[key], least), key, f"an integer of at least {least}", given[key], DEFAULTS)
     for key in ("weight_std", "bias_std", "radius"):

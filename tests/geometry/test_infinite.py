@@ -311,7 +311,7 @@ def test_other_misuse_is_refused_in_a_sentence():
     layer = InfiniteWidth("tanh", 1.0, 0.0, 2)
     with pytest.raises(ValueError, match=r"`derivative` must be 0, 1 or 2"):
         layer.omega(RADII, derivative=3)
-    with pytest.raises(ValueError, match=r"`radius` must not be 0 where `bias_std` is 0"):
+    with pytest.raises(ValueError, match=r"`radius` must be positive .* `bias_std` is 0\. Got 0"):
         layer.omega(torch.zeros(1, dtype=DOUBLE), derivative=1)
     with pytest.raises(ValueError, match=r"`x` must have shape \(\*batch, 2\)"):
         layer.metric(points(3))
