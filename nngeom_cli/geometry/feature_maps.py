@@ -189,7 +189,7 @@ class MLPFeatureMap(FeatureMap):
         return block
 
     def along_rows(self) -> MLPFeatureMap:
-        """The same map, differentiated only along the row space of the first weights, where it has fewer units than d.
+        """The same map, differentiated along the row space of the first layer's weights if that is narrower than d.
 
         W_1 = L Q^T, L lower triangular, Q of orthonormal columns: J Q has the singular values of J, and a column for
         each unit of the first layer instead of each input. Each row of L is accurate to a few eps of its own size. If a

@@ -17,10 +17,10 @@ class InfiniteWidth:
     """A single layer of infinite width, Phi_j = phi(w_j . x + b_j) / sqrt(n) with Gaussian w_j and b_j.
 
     The metric is `g = e^Omega (1 + 2 Omega' x x^T)`, Omega a function of `|x|^2`, `e^Omega = weight_std^2 E[phi'(z)^2]`
-    with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). Closed forms serve erf (B.25) to (B.28),
-    monomials (B.30) to (B.33), misprints corrected, and sin. Other smooth activations use the trapezoid rule, at each
-    point on finer and finer grids until two agree to 1e-12. relu has a kernel, a metric and a volume element, but no
-    curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
+    with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). There are closed forms for erf (B.25) to
+    (B.28), monomials (B.30) to (B.33), misprints corrected, and sin. Other smooth activations use the trapezoid rule,
+    at each point on finer and finer grids until two agree to 1e-12. relu has a kernel, a metric and a volume element,
+    but no curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
@@ -102,7 +102,7 @@ class InfiniteWidth:
             derivative: 0, 1 or 2.
 
         Returns:
-            The shape of `radius`.
+            Values in the shape of `radius`.
 
         Raises:
             ValueError: `derivative` is not 0, 1 or 2; or it is 1 or 2 where `|x|` and `bias_std` are both 0; or the
@@ -161,7 +161,7 @@ class InfiniteWidth:
             radius: `|x|`, any shape.
 
         Returns:
-            In nats, the shape of `radius`; -inf where the metric vanishes.
+            In nats, in the shape of `radius`; -inf where the metric vanishes.
 
         Raises:
             ValueError: the quadrature does not converge.
@@ -185,7 +185,7 @@ class InfiniteWidth:
             radius: `|x|`, any shape.
 
         Returns:
-            The shape of `radius`; NaN where the metric vanishes.
+            Values in the shape of `radius`; NaN where the metric vanishes.
 
         Raises:
             ValueError: the activation is not smooth, or the quadrature does not converge.

@@ -65,7 +65,7 @@ def gaussian_mean_of_pairs(
         determinant: first second - mixed^2, given because it cancels where u and v are nearly equal; the same shape.
 
     Returns:
-        The same shape; NaN where an argument is NaN or infinite.
+        Values of the same shape; NaN where an argument is NaN or infinite.
 
     Raises:
         ValueError: two grids still differ at 2^11 nodes per axis.
