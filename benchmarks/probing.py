@@ -14,7 +14,7 @@ import torch
 from timing import in_turns, machine
 from torch import Tensor, nn
 
-from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.optimizer import AdamConfig
 from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.geometry import MLPFeatureMap, log_effective_volume_element, measure
 from nngeom_cli.tasks.make import make_task

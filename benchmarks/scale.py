@@ -91,7 +91,7 @@ def outputs_at(side: int) -> None:
 
 def measured_run(directory: Path, checkpoints: int, replicates: int) -> Path:
     """A run of XOR with that many measured checkpoints, one epoch's numbers with some noise; not trained."""
-    from nngeom_cli.config.run import load_config
+    from nngeom_cli.config.loader import load_config
     from nngeom_cli.config.schedule import checkpoint_epochs
     from nngeom_cli.launch.application import composed
     from nngeom_cli.runs.context import prepare

@@ -22,7 +22,7 @@ import torch
 from timing import in_turns, machine
 from torch import nn
 
-from nngeom_cli.config.general import AdamConfig, SgdConfig
+from nngeom_cli.config.optimizer import AdamConfig, SgdConfig
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.system.parallel import available_cores
 from nngeom_cli.tasks.make import make_task

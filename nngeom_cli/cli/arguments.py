@@ -76,7 +76,7 @@ def frozen_run(named: str, words: Sequence[str]) -> Path:
     Raises:
         ConfigError: it names no run, or a group is chosen beside it.
     """
-    from nngeom_cli.config.unknown_key import SECTIONS
+    from nngeom_cli.config.sections import SECTIONS
 
     if not (Path(named) / "run.json").is_file() or not named:
         got = _no_run(Path(named)) if named else "nothing. See outputs/runs."

@@ -134,7 +134,7 @@ def reproduce(options: Namespace) -> int:
     Runs what is missing of the paper's figures, on all cores, draws them into outputs/figures, and measures each claim:
     outputs/figures/REPRODUCTION.md. Runs whose config and code are unchanged are used again.
     """
-    from nngeom_cli.config.run import load_config
+    from nngeom_cli.config.loader import load_config
     from nngeom_cli.launch.application import composed
     from nngeom_cli.reproduction import reproduce as reproduction
     from nngeom_cli.theory.infinite_width import load_theory
@@ -197,7 +197,7 @@ def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
     """The run with its config checked, and with `overrides` of the section figures applied in memory."""
     from dataclasses import asdict, replace
 
-    from nngeom_cli.config.run import load_config, overridden
+    from nngeom_cli.config.loader import load_config, overridden
 
     load_config(run.config)
     if not overrides:

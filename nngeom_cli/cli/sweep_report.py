@@ -60,7 +60,7 @@ def draw_comparison_of(directory: Path) -> bool:
     import csv
 
     from nngeom_cli.analysis.text_table import aligned
-    from nngeom_cli.config.run import load_config
+    from nngeom_cli.config.loader import load_config
     from nngeom_cli.experiments.compare import draw_comparison
     from nngeom_cli.store.layout import FIGURES
     from nngeom_cli.system.atomic import refuse_link

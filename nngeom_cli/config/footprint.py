@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
-from nngeom_cli.config.general import SgdConfig
+from nngeom_cli.config.optimizer import SgdConfig
 from nngeom_cli.config.probe import GridConfig, PathConfig
 from nngeom_cli.config.run import Config
 from nngeom_cli.system.memory import require_room
@@ -26,7 +26,7 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
 
     Example:
         >>> from nngeom_cli.launch.application import composed
-        >>> from nngeom_cli.config.run import load_config
+        >>> from nngeom_cli.config.loader import load_config
         >>> arrays = main_arrays(load_config(composed(["task=sinusoid", "task.points=1000", "probe.resolution=40"])))
         >>> arrays["task.points"], arrays["probe.resolution"]
         ((1048000, 'the data and the units at them'), (1228800, 'what is measured'))

@@ -1,18 +1,15 @@
-"""The schemas of the section `task`: the keys of each task, and how large its data are, which needs no data.
+"""The keys of the section `task`, those of each task, and how large its data are, which needs no data.
 
-A user's own file is the exception: what it holds is unknown until it was looked at (`datafile.located`).
+A user's own file is the exception: what it holds is unknown until it was looked at (`tables/table_file.py`).
 """
 
-from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, TypeAlias
 
-import math
-from dataclasses import KW_ONLY, dataclass
-from typing import ClassVar, TypeAlias
-
-from nngeom_cli.errors import require, require_seed
+from nngeom_cli.config.declaration import NOT_NEGATIVE, POSITIVE, Range, Section, at_least, between, key, or_null
+from nngeom_cli.errors import LARGEST_SEED, require
 
 __all__ = [
-    "TASKS",
     "CirclesConfig",
     "CsvConfig",
     "DigitsConfig",
@@ -23,15 +20,26 @@ __all__ = [
     "SpiralsConfig",
     "SplitConfig",
     "TaskConfig",
+    "TaskSection",
+    "Word",
     "XorConfig",
 ]
 
+Word = Annotated[str, "a name in a user's file, which may look like a number: column 0, class 1"]
+FRACTION = Range(lambda value: 0 <= value < 1, "at least 0 and less than 1")
+
 
 @dataclass(frozen=True)
-class XorConfig:
+class TaskSection(Section, section="task", chooser="name"):
+    """What all tasks share."""
+
+    name: str = key("the task: where its data come from")
+
+
+@dataclass(frozen=True)
+class XorConfig(TaskSection, kind="xor"):
     """Four points, one linear output (paper, C.1)."""
 
-    name: str
     inputs: ClassVar[int] = 2
     outputs: ClassVar[int] = 1
     classes: ClassVar[int] = 2
@@ -39,23 +47,21 @@ class XorConfig:
 
 
 @dataclass(frozen=True)
-class SplitConfig:
-    """Data of which some can be kept for testing, and of whose training labels some can be wrong.
+class SplitConfig(TaskSection):
+    """Data of which some can be kept for testing, and of whose training labels some can be wrong."""
 
-    `data_seed` draws the data, if they are drawn, and which examples these are: the same for all replicates.
-    The defaults are those of runs that were saved before the keys were there.
-    """
-
-    name: str
-    _: KW_ONLY
-    data_seed: int = 0
-    test_fraction: float = 0.0
-    label_noise: float = 0.0
-
-    def __post_init__(self) -> None:
-        require_seed("task.data_seed", self.data_seed)
-        for key, value in (("test_fraction", self.test_fraction), ("label_noise", self.label_noise)):
-            require(0 <= value < 1, f"task.{key}", "at least 0 and less than 1", value, "0 switches it off.")
+    data_seed: int = key(
+        "draws the data, if they are drawn, and which are kept or mislabelled: the same for all replicates",
+        between(0, LARGEST_SEED),
+        suggestion="The default is task.data_seed=0.",
+        default=0,
+    )
+    test_fraction: float = key(
+        "fraction of the examples that is kept for testing", FRACTION, suggestion="0 switches it off.", default=0.0
+    )
+    label_noise: float = key(
+        "fraction of the training labels that is wrong", FRACTION, suggestion="0 switches it off.", default=0.0
+    )
 
     @property
     def examples(self) -> int:
@@ -69,7 +75,26 @@ class SplitConfig:
 
 
 @dataclass(frozen=True)
-class DigitsConfig(SplitConfig):
+class _PlaneConfig(SplitConfig):
+    """Two classes of `points` points of the plane."""
+
+    points: int = key("number of points", at_least(1), suggestion="The paper draws 400.")
+    inputs: ClassVar[int] = 2
+    outputs: ClassVar[int] = 2
+    classes: ClassVar[int] = 2
+
+    @property
+    def examples(self) -> int:
+        return self.points
+
+
+@dataclass(frozen=True)
+class SinusoidConfig(_PlaneConfig, kind="sinusoid"):
+    """Uniform points on a square, labelled by the side of a sinusoid (paper, C.2)."""
+
+
+@dataclass(frozen=True)
+class DigitsConfig(SplitConfig, kind="digits"):
     """scikit-learn's 8 x 8 handwritten digits, raw pixels."""
 
     inputs: ClassVar[int] = 64
@@ -79,97 +104,74 @@ class DigitsConfig(SplitConfig):
 
 
 @dataclass(frozen=True)
-class _PlaneConfig(SplitConfig):
-    """Two classes of `points` points of the plane."""
-
-    points: int
-    inputs: ClassVar[int] = 2
-    outputs: ClassVar[int] = 2
-    classes: ClassVar[int] = 2
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(self.points >= 1, "task.points", "at least 1", self.points, "The paper draws 400.")
-
-    @property
-    def examples(self) -> int:
-        return self.points
-
-
-@dataclass(frozen=True)
-class SinusoidConfig(_PlaneConfig):
-    """Uniform points on a square, labelled by the side of a sinusoid (paper, C.2)."""
-
-
-@dataclass(frozen=True)
 class _NoisyConfig(_PlaneConfig):
-    """Points on two curves, each moved by Gaussian noise of standard deviation `noise` along both axes."""
+    """Points on two curves, each moved by Gaussian noise."""
 
-    noise: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 <= self.noise < math.inf, "task.noise", "zero or a positive number", self.noise, "For example 0.1.")
+    noise: float = key(
+        "standard deviation, along both axes, of the noise that moves the points",
+        NOT_NEGATIVE,
+        suggestion="For example 0.1.",
+    )
 
 
 @dataclass(frozen=True)
-class MoonsConfig(_NoisyConfig):
+class MoonsConfig(_NoisyConfig, kind="moons"):
     """scikit-learn's two half circles that reach into each other."""
 
 
 @dataclass(frozen=True)
-class CirclesConfig(_NoisyConfig):
-    """scikit-learn's two concentric circles, radii 1 and `factor`."""
+class CirclesConfig(_NoisyConfig, kind="circles"):
+    """scikit-learn's two concentric circles."""
 
-    factor: float
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.factor < 1, "task.factor", "between 0 and 1", self.factor, "It is the inner radius: 0.5.")
+    factor: float = key(
+        "inner radius; the outer one is 1",
+        Range(lambda value: 0 < value < 1, "between 0 and 1"),
+        suggestion="It is the inner radius: 0.5.",
+    )
 
 
 @dataclass(frozen=True)
-class SpiralsConfig(_NoisyConfig):
-    """Two spirals from the origin to radius 1, half a turn apart, each of `turns` turns."""
+class SpiralsConfig(_NoisyConfig, kind="spirals"):
+    """Two spirals from the origin to radius 1, half a turn apart."""
 
-    turns: float
+    turns: float = key("turns of each spiral", POSITIVE, suggestion="For example 1.")
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        require(0 < self.turns < math.inf, "task.turns", "a positive number", self.turns, "For example 1.")
+
+def _names(least: int) -> Range:
+    def holds(names: list[Any]) -> bool:
+        return len(names) >= least and len(set(names)) == len(names)
+
+    return or_null(Range(holds, f"a list of at least {least} without repeats"))
 
 
 @dataclass(frozen=True)
 class FileConfig(SplitConfig):
     """A user's own table: a row an example, columns of numbers and one of labels.
 
-    What is None is filled in from the file before a run starts, and holds from then on: `label` (the last column),
-    `columns` (all others), `class_names` (the label's values, sorted; class 0 is the first), `rows` and `sha256`.
-    `standardize` moves and scales each input column to mean 0 and standard deviation 1 over the training examples.
+    What is None is filled in from the file before a run starts, and holds from then on.
     """
 
-    path: str | None
-    columns: list[str] | None
-    label: str | None
-    class_names: list[str] | None
-    standardize: bool
-    rows: int | None
-    sha256: str | None
+    path: Word | None = key("the file, relative to where the command is typed")
+    columns: list[Word] | None = key(
+        "columns of the inputs; null: all others", _names(1), suggestion="null takes what the file has."
+    )
+    label: Word | None = key("column of the classes, numbers or words; null: the last")
+    class_names: list[Word] | None = key(
+        "the label's values of class 0, 1, ...; null: all that there are, sorted",
+        _names(2),
+        suggestion="null takes what the file has.",
+    )
+    standardize: bool = key(
+        "moves and scales each input column to mean 0 and standard deviation 1, over the training examples"
+    )
+    rows: int | None = key("number of examples; null: filled in", or_null(at_least(1)), suggestion="null counts them.")
+    sha256: Word | None = key("of the file, with which alone a run goes on; null: filled in")
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
+        example = f"For example task.path=data.{self.name}."
+        require(bool(self.path), "task.path", f"a {self.kind} file", self.path, example)
         super().__post_init__()
-        require(
-            bool(self.path), "task.path", f"a {self.kind} file", self.path, f"For example task.path=data.{self.name}."
-        )
-        for key, names, least in (("columns", self.columns, 1), ("class_names", self.class_names, 2)):
-            require(
-                names is None or (len(names) >= least and len(set(names)) == len(names)),
-                f"task.{key}",
-                f"a list of at least {least} without repeats, or null",
-                names,
-                "null takes what the file has.",
-            )
         require(
             self.columns is None or self.label not in self.columns,
             "task.label",
@@ -177,7 +179,6 @@ class FileConfig(SplitConfig):
             self.label,
             "Leave it out of task.columns.",
         )
-        require(self.rows is None or self.rows >= 1, "task.rows", "at least 1, or null", self.rows, "null counts them.")
 
     @property
     def inputs(self) -> int:
@@ -197,19 +198,19 @@ class FileConfig(SplitConfig):
 
 
 @dataclass(frozen=True)
-class CsvConfig(FileConfig):
-    """A text file, a row a line, parted at commas, semicolons, tabs, bars or spaces (`textfile.TextFile`).
+class CsvConfig(FileConfig, kind="csv"):
+    """A text file, a row a line, parted at commas, semicolons, tabs, bars or spaces (`tables/text_file.py`)."""
 
-    `header` says whether the first line names the columns; None is filled in as the lines tell (`records.has_names`).
-    It is None in runs that were saved before the key was there.
-    """
-
-    header: bool | None = None
+    header: bool | None = key(
+        "true: the first line names the columns; false: it is an example; null: as the lines tell",
+        default=None,
+        hashed_if_null=False,
+    )
     kind: ClassVar[str] = "CSV"
 
 
 @dataclass(frozen=True)
-class NpzConfig(FileConfig):
+class NpzConfig(FileConfig, kind="npz"):
     """numpy.savez's arrays: a vector is a column of its name, a matrix X the columns X0, X1, ..."""
 
     kind: ClassVar[str] = "NPZ"
@@ -218,14 +219,3 @@ class NpzConfig(FileConfig):
 TaskConfig: TypeAlias = (
     XorConfig | SinusoidConfig | DigitsConfig | MoonsConfig | CirclesConfig | SpiralsConfig | CsvConfig | NpzConfig
 )
-
-TASKS: dict[str, type[TaskConfig]] = {
-    "xor": XorConfig,
-    "sinusoid": SinusoidConfig,
-    "digits": DigitsConfig,
-    "moons": MoonsConfig,
-    "circles": CirclesConfig,
-    "spirals": SpiralsConfig,
-    "csv": CsvConfig,
-    "npz": NpzConfig,
-}

@@ -1,50 +1,20 @@
-"""The keys that a config has, and what to say about one that it has not."""
+"""What is said of a key that a config does not have."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from typing import Any
 
-from nngeom_cli.config.general import OPTIMIZERS, ArchitectureConfig, FiguresConfig, NumbersConfig
-from nngeom_cli.config.probe import PROBES
-from nngeom_cli.config.task import TASKS
+from nngeom_cli.config.sections import SECTIONS, known_keys
 from nngeom_cli.errors import ConfigError, nearest, one_of, shown
 from nngeom_cli.synonyms import key_named, typed
 
-__all__ = ["SECTIONS", "key_meant", "takes_integers", "unknown_key"]
-
-# Section -> the key that chooses its schema (none: there is only one), and the schemas.
-SECTIONS: dict[str, tuple[str | None, Mapping[str, type]]] = {
-    "task": ("name", TASKS),
-    "architecture": (None, {"": ArchitectureConfig}),
-    "optimizer": ("name", OPTIMIZERS),
-    "probe": ("kind", PROBES),
-    "figures": (None, {"": FiguresConfig}),
-}
+__all__ = ["key_meant", "unknown_key"]
 
 
-def _known_keys() -> Iterator[tuple[str, str]]:
-    """Each key of the config as typed, with the kind (sgd, grid, ...) that has it."""
-    for section, (_, schemas) in SECTIONS.items():
-        yield section, ""
-        for name, schema in schemas.items():
-            yield from ((f"{section}.{field.name}", name) for field in fields(schema))
-    yield from ((field.name, "") for field in fields(NumbersConfig))
-    yield "experiment", ""
-
-
-def takes_integers(key: str) -> bool:
-    """Whether a key's value is one integer.
-
-    Example:
-        >>> takes_integers("optimizer.epochs"), takes_integers("optimizer.lr"), takes_integers("architecture.hidden")
-        (True, False, False)
-    """
-    section, _, name = key.rpartition(".")
-    schemas = SECTIONS[section][1].values() if section in SECTIONS else [NumbersConfig]
-    types = [str(field.type) for schema in schemas for field in fields(schema) if field.name == name]
-    return any(annotation.startswith("int") for annotation in types)
+def _known() -> list[str]:
+    """Each section and key of the config as typed."""
+    return [*SECTIONS, *dict.fromkeys(key.typed for key in known_keys()), "experiment"]
 
 
 def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
@@ -59,9 +29,9 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
         The error, for the caller to raise.
     """
     section = key.partition(".")[0]
-    owners = [owner for known, owner in _known_keys() if known == key and owner]
+    owners = [known.kind for known in known_keys() if known.typed == key and known.kind]
     if owners:
-        chooser = f"{section}.{SECTIONS[section][0]}"
+        chooser = f"{section}.{SECTIONS[section].chooser}"
         here = f"with {chooser}={name}" if name else "here"
         return ConfigError(
             f"`{key}` must be left out {here}. Got {shown(value)}. Only {chooser}={one_of(owners)} has it. "
@@ -70,8 +40,7 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
     if section == "hydra":
         return ConfigError(f"`{key}` must be a key of Hydra. Got {shown(value)}. `nngeom run --cfg hydra` lists them.")
     near = key_meant(key)
-    siblings = [known for known, _ in _known_keys() if known.startswith(f"{section}.")]
-    names = dict.fromkeys(known.partition(".")[2] for known in siblings)
+    names = [known.partition(".")[2] for known in _known() if known.startswith(f"{section}.")]
     otherwise = f"`{section}` has {', '.join(names)}." if names else "`nngeom run --help` lists all keys."
     way_out = otherwise
     if near not in (None, key):
@@ -87,7 +56,7 @@ def key_meant(word: str) -> str | None:
         >>> key_meant("optimiser.lr"), key_meant("lr"), key_meant("learning_rate"), key_meant("optimizer.hidden")
         ('optimizer.lr', 'optimizer.lr', 'optimizer.lr', 'architecture.hidden')
     """
-    known = list(dict.fromkeys(known for known, _ in _known_keys()))
+    known = _known()
     section, _, rest = word.partition(".")
     leaf, named = word.rpartition(".")[2], key_named(word)
     leaves = {full.rpartition(".")[2]: full for full in known if "." in full}

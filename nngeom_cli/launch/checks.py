@@ -17,7 +17,8 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nngeom_cli.config.footprint import require_memory
-from nngeom_cli.config.run import Config, load_config
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.run import Config
 from nngeom_cli.errors import ConfigError, FolderError, require, say
 from nngeom_cli.launch.job import command_of
 from nngeom_cli.quoting import pasted

@@ -10,7 +10,8 @@ from pathlib import Path, PurePath
 
 from hydra.errors import MissingConfigException, OverrideParseException, SearchPathException
 
-from nngeom_cli.config.unknown_key import key_meant, takes_integers, unknown_key
+from nngeom_cli.config.sections import takes_integers
+from nngeom_cli.config.unknown_key import key_meant, unknown_key
 from nngeom_cli.errors import ConfigError, did_you_mean, nearest, one_of
 from nngeom_cli.groups import GROUPS, group_of, theory_keys
 from nngeom_cli.quoting import pasted, quoted

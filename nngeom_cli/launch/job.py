@@ -15,7 +15,8 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from nngeom_cli.config.run import Config, load_config
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import FileConfig
 from nngeom_cli.errors import ConfigError, DamageError, JobError, printable, sentence_of
 from nngeom_cli.launch.saved_config import FROZEN

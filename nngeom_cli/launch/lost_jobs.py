@@ -15,7 +15,7 @@ from typing import Any
 from hydra.core.utils import JobReturn, JobStatus
 
 from nngeom_cli.config.footprint import least_memory
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.errors import ConfigError, DamageError, disk_trouble, sentence_of, unwritable
 from nngeom_cli.launch.hydra_patches import JOINED_JOBS
 from nngeom_cli.store.sweep import Job, Sweep

@@ -8,7 +8,7 @@ from typing import Any
 
 from omegaconf import OmegaConf
 
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.quoting import unresolved
 from nngeom_cli.store.run import load_run
 from nngeom_cli.system.atomic import refuse_interpolation

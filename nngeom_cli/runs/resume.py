@@ -9,8 +9,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nngeom_cli.config.footprint import require_memory
+from nngeom_cli.config.loader import load_config, overridden
 from nngeom_cli.config.nested import leaves
-from nngeom_cli.config.run import Config, config_hash, load_config, overridden
+from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, FolderError, disk_trouble, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.context import prepare

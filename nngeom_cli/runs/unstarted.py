@@ -14,7 +14,8 @@ from typing import Any
 import yaml
 from omegaconf import OmegaConf
 
-from nngeom_cli.config.run import Config, config_hash, load_config
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, disk_trouble, one_line, unwritable
 from nngeom_cli.store.run import Run, described
 from nngeom_cli.store.run_directory import RunDirectory

@@ -154,7 +154,7 @@ class Run:
             >>> ricci_scalar(run.feature_map(epoch=2000, layer=1), torch.zeros(2)).shape    # doctest: +SKIP
             torch.Size([8])
         """
-        from nngeom_cli.config.run import load_config
+        from nngeom_cli.config.loader import load_config
         from nngeom_cli.training.network import Network
 
         architecture = load_config(self.config).architecture

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
-from nngeom_cli.config.general import MOST_EPOCHS
+from nngeom_cli.config.optimizer import MOST_EPOCHS
 from nngeom_cli.config.run import config_hash
 from nngeom_cli.config.schedule import checkpoint_epochs, staged
 from nngeom_cli.errors import DamageError, one_line, shown

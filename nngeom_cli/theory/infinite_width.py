@@ -12,8 +12,8 @@ import xarray as xr
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
 
+from nngeom_cli.config.architecture import ACTIVATIONS
 from nngeom_cli.config.footprint import FEWEST_POINTS
-from nngeom_cli.config.general import ACTIVATIONS
 from nngeom_cli.errors import did_you_mean, require, require_seed
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, InfiniteWidth, MLPFeatureMap, get_activation, measure
 from nngeom_cli.system.memory import require_room

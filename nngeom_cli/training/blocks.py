@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 
 import torch
 
-from nngeom_cli.config.general import OptimizerConfig
+from nngeom_cli.config.optimizer import OptimizerConfig
 from nngeom_cli.system.parallel import in_processes, never, split
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.checkpoint import Checkpoint

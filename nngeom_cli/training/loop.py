@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from nngeom_cli.config.general import OptimizerConfig
+from nngeom_cli.config.optimizer import OptimizerConfig
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches

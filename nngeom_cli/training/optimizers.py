@@ -11,7 +11,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from nngeom_cli.config.general import AdamWConfig, OptimizerConfig, SgdConfig
+from nngeom_cli.config.optimizer import AdamWConfig, OptimizerConfig, SgdConfig
 
 __all__ = ["Optimizer", "state_names"]
 

@@ -14,7 +14,7 @@ from made_runs import plane
 from processes import apart_from_progress
 
 from nngeom_cli.cli.entry import main
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.launch.application import composed
 from nngeom_cli.runs.run import run

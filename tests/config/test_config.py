@@ -13,9 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from nngeom_cli.config.general import ACTIVATIONS, LARGEST_DEGREE, AdamConfig, SgdConfig
+from nngeom_cli.config.architecture import ACTIVATIONS, LARGEST_DEGREE
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.optimizer import AdamConfig, SgdConfig
 from nngeom_cli.config.probe import GridConfig, PathConfig
-from nngeom_cli.config.run import config_hash, load_config
+from nngeom_cli.config.run import config_hash
 from nngeom_cli.config.schedule import checkpoint_epochs
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import get_activation
@@ -343,7 +345,7 @@ def test_each_activation_of_the_config_exists(name):
 
 
 def test_the_config_needs_neither_torch_nor_hydra():
-    code = "import sys, nngeom_cli.config.run; print({'torch', 'hydra', 'numpy'} & set(sys.modules))"
+    code = "import sys, nngeom_cli.config.loader; print({'torch', 'hydra', 'numpy'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
 

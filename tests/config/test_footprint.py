@@ -7,7 +7,7 @@ import pytest
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config import footprint
 from nngeom_cli.config.footprint import main_arrays, require_memory
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.launch.application import composed
 from nngeom_cli.runs.context import prepare

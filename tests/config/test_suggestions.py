@@ -118,7 +118,7 @@ def test_no_folder_is_named_like_the_users_home(nngeom, runner, words):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A small run, complete."""
-    from nngeom_cli.config.run import load_config
+    from nngeom_cli.config.loader import load_config
     from nngeom_cli.launch.application import composed
     from nngeom_cli.runs.run import run
 
@@ -290,7 +290,8 @@ def test_a_folder_of_runs_names_the_newest(nngeom, runner, command):
 
 def test_every_synonym_names_what_there_is(nngeom, runner):
     from nngeom_cli import synonyms
-    from nngeom_cli.config.general import ACTIVATIONS, DEVICES, DTYPES, PARAMETRIZATIONS
+    from nngeom_cli.config.architecture import ACTIVATIONS, PARAMETRIZATIONS
+    from nngeom_cli.config.general import DEVICES, DTYPES
     from nngeom_cli.config.unknown_key import key_meant
     from nngeom_cli.groups import conf_directory
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from reference import DOUBLE, points, random_network
 
-from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.optimizer import AdamConfig
 from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.geometry import (
     MLPFeatureMap,

@@ -20,7 +20,7 @@ from omegaconf import OmegaConf
 from processes import ENVIRONMENT, LONG, PLUGINS, TINY, held, installed, left_of, start, wait_until
 
 from nngeom_cli.cli.entry import main
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed

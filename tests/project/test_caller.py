@@ -25,7 +25,8 @@ import nngeom_cli
 from nngeom_cli import geometry
 from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.cli.entry import main
-from nngeom_cli.config.run import Config, load_config
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.run import Config
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
 from nngeom_cli.figures.infinite_width import save_theory

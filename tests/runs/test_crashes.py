@@ -19,7 +19,7 @@ from small_runs import assert_same, config
 
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.footprint import least_memory
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.errors import LostProcessError
 from nngeom_cli.runs import run as runner
 from nngeom_cli.runs.resume import resume

@@ -3,7 +3,7 @@
 import torch
 from omegaconf import OmegaConf
 
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 
 PROBED = [0, 5, 10, 20]
 

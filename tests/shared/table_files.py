@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.tables.table_file import located
 from nngeom_cli.tasks.make import make_task

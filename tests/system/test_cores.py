@@ -15,7 +15,7 @@ import numpy as np
 import psutil
 import pytest
 
-from nngeom_cli.config.general import AdamConfig
+from nngeom_cli.config.optimizer import AdamConfig
 from nngeom_cli.config.schedule import history_epochs
 from nngeom_cli.config.task import SinusoidConfig
 from nngeom_cli.errors import LostProcessError

@@ -10,7 +10,8 @@ import torch
 from table_files import WORDS, X, config, refusal, task_of, written
 
 from nngeom_cli.cli.entry import main
-from nngeom_cli.config.run import config_hash, load_config
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.run import config_hash
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.sweep import Sweep

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from small_runs import config
 from table_files import config as table
 
-from nngeom_cli.config.run import Config, config_hash, load_config
+from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.runs.resume import changed_config
 from nngeom_cli.store.run import Run, load_run

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from table_files import config, refusal
 
-from nngeom_cli.config.run import load_config
+from nngeom_cli.config.loader import load_config
 from nngeom_cli.tables.table_file import located, read_table
 
 INPUTS = np.arange(16.0).reshape(8, 2)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.optimizer import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.tasks.losses import CrossEntropy, MeanSquaredError
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.loop import batch_generators, initial_generators, train

@@ -5,7 +5,7 @@ import contextlib
 import pytest
 import torch
 
-from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.optimizer import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.config.task import SinusoidConfig, XorConfig
 from nngeom_cli.tasks.make import make_task
 from nngeom_cli.training import cuda_graph

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import torch
 
-from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.optimizer import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.config.task import SinusoidConfig, XorConfig
 from nngeom_cli.store.checkpoints import arrays_of
 from nngeom_cli.tasks.make import make_task

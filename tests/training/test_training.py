@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from nngeom_cli.config.general import AdamConfig, AdamWConfig, SgdConfig
+from nngeom_cli.config.optimizer import AdamConfig, AdamWConfig, SgdConfig
 from nngeom_cli.config.schedule import history_epochs
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.geometry import get_activation
