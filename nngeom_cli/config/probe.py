@@ -15,6 +15,7 @@ MOST_CHECKPOINTS = 100_000  # a file each
 Layers = Annotated[list[int], "all, or a list of layers", "The first two: probe.layers=[1,2]."]
 Pairs = Annotated[list[list[int]], "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."]
 Triples = Annotated[list[list[int]], "a list of triples of integers", "Two planes: [[0,1,2],[3,8,9]]."]
+Schedule = Annotated[Any, "a list of epochs, or a spacing and a count", ""]  # {spacing: log | linear, count: N}
 Window = Annotated[
     list[float] | list[list[float]] | None,
     "a list of numbers, or of two such lists",
@@ -64,8 +65,7 @@ class ProbeSection(Section, section="probe", chooser="kind"):
         Range(lambda layers: len(set(layers)) == len(layers), "without repeats"),
         suggestion="The first hidden layer: probe.layers=[1].",
     )
-    # list[int] or {spacing: log | linear, count: N}
-    checkpoints: Any = key(
+    checkpoints: Schedule = key(
         "epochs to measure at: log N, linear N, or a list; the first and the last are always among them",
         check=_check_checkpoints,
     )
