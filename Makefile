@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers coverage bench docs packages lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers coverage bench docs packages keys lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -49,6 +49,9 @@ docs: $(VENV)/.docs  ## the site, into build/site; warnings are errors
 
 packages:  ## the packages of nngeom_cli, lowest first, each with what it imports (docs/architecture.md)
 	@$(PYTHON) docs/packages.py
+
+keys: $(INSTALLED)  ## docs/config.md: every key of a config, its type and range, and what it means
+	$(BIN)/python docs/keys.py
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

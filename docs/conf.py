@@ -41,6 +41,7 @@ CONTENTS = """
 :caption: Start
 docs/notebooks/first-run
 docs/guide
+docs/config
 docs/reading-a-figure
 docs/gallery
 docs/troubleshooting

@@ -12,7 +12,9 @@ from nngeom_cli.errors import one_of
 HEAD = """\
 # Every key of a config
 
-What a run can set, as `key=value` or in a file of [conf/](../conf/). A value must have the type and lie in the range; a wrong one is refused before anything is made. `nngeom run --help` shows the values of a command.
+What a run can set, as `key=value` or in a file of [conf/](../conf/). A value that has not the type, or is out of range,
+is refused before anything is made. `nngeom run --help` shows the values of a command.
+
 `make keys` writes this page from the declarations in `nngeom_cli/config/`.
 """
 TABLE = "\n| key | type | range | meaning | only with |\n|---|---|---|---|---|\n"
@@ -24,11 +26,8 @@ def page() -> str:
     for key in known_keys():
         section, _, name = key.typed.rpartition(".")
         root = SECTIONS.get(section, NumbersConfig)
-        if name == root.chooser:
-            within = one_of(root.schemas)
-        else:
-            within = "; ".join(each.must_be for each in key.about.ranges)
-        row = (section, f"`{key.typed}`", type_in_words(key.field.type)[0], within, key.about.meaning)
+        ranges = [one_of(root.schemas)] if name == root.chooser else [each.must_be for each in key.about.ranges]
+        row = (section, f"`{key.typed}`", type_in_words(key.field.type)[0], "; ".join(ranges), key.about.meaning)
         kinds.setdefault(row, []).append(key.kind)
     text = HEAD
     for section in (*SECTIONS, ""):

@@ -3,6 +3,7 @@
 import copy
 import math
 import re
+import runpy
 import subprocess
 import sys
 from dataclasses import asdict, replace
@@ -19,6 +20,7 @@ from nngeom_cli.config.optimizer import AdamConfig, SgdConfig
 from nngeom_cli.config.probe import GridConfig, PathConfig
 from nngeom_cli.config.run import config_hash
 from nngeom_cli.config.schedule import checkpoint_epochs
+from nngeom_cli.config.sections import known_keys
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import get_activation
 
@@ -421,3 +423,23 @@ def test_any_value_is_taken_or_refused_in_one_line(value, key):
         load_config(mapping)
     except ConfigError:
         assert refusal(mapping).startswith(f"`{key.partition('__')[0]}")
+
+
+@pytest.mark.parametrize(("typed", "meaning"), sorted({(known.typed, known.about.meaning) for known in known_keys()}))
+def test_each_key_says_what_it_means_in_one_line(typed, meaning):
+    assert re.fullmatch(r"\S.{9,}[^\s.]", meaning), typed
+
+
+def test_each_key_of_the_files_of_configs_is_declared_and_the_other_way_round():
+    folder = Path(__file__).parents[2] / "conf"
+    there = set(OmegaConf.load(folder / "config.yaml")) - {"defaults", "hydra", "figures"}
+    there |= {f"figures.{name}" for name in OmegaConf.load(folder / "config.yaml").figures}
+    for section in ("task", "architecture", "optimizer", "probe"):
+        for path in (folder / section).glob("*.yaml"):
+            there |= {f"{section}.{name}" for name in OmegaConf.load(path)} - {f"{section}.defaults"}
+    assert there == {known.typed for known in known_keys()}
+
+
+def test_the_page_of_keys_is_what_their_declarations_make():
+    docs = Path(__file__).parents[2] / "docs"
+    assert (docs / "config.md").read_text(encoding="utf-8") == runpy.run_path(str(docs / "keys.py"))["page"]()
