@@ -18,6 +18,7 @@ from yaml import YAMLError
 from nngeom_cli.config.declaration import Section, declared
 from nngeom_cli.config.general import NumbersConfig
 from nngeom_cli.config.nested import leaves
+from nngeom_cli.config.probe import Schedule
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.sections import SECTIONS
 from nngeom_cli.config.task import Word
@@ -71,8 +72,6 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
             require(kind in kinds, root.typed(chooser), one_of(kinds), kind, suggestion)
         if section == "probe" and content.get("layers") == "all":
             content = {**content, "layers": list(range(1, len(sections["architecture"].hidden) + 2))}
-        if section == "probe" and "checkpoints" in content:
-            content = {**content, "checkpoints": _schedule(content["checkpoints"])}
         schema = root.schemas[kind]
         sections[section] = schema(**_typed(schema, content, kind))
     return Config(**_typed(NumbersConfig, values, ""), **sections)
@@ -146,8 +145,8 @@ def _converted(value: Any, kind: Any) -> Any:
         TypeError: it is none. True is no integer, and 1.0 neither.
         OverflowError: an integer has more than 64 bits.
     """
-    if kind is Any:
-        return value
+    if kind == Schedule:
+        return _schedule(value)
     if kind == Word:
         if type(value) not in (str, int, float, bool):
             raise TypeError

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 from nngeom_cli.config.declaration import Range, Section, at_least, choice, key
 from nngeom_cli.errors import require
 
-__all__ = ["MOST_CHECKPOINTS", "GridConfig", "PathConfig", "PlaneConfig", "ProbeConfig", "ProbeSection"]
+__all__ = ["MOST_CHECKPOINTS", "GridConfig", "PathConfig", "PlaneConfig", "ProbeConfig", "ProbeSection", "Schedule"]
 
 MOST_CHECKPOINTS = 100_000  # a file each
 
