@@ -128,7 +128,7 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
         values = measured.get(section) if section else measured
         if isinstance(values, dict) and (not measures or values.get(name, "") is None):
             values.pop(name, None)
-            if not values:
+            if section and not values:
                 del measured[section]
     text = json.dumps(measured, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
