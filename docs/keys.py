@@ -12,8 +12,8 @@ from nngeom_cli.errors import one_of
 HEAD = """\
 # Every key of a config
 
-What a run can set, as `key=value` or in a file of [conf/](../conf/). A value that has not the type, or is out of range,
-is refused before anything is made. `nngeom run --help` shows the values of a command.
+What a run can set, as `key=value` or in a file of [conf/](../conf/). A value of the wrong type or outside its range is
+refused before anything is made. `nngeom run --help` shows the values of a command.
 
 `make keys` writes this page from the declarations in `nngeom_cli/config/`.
 """

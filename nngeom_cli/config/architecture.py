@@ -32,24 +32,24 @@ class ArchitectureConfig(Section, section="architecture"):
     """A fully connected network. What `parametrization` and `output_scale` mean is in `training/network.py`."""
 
     hidden: list[int] = key(
-        "widths of the hidden layers, first layer first",
+        "widths of the hidden layers, first to last",
         Range(lambda widths: len(widths) > 0, "a list of at least one width"),
         Range(lambda widths: min(widths) >= 1, "a list of widths of at least 1"),
         suggestion="One layer of 8: architecture.hidden=[8].",
     )
     activation: str = key(
-        "what follows each hidden layer",
+        "activation after each hidden layer",
         Range(_is_activation, f"one of {', '.join(ACTIVATIONS)}, monomial1 ... monomial{LARGEST_DEGREE}", ACTIVATIONS),
         suggestion="The paper uses sigmoid.",
     )
     parametrization: str = key(
-        "standard: weights as torch draws them; ntk: normal weights, divided by the root of a layer's inputs",
+        "standard: as in torch; ntk: Gaussian weights, divided by the square root of a layer's inputs",
         choice(*PARAMETRIZATIONS),
         suggestion="standard is torch's.",
         default="standard",
     )
     output_scale: float | None = key(
-        "alpha: trains alpha (h - h_0) on loss / alpha^2, lazily where it is large; null: the network h itself",
+        "alpha: trains alpha (h - h_0) on loss / alpha^2, lazily if it is large; null: h itself",
         or_null(POSITIVE),
         suggestion="null is the plain network.",
         default=None,

@@ -16,7 +16,9 @@ class FiguresConfig(Section, section="figures"):
     """How a run is drawn."""
 
     draw: bool = key(
-        "whether a run ends with its figures; false leaves them to `nngeom figures`", default=True, measured=False
+        "whether a run draws its figures at the end; false leaves them to `nngeom figures`",
+        default=True,
+        measured=False,
     )
     curvature_convention: str = key(
         "geometric: R, the unit 2-sphere has +2; paper: the 3 R that the paper prints",
@@ -26,7 +28,7 @@ class FiguresConfig(Section, section="figures"):
         measured=False,
     )
     band: float = key(
-        "half width of the band around the decision boundary in their statistics, in units of input space",
+        "half width of the band around the decision boundary in the statistics, in units of input space",
         POSITIVE,
         suggestion="It is a distance in input space, 0.15 by default.",
         default=0.15,
@@ -39,7 +41,7 @@ class NumbersConfig(Section, section=""):
     """What is in no section. Replicate r is the network that `seed` + r gives alone."""
 
     seed: int = key(
-        "of the first replicate; the next ones have the seeds that follow",
+        "replicate r is the network that seed + r gives alone",
         between(0, LARGEST_SEED),
         suggestion="The default is seed=0.",
     )
@@ -47,13 +49,17 @@ class NumbersConfig(Section, section=""):
         "networks trained and measured at once", at_least(1), suggestion="It is the number of networks."
     )
     device: str = key(
-        "where networks are trained and measured", choice(*DEVICES), suggestion="auto takes the GPU, if there is one."
+        "where networks are trained and measured; auto: a GPU if there is one",
+        choice(*DEVICES),
+        suggestion="auto takes the GPU, if there is one.",
     )
     dtype: str = key(
-        "of all numbers in them; curvature needs float64", choice(*DTYPES), suggestion="Curvature needs float64."
+        "type of all numbers in training and measuring; curvature needs float64",
+        choice(*DTYPES),
+        suggestion="Curvature needs float64.",
     )
     checkpoint_seconds: float = key(
-        "training is saved at the probe's epochs, and at least this often",
+        "training is saved at the probe's epochs and at least this often, for `nngeom resume`",
         NOT_NEGATIVE,
         suggestion="60 loses a minute of training at most.",
         default=60.0,

@@ -14,10 +14,10 @@ MOST_EPOCHS = 10_000_000_000  # a week of the smallest network
 class OptimizerSection(Section, section="optimizer", chooser="name"):
     """What all optimizers share."""
 
-    name: str = key("the rule of a step, as torch.optim has it")
-    lr: float = key("size of a step", POSITIVE, suggestion="The paper's XOR uses 0.02.")
+    name: str = key("update rule, as in torch.optim")
+    lr: float = key("step size", POSITIVE, suggestion="The paper's XOR uses 0.02.")
     weight_decay: float = key(
-        "L2 penalty, added to the gradient; adamw shrinks the weights beside it",
+        "L2 penalty, added to the gradient; adamw shrinks the weights instead",
         NOT_NEGATIVE,
         suggestion="0 switches it off.",
     )
@@ -25,7 +25,7 @@ class OptimizerSection(Section, section="optimizer", chooser="name"):
         "passes over the data", between(1, MOST_EPOCHS), suggestion="Each run measures the untrained network too."
     )
     batch_size: int | None = key(
-        "examples in a step; null: all", or_null(at_least(1)), suggestion="null takes the full batch."
+        "examples per step; null: all of them", or_null(at_least(1)), suggestion="null takes the full batch."
     )
 
 
@@ -34,7 +34,7 @@ class SgdConfig(OptimizerSection, kind="sgd"):
     """Stochastic gradient descent as torch.optim.SGD: momentum without dampening, weight decay as L2."""
 
     momentum: float = key(
-        "part of the last step that goes into the next one",
+        "fraction of the velocity that each step keeps",
         Range(lambda value: 0 <= value < 1, "in [0, 1)"),
         suggestion="0 switches it off.",
     )
@@ -45,11 +45,13 @@ class AdamConfig(OptimizerSection, kind="adam"):
     """Adam as torch.optim.Adam: weight decay is L2, added to the gradient."""
 
     betas: list[float] = key(
-        "how much of the running means of the gradient and of its square a step keeps",
+        "decay rates of the running means of the gradient and of its square",
         Range(lambda betas: len(betas) == 2 and all(0 <= beta < 1 for beta in betas), "two numbers in [0, 1)"),
         suggestion="torch's default is [0.9,0.999].",
     )
-    eps: float = key("added to the root that a step is divided by", POSITIVE, suggestion="torch's default is 1e-8.")
+    eps: float = key(
+        "added to the root mean square that a step is divided by", POSITIVE, suggestion="torch's default is 1e-8."
+    )
 
 
 @dataclass(frozen=True)

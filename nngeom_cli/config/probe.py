@@ -58,15 +58,15 @@ def _check_checkpoints(spec: Any) -> None:
 class ProbeSection(Section, section="probe", chooser="kind"):
     """What all probes share: the layers, and the epochs at which they are measured."""
 
-    kind: str = key("where a network is measured: on a grid, on paths between examples, or on planes through them")
+    kind: str = key("where networks are measured: on a grid, on paths between examples, or on planes through examples")
     layers: Layers = key(
-        "layers to measure: 1 is the first hidden one, one past the last is the output; or all",
+        "1 is the first hidden layer, one past the last is the output; all: every one of them",
         Range(lambda layers: len(layers) > 0, "a list of at least one layer"),
         Range(lambda layers: len(set(layers)) == len(layers), "without repeats"),
         suggestion="The first hidden layer: probe.layers=[1].",
     )
     checkpoints: Schedule = key(
-        "epochs to measure at: log N, linear N, or a list; the first and the last are always among them",
+        "epochs to measure at: log N, linear N or a list; the first and the last are always included",
         check=_check_checkpoints,
     )
 
@@ -84,9 +84,9 @@ def _is_window(window: Any) -> bool:
 class GridConfig(ProbeSection, kind="grid"):
     """`resolution` x `resolution` points on a rectangle of a two-dimensional input space."""
 
-    resolution: int = key("points on a side of the grid", at_least(2), suggestion="The paper uses 40.")
+    resolution: int = key("points per side of the grid", at_least(2), suggestion="The paper uses 40.")
     window: Window = key(
-        "range of both axes, or one for each; null: the box of the data and a quarter more on each side",
+        "range of both axes, or one for each; null: the box around the data and a quarter more on each side",
         Range(_is_window, "two finite numbers, the lower one first"),
         suggestion="Or one pair for each axis, [[-2,2],[-1,1]]; null follows the data.",
     )
@@ -97,7 +97,7 @@ class PathConfig(ProbeSection, kind="path"):
     """`steps` + 1 points on the line between two examples."""
 
     pairs: Pairs = key(
-        "the two ends of each path",
+        "the two examples that each path connects",
         Range(
             lambda pairs: len(pairs) > 0 and all(len(pair) == 2 and pair[0] != pair[1] for pair in pairs),
             "a list of pairs [a,b] with a different from b",
@@ -105,13 +105,15 @@ class PathConfig(ProbeSection, kind="path"):
         suggestion="From the first class to the second: probe.pairs=[[0,1]].",
     )
     endpoints: str = key(
-        "what the ends are numbers of: class, for its first example, or index, for a row of the dataset",
+        "class: pairs are of classes, each by its first example; index: of rows of the dataset",
         choice("class", "index"),
         suggestion="class takes the first example of a class, index a row of the dataset.",
     )
-    steps: int = key("steps from one end to the other", at_least(1), suggestion="The paper uses 64.")
+    steps: int = key("steps along each path", at_least(1), suggestion="The paper uses 64.")
     top_k: int = key(
-        "leading eigenvalues of the metric in the effective volume element", at_least(1), suggestion="The paper uses 6."
+        "leading eigenvalues of the metric that the effective volume element takes",
+        at_least(1),
+        suggestion="The paper uses 6.",
     )
 
 
@@ -120,7 +122,7 @@ class PlaneConfig(ProbeSection, kind="plane"):
     """`resolution` x `resolution` points on the plane through three examples, in a square about their centroid."""
 
     triples: Triples = key(
-        "the three examples of each plane",
+        "the three examples that span each plane",
         Range(
             lambda triples: len(triples) > 0 and all(len(set(triple)) == len(triple) == 3 for triple in triples),
             "a list of triples [a,b,c] without repeats",
@@ -128,18 +130,20 @@ class PlaneConfig(ProbeSection, kind="plane"):
         suggestion="The first three classes: probe.triples=[[0,1,2]].",
     )
     corners: str = key(
-        "what they are numbers of: class, for its first example, or index, for a row of the dataset",
+        "class: triples are of classes, each by its first example; index: of rows of the dataset",
         choice("class", "index"),
         suggestion="class takes the first example of a class, index a row of the dataset.",
     )
-    resolution: int = key("points on a side of the plane", at_least(2), suggestion="The default is 36.")
+    resolution: int = key("points per side of the plane", at_least(2), suggestion="The default is 36.")
     reach: float = key(
-        "half a side of the square, in distances of the farthest example from the centroid",
+        "half the window's side, in units of the distance from the examples' centroid to the farthest one",
         at_least(1),
         suggestion="The default is 1.1.",
     )
     top_k: int = key(
-        "leading eigenvalues of the metric in the effective volume element", at_least(1), suggestion="The paper uses 6."
+        "leading eigenvalues of the metric that the effective volume element takes",
+        at_least(1),
+        suggestion="The paper uses 6.",
     )
 
 

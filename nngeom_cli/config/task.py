@@ -33,7 +33,7 @@ FRACTION = Range(lambda value: 0 <= value < 1, "at least 0 and less than 1")
 class TaskSection(Section, section="task", chooser="name"):
     """What all tasks share."""
 
-    name: str = key("the task: where its data come from")
+    name: str = key("where the data come from")
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,16 @@ class SplitConfig(TaskSection):
     """Data of which some can be kept for testing, and of whose training labels some can be wrong."""
 
     data_seed: int = key(
-        "draws the data, if they are drawn, and which are kept or mislabelled: the same for all replicates",
+        "draws the data, and the examples kept for testing or mislabelled; the same for all replicates",
         between(0, LARGEST_SEED),
         suggestion="The default is task.data_seed=0.",
         default=0,
     )
     test_fraction: float = key(
-        "fraction of the examples that is kept for testing", FRACTION, suggestion="0 switches it off.", default=0.0
+        "fraction of the examples kept for testing", FRACTION, suggestion="0 switches it off.", default=0.0
     )
     label_noise: float = key(
-        "fraction of the training labels that is wrong", FRACTION, suggestion="0 switches it off.", default=0.0
+        "fraction of the training labels that are wrong", FRACTION, suggestion="0 switches it off.", default=0.0
     )
 
     @property
@@ -108,7 +108,7 @@ class _NoisyConfig(_PlaneConfig):
     """Points on two curves, each moved by Gaussian noise."""
 
     noise: float = key(
-        "standard deviation, along both axes, of the noise that moves the points",
+        "standard deviation of the noise along both axes",
         NOT_NEGATIVE,
         suggestion="For example 0.1.",
     )
@@ -151,21 +151,19 @@ class FileConfig(SplitConfig):
     What is None is filled in from the file before a run starts, and holds from then on.
     """
 
-    path: Word | None = key("the file, relative to where the command is typed")
+    path: Word | None = key("the file; a relative path starts from the folder where the command is typed")
     columns: list[Word] | None = key(
         "columns of the inputs; null: all others", _names(1), suggestion="null takes what the file has."
     )
     label: Word | None = key("column of the classes, numbers or words; null: the last")
     class_names: list[Word] | None = key(
-        "the label's values of class 0, 1, ...; null: all that there are, sorted",
+        "names of classes 0, 1, ...; null: the label's values, sorted",
         _names(2),
         suggestion="null takes what the file has.",
     )
-    standardize: bool = key(
-        "moves and scales each input column to mean 0 and standard deviation 1, over the training examples"
-    )
+    standardize: bool = key("scales each input column to mean 0 and standard deviation 1 over the training examples")
     rows: int | None = key("number of examples; null: filled in", or_null(at_least(1)), suggestion="null counts them.")
-    sha256: Word | None = key("of the file, with which alone a run goes on; null: filled in")
+    sha256: Word | None = key("hash of the file, since a run resumes only with the file it began with; null: filled in")
     kind: ClassVar[str]
 
     def __post_init__(self) -> None:
@@ -202,7 +200,7 @@ class CsvConfig(FileConfig, kind="csv"):
     """A text file, a row a line, parted at commas, semicolons, tabs, bars or spaces (`tables/text_file.py`)."""
 
     header: bool | None = key(
-        "true: the first line names the columns; false: it is an example; null: as the lines tell",
+        "true: the first line names the columns; false: it is an example; null: inferred",
         default=None,
         hashed_if_null=False,
     )

@@ -255,7 +255,8 @@ WRONG_DIGITS = [
         {"probe__endpoints": "index", "probe__pairs": [[0, 1797]]},
         "`probe.pairs` must be pairs of rows of task=digits, 0 to 1796. Got [[0,1797]].",
     ),
-    ({"probe__endpoints": "row"}, "`probe.endpoints` must be class or index. Got row."),
+    ({"probe__endpoints": "row"}, "`probe.endpoints` must be class or index. Got row. class takes the first"),
+    ({"probe__endpoints": "indx"}, "`probe.endpoints` must be class or index. Got indx. Did you mean `index`?"),
     ({"probe": PLANE, "probe__triples": [[0, 1, 0]]}, "`probe.triples` must be a list of triples [a,b,c] without rep"),
     (
         {"probe": PLANE, "probe__triples": [[0, 1]]},
@@ -433,7 +434,7 @@ def test_any_value_is_taken_or_refused_in_one_line(value, key):
 
 @pytest.mark.parametrize(("typed", "meaning"), sorted({(known.typed, known.about.meaning) for known in known_keys()}))
 def test_each_key_says_what_it_means_in_one_line(typed, meaning):
-    assert re.fullmatch(r"\S.{9,}[^\s.]", meaning), typed
+    assert re.fullmatch(r"\S+ .*[^\s.]", meaning), typed
 
 
 def test_each_key_of_the_files_of_configs_is_declared_and_the_other_way_round():
