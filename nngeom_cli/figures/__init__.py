@@ -29,37 +29,38 @@ from nngeom_cli.system.progress import Progress
 
 __all__ = ["draw_figures"]
 
-MOST_CHECKPOINTS_DRAWN = 50  # more along a strip of two inches are not told apart
-MOST_LAYERS = 20  # on one sheet: of five times as many no picture can be made
+MOST_CHECKPOINTS_DRAWN = 50  # more cannot be told apart on a strip two inches wide
+MOST_LAYERS = 20  # on one sheet; a picture of five times as many cannot be made
 Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
 
 def draw_figures(
     run: Run, *, directory: Path | None = None, name: str | None = None, note: str | None = None, cores: int = 1
 ) -> list[Path]:
-    """Draws all figures of a run, each as PNG and as PDF, with the numbers that are drawn beside it as netCDF.
+    """Draws all figures of a run, each as PNG and PDF, and saves the plotted numbers beside it as netCDF.
 
-    Grids: `plane-layer-1`, or `plane-layers` of several (one replicate through training), and, of several replicates,
-    for each layer `plane-layer-1-replicates` (all of them at the end). Paths: for each layer `path-layer-1` and
-    `path-layer-1-speed` (a panel for each pair), and `path-layer-1-peaks` (how far the peaks lie from a change of
-    prediction). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`.
+    Grids: `plane-layer-1`, or `plane-layers` for several (one replicate through training), and, with several
+    replicates, `plane-layer-1-replicates` for each layer (all of them at the end). Paths: for each layer
+    `path-layer-1` and `path-layer-1-speed` (a panel for each pair), and `path-layer-1-peaks` (how far the peaks lie
+    from a change of prediction). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or
+    `plane-0-6-8-layers`.
 
     Args:
         run: what `load_run` returns; it may be complete or not.
         directory: where the files go; the run's own directory `figures` if None.
         name: what the file names begin with, so that several runs can share a directory.
         note: a line drawn at the top of each figure, "QUICK: 1 % of the epochs".
-        cores: so many figures are drawn at a time, where processes can be forked (Linux).
+        cores: how many figures are drawn at a time, where processes can be forked (Linux).
 
     Returns:
         The PNG files.
 
     Raises:
-        ConfigError: the run's probe is none that has a figure, its geometry is not what a run measures, or its
-            `figures` is a link to elsewhere.
+        ConfigError: the run's probe has no figure, its geometry is not what a run measures, or its `figures` is a
+            link.
         FileNotFoundError: the run has no probed checkpoint yet.
-        FolderError: the run was moved or deleted meanwhile.
-        LostProcessError: a process that drew was killed.
+        FolderError: the run was moved or deleted while it was drawn.
+        LostProcessError: a drawing process was killed.
     """
     run = run.drawable(MOST_CHECKPOINTS_DRAWN)
     kind = str(run.geometry.attrs.get("kind"))
@@ -105,7 +106,7 @@ def grid_sheets(run: Run) -> Sheets:
 
 
 def path_sheets(run: Run) -> Sheets:
-    """Of each layer the effective volume, the distances of its peaks to a change of prediction, and the speed."""
+    """For each layer: the effective volume, the distances of its peaks to a change of prediction, and the speed."""
     sheets: Sheets = {}
     for layer in run.geometry.layer.values.tolist():
         sheets[f"path-layer-{layer}"] = partial(along_paths, run, layer)
@@ -127,12 +128,12 @@ def plane_sheets(run: Run) -> Sheets:
 
 
 def naming(run: Run) -> str:
-    """What the three inputs of a plane are called: their classes, or their rows if those were given."""
+    """The variable that names the three inputs of a plane: their classes, or their rows if those were given."""
     return "corner_class" if run.config["probe"]["corners"] == "class" else "corner_index"
 
 
 def shared(layers: list[int]) -> dict[str, list[int]]:
-    """The layers of each sheet, by what is said of them in its name: as many as a picture can be high.
+    """The layers of each sheet, by the part of its name that says which; no more than fit into one picture.
 
     Example:
         >>> shared([2]), shared([1, 2]), list(shared(list(range(1, 51))))

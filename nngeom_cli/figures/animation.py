@@ -1,4 +1,4 @@
-"""The geometry of one replicate through training, a frame a checkpoint, the loss beside it."""
+"""The geometry of one replicate through training, one frame per checkpoint, with the loss beside it."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ __all__ = ["FEW", "animate"]
 FEW = 20  # checkpoints; fewer make a jerky film
 MOST_FRAMES = 200  # half a minute
 DPI = 110
-SECONDS, LAST = 0.12, 2.0  # that a frame stays, and the last one
-ROOM = 0.05  # of the range of the losses, below and above them
+SECONDS, LAST = 0.12, 2.0  # how long a frame stays, and the last one
+ROOM = 0.05  # margin below and above the losses, in units of their range
 LEFT, GAP, SIDE, RIGHT = 0.34, 0.78, 1.6, 0.25  # inches
 
 
 def animate(run: Run, layer: int | None = None) -> list[Path]:
-    """Writes animation.gif, and animation.mp4 where ffmpeg is there, into the run's figures.
+    """Writes animation.gif, and animation.mp4 where ffmpeg is installed, into the run's figures.
 
     Args:
         run: of a grid probe, with at least two checkpoints.
@@ -66,9 +66,9 @@ def animate(run: Run, layer: int | None = None) -> list[Path]:
         The files.
 
     Raises:
-        ConfigError: the run is of another kind, or has one checkpoint only, or only one before it diverged; or its
+        ConfigError: the run is of another kind, has only one checkpoint, or only one before it diverged; or its
             `figures` is a link.
-        FolderError: the run was moved or deleted meanwhile.
+        FolderError: the run was moved or deleted while it was drawn.
     """
     with held(run.directory, "nngeom animate"):
         return _animated(run, layer)
@@ -115,7 +115,7 @@ def _animated(run: Run, layer: int | None) -> list[Path]:
 
 
 class Film:
-    """One figure, whose heatmaps are drawn anew for each checkpoint."""
+    """One figure, whose heatmaps are drawn again for each checkpoint."""
 
     def __init__(self, run: Run, layer: int) -> None:
         self.seed = representative(run)
@@ -169,7 +169,7 @@ class Film:
             yield Image.open(picture)
 
     def write_mp4(self, path: Path, ffmpeg: str) -> None:
-        """The same frames, through the program `ffmpeg`.
+        """Writes the same frames with the program `ffmpeg`.
 
         Raises:
             OSError: it failed.
@@ -197,13 +197,13 @@ class Film:
 
 
 def failure_of(error: CalledProcessError | BrokenPipeError) -> OSError:
-    """Why ffmpeg failed, as an error of the system if it says that."""
+    """Why ffmpeg failed; an error of the operating system where ffmpeg names one."""
     said, code = ("", 0) if isinstance(error, OSError) else (str(error.stderr), error.returncode)
     for number in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
         if os.strerror(number) in said or (number == errno.EFBIG and code == -signal.SIGXFSZ):
             return OSError(number, os.strerror(number))
     got = shown(printable((said.strip().splitlines() or [f"exit status {code}"])[-1])).rstrip(".")
-    return FolderError(f"`ffmpeg` must be a program that makes a film. Got: {got}. animation.gif is there without it.")
+    return FolderError(f"`ffmpeg` must be able to make a film. Got: {got}. animation.gif was written without it.")
 
 
 def draw_losses(axes: Axes, run: Run, shown: xr.Dataset, seed: int) -> Line2D:

@@ -18,8 +18,8 @@ __all__ = ["Sheet"]
 
 @dataclass(frozen=True)
 class Sheet:
-    """`figure`, `width` by `height` inches, of which the uppermost `head` are taken; `data` is what is drawn on
-    it, if it is to be saved beside it."""
+    """`figure` is `width` by `height` inches, of which a note takes the uppermost `head`; `data` is what is drawn
+    on it, to be saved beside it."""
 
     figure: Figure
     width: float

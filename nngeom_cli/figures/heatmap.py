@@ -1,4 +1,4 @@
-"""One heatmap: a field on a plane, what is not known of it, the decision boundary and the training points."""
+"""One heatmap: a field on a plane, the points where it is not known, the decision boundary and the training points."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ BOUNDARY_WIDTH = 1.0  # points
 SMALL_PANEL = 0.75  # inches
 MOST_KEYS = 20  # classes in a legend
 IMAGE = 0.24  # side of an inset image, in panel widths
-MAX_MARKED = 20  # of more training points, each is a dot without a rim
+MAX_MARKED = 20  # training points; if there are more, each is a dot without a rim
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class Field:
 
     @property
     def zero(self) -> bool:
-        """Whether the value is exactly 0 all over."""
+        """Whether the value is exactly 0 everywhere."""
         return bool((self.values == 0).all())
 
 
@@ -130,7 +130,7 @@ def cells(mask: NDArray[np.bool_], x: Array, y: Array, half_x: float, half_y: fl
 
 
 def draw_boundary(axes: Axes, boundary: Sequence[Array], inches: float) -> None:
-    """The decision boundary in red, on a white casing that keeps it apart from any colour."""
+    """The decision boundary in red, on a white casing that sets it off from any colour."""
     width = BOUNDARY_WIDTH if inches > SMALL_PANEL else 0.7 * BOUNDARY_WIDTH
     if boundary:
         axes.add_collection(
@@ -154,11 +154,11 @@ def casing(width: float) -> list[AbstractPathEffect]:
 
 
 def draw_points(axes: Axes, points: Array, labels: NDArray[Any], inches: float) -> None:
-    """Training points `(points, 2)`, by class; the smaller, the more there are and the smaller the panel."""
+    """Training points `(points, 2)`, by class; smaller where there are many or the panel is small."""
     few = len(points) <= MAX_MARKED
     size = min(1.0, inches) * (14.0 if few else max(0.5, 240.0 / len(points)))
     classes, places = np.unique(labels, return_inverse=True)
-    for place in range(min(len(classes), len(CLASS_COLOURS))):  # classes beyond have the same colours again
+    for place in range(min(len(classes), len(CLASS_COLOURS))):  # further classes repeat the colours
         x, y = points[places % len(CLASS_COLOURS) == place].T
         axes.scatter(x, y, s=size, zorder=4 if few else 2, **point_look(place, len(classes), few))
 
@@ -171,7 +171,7 @@ def point_look(place: int, classes: int, rimmed: bool) -> dict[str, Any]:
 
 
 def say_flat(axes: Axes, words: str, inches: float, font_size: float) -> None:
-    """Words in place of a field that is 0 all over, in lines that fit a width."""
+    """Words in place of a field, in lines that fit a width."""
     axes.set(xticks=[], yticks=[])
     axes.set_facecolor(FLAT_COLOUR)
     axes.text(
@@ -210,7 +210,7 @@ def boundary_key() -> Line2D:
 
 
 def point_keys(labels: NDArray[Any]) -> list[Line2D]:
-    """Legend entries of the training points; of many classes the first ones, and how many others there are."""
+    """Legend entries of the training points; of many classes the first ones, and the number of the others."""
     classes = np.unique(labels)
     shown = classes[:MOST_KEYS]
     looks = [point_look(place, len(classes), True) for place in range(len(shown))]

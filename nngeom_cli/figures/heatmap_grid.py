@@ -93,8 +93,8 @@ def heatmaps(
 
     Args:
         words: the title.
-        panels: datasets with dimensions `y` and `x`, and `layer` where a quantity has one; what is the same at all
-            checkpoints apart.
+        panels: datasets with dimensions `y` and `x`, and `layer` where a quantity has one; constants of
+            the run may have others.
         headings: what is written above each panel.
         columns: panels side by side.
         head_every_row: whether the headings stand above every panel, or above those of the first block only.
@@ -156,7 +156,7 @@ def heatmaps(
 
 
 def blocks_of(quantity: Quantity, panels: Sequence[xr.Dataset]) -> list[Block]:
-    """The panels of a quantity on the scale that all of them share; of each layer, where it has layers."""
+    """The panels of a quantity on one scale; a block for each layer if it has layers."""
     if quantity.name not in panels[0]:
         return []
     if "layer" not in panels[0][quantity.name].dims:
@@ -211,7 +211,7 @@ def draw_panel(
     *,
     with_images: bool,
 ) -> None:
-    """One heatmap with all that lies on it."""
+    """One heatmap and all that is drawn on it."""
     heatmap.draw_field(axes, part.fields[place], data.x.values, data.y.values, part.norm, part.look.colours)
     heatmap.draw_boundary(axes, boundary, inches)
     if "input" in data:

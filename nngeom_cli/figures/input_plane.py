@@ -23,7 +23,7 @@ from nngeom_cli.store.run import Run
 
 __all__ = ["across_replicates", "on_image_plane", "through_training"]
 
-FEWEST_STAGES, MOST_STAGES = 4, 6  # checkpoints shown of a training
+FEWEST_STAGES, MOST_STAGES = 4, 6  # checkpoints shown
 MAX_IMAGE_EPOCHS = 4  # panels must be large enough for three images
 MAX_REPLICATES = 50  # more panels than that are too small to read
 
@@ -90,7 +90,7 @@ def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:
     seeds = shown.replicate.values.tolist()[:MAX_REPLICATES]
     words = f"{describe(run.geometry, layer)}; epoch {last}, {len(seeds)} replicates with their training accuracy"
     if len(seeds) < shown.sizes["replicate"]:
-        words += f" (the first of {shown.sizes['replicate']})"
+        words += f" (the first {len(seeds)} of {shown.sizes['replicate']})"
     panels = [geometry.sel(replicate=seed) for seed in seeds]
     headings = [f"seed {seed}: {results[seed].brief}" for seed in seeds]
     columns = len(seeds) if len(seeds) <= 4 else 4 if len(seeds) <= 8 else 8 if len(seeds) <= 24 else 10

@@ -47,7 +47,7 @@ def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Pat
 
     The same figure gives the same bytes again: no time is written.
     """
-    about = {key: printable(text) for key, text in about.items()}  # a folder may have a name that no text can hold
+    about = {key: printable(text) for key, text in about.items()}  # the name of a folder may not be valid text
     title = f"{name} of {about['Run']}"
     subject = "; ".join(f"{key}: {value}" for key, value in about.items())
     kinds: dict[str, dict[str, str | None]] = {
@@ -55,7 +55,7 @@ def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Pat
         "pdf": {"Title": title, "Subject": subject, "Creator": about["Version"], "CreationDate": None},
     }
     for kind, entries in kinds.items():
-        content = io.BytesIO()  # what writes pictures says less of a full disk than Python does
+        content = io.BytesIO()  # matplotlib reports a full disk less clearly than Python does
         sheet.figure.savefig(content, format=kind, dpi=DPI, metadata=entries)
         with written_whole(directory / f"{name}.{kind}") as path:
             path.write_bytes(content.getbuffer())

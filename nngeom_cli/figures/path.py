@@ -174,7 +174,7 @@ def steps(data: xr.Dataset) -> int:
 
 
 def value_range(values: Array) -> tuple[float, float]:
-    """Least and greatest finite value, and some room."""
+    """Least and greatest finite value, with some room."""
     finite = values[np.isfinite(values)]
     if finite.size == 0:
         return 0.0, 1.0
@@ -188,7 +188,7 @@ def class_colour(label: int) -> str:
 
 
 def coloured_curve(t: Array, values: Array, classes: Sequence[int], linewidth: float) -> LineCollection:
-    """A curve that has at each point the colour of its class, half way to the neighbours.
+    """A curve that has the colour of its class around each point, halfway to the neighbours.
 
     Args:
         t: places, `(steps + 1,)`.

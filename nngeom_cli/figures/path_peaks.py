@@ -29,7 +29,7 @@ from nngeom_cli.store.run import Run
 __all__ = ["peak_distances"]
 
 LEFT, RIGHT, HEIGHT, TICKS = 0.42, 0.08, 1.5, 0.3  # inches
-MOST_IN_COLUMN = 5  # pairs of classes in a figure of one column
+MOST_IN_COLUMN = 5  # pairs of classes in a figure one column wide
 APART = 0.2  # of a pair's width: the untrained networks to the left of its middle, the trained ones to the right
 STATES = {"untrained (epoch 0)": (MISSING_COLOUR, CONTROL_COLOUR), "trained": (REPLICATE_COLOUR, STATISTIC_COLOUR)}
 
@@ -52,7 +52,7 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
     )
     words += "and bootstrap interval)"
     if undefined:
-        words += f"; {undefined} of {shown.size} undefined (one prediction all along, or no volume)"
+        words += f"; {undefined} of {shown.size} undefined (the prediction never changes, or no volume)"
     width = COLUMN_WIDTH if len(pairs) <= MOST_IN_COLUMN else TEXT_WIDTH
     title = wrapped(words + left_out, width - 0.1)
     top = LINE * (title.count("\n") + 1) + 0.12
@@ -78,7 +78,7 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
         axes.axvline(len(pairs) - 0.5, color=MISSING_COLOUR, linewidth=0.4)
     axes.set_ylim(bottom=-0.5)
     axes.set_ylabel("steps to the nearest change")
-    axes.set_xlabel("from class to class")
+    axes.set_xlabel("pair of classes")
     sheet.legend(keys(shown), 4)
     over = xr.concat(summaries, "column").assign_coords(column=[*pairs, "all pairs"][: len(columns)])
     return replace(

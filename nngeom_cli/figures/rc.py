@@ -1,6 +1,6 @@
-"""Matplotlib is imported here first, so that it reads no matplotlibrc of the folder that we stand in.
+"""Matplotlib is imported here first, so that it reads no matplotlibrc in the current folder.
 
-Its versions before 3.11 evaluate what such a file says, and the folder may be a run that came from elsewhere.
+Versions before 3.11 evaluate such a file, and the folder may be a run that came from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if "matplotlib" not in sys.modules:
         import matplotlib as matplotlib
     except (OSError, ValueError) as error:  # it reads the user's settings as it is imported
         raise ConfigError(
-            f"matplotlib's settings must be such that it starts. Got: {one_line(error)}. See the variables "
+            f"matplotlib's settings must let it start. Got: {one_line(error)}. See the variables "
             "MATPLOTLIBRC, MPLCONFIGDIR and MPLBACKEND."
         ) from error
     finally:

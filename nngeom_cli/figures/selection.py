@@ -1,4 +1,4 @@
-"""What of a run is shown where not everything fits: which checkpoints, which replicate, and how well each did."""
+"""What is shown of a run if not everything fits: which checkpoints, which replicate, and how well each did."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ __all__ = [
 
 NOT_GIVEN = float("nan")
 MOST_NAMED = 6  # diverged replicates in a title
-ALIKE = 0.1  # of an equal share of the change: a stage that differs by less from the one before shows nothing new
+ALIKE = 0.1  # part of an equal share of the change; a stage that changes less than this shows nothing new
 
 
 @dataclass(frozen=True)
@@ -53,12 +53,12 @@ class FinalScore:
 
 
 def figures_config(run: Run) -> FiguresConfig:
-    """How a run is to be drawn; the defaults where it was saved before there was a choice."""
+    """How to draw a run; the defaults if it was saved by a version without the choice."""
     return FiguresConfig(**run.config.get("figures", {}))
 
 
 def percent(fraction: float) -> str:
-    """A fraction in percent that says 100 only of all."""
+    """A fraction in percent; 100 only if it is 1."""
     tenths = math.floor(1000 * fraction) / 10 if fraction > 0.99 else round(100 * fraction, 1)
     return f"{tenths:.3g}%"
 
@@ -67,14 +67,14 @@ def stages(fields: Sequence[NDArray[np.float64]], fewest: int, most: int) -> lis
     """Places of at most `most` fields, the first and the last among them, with about equal change between neighbours.
 
     The change from one checkpoint to the next is the root mean square over the points that are finite at both; places
-    are chosen at equal steps of its sum, and of more than `fewest` those dropped that hardly differ from the one
-    before. Where nothing changes, or nothing is finite, they are chosen evenly.
+    are chosen at equal steps of its sum; beyond `fewest`, those that hardly differ from the one before are dropped.
+    Where nothing changes, or nothing is finite, they are chosen evenly.
 
     Example:
         >>> stages([np.array([level]) for level in (0.0, 0.1, 0.1, 5.0, 10.0, 10.1)], 2, 4)
         [0, 3, 5]
     """
-    with np.errstate(invalid="ignore"):  # infinity from infinity
+    with np.errstate(invalid="ignore"):  # infinity minus infinity
         steps = [np.square(after - before) for before, after in pairwise(fields)]
     change = [np.sqrt(np.mean(step[np.isfinite(step)])) if np.isfinite(step).any() else 0.0 for step in steps]
     travelled = np.cumsum([0.0, *change])
@@ -114,7 +114,7 @@ def without_numbers(geometry: xr.Dataset) -> xr.DataArray:
 def networks_shown(run: Run) -> tuple[xr.Dataset, str]:
     """The geometry of the replicates that did not diverge, and what a title says of the others, and of checkpoints.
 
-    Where all of them did, that of those that lasted longest, up to the last checkpoint at which they had numbers.
+    If all of them diverged, the geometry is of those that lasted longest, up to the last checkpoint with numbers.
     """
     geometry, lost = run.geometry, diverged(run)
     some = f"; {geometry.sizes['epoch']} of {run.thinned} checkpoints" if run.thinned else ""
@@ -164,15 +164,15 @@ def representative(run: Run) -> int:
 
 
 def training_state(run: Run, epoch: int, seed: int) -> str:
-    """Epoch, and the loss there where the history has it, in two lines."""
+    """The epoch and, if the history has it, the loss, in two lines."""
     history = run.history
     rows = history[(history.epoch == epoch) & (history.replicate == seed)]
     return f"epoch {epoch}" if rows.empty else f"epoch {epoch}\nloss {float(rows.loss.iloc[0]):.3g}"
 
 
 def describe(geometry: xr.Dataset, *layers: int) -> str:
-    """Task, network and layer in words; of several layers each row has its own."""
+    """Task, network and layer in words; of several layers, each block names its own."""
     widths = np.atleast_1d(geometry.attrs["widths"]).tolist()
     words = f"{geometry.attrs['task']}, {geometry.attrs['activation']} network {'-'.join(map(str, widths))}"
-    words = words.replace("$", r"\$")  # lest Matplotlib read it as mathematics
+    words = words.replace("$", r"\$")  # so that Matplotlib does not read it as mathematics
     return f"{words}, {layer_words(widths, layers[0])}" if len(layers) == 1 else words

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.bootstrap import over_replicates
+from nngeom_cli.analysis.degeneracy import unreliable
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import count_reasons
@@ -40,7 +41,7 @@ REASON_WORDS = {
     "constant": "constant field",
     "one_side": "no usable point in the band or none outside",
 }
-LEAST_CONTRAST = 0.05  # nats: what the scale of a contrast reaches at least
+LEAST_CONTRAST = 0.05  # nats: the scale of a contrast reaches at least this far
 GAP, RIGHT = 0.42, 0.15  # inches: between two axes, for tick labels; at the edge
 
 
@@ -115,12 +116,13 @@ def plane_strips(
     titles = {
         "effective_volume_entropy": "rank correlation of log V_eff with the entropy of the final prediction, in the "
         "triangle of the three inputs",
-        "volume_entropy": "the same of log volume of the restricted map",
-        "curvature_entropy": "the same of log |R| of the restricted map",
+        "volume_entropy": "the same for log volume of the restricted map",
+        "curvature_entropy": "the same for log |R| of the restricted map",
     }
     strips = {}
     for layer in layers:
-        bent = bool((abs(one.ricci_scalar.sel(layer=layer)) > 0).any())
+        R, error = one.ricci_scalar.sel(layer=layer), one.ricci_scalar_error.sel(layer=layer)
+        bent = bool(((abs(R) > 0) & ~unreliable(R, error)).any())
         strips["ricci_scalar" if bent else "log_volume_element", layer] = [
             strip_of(numbers.sel(layer=layer), name, title, stages) for name, title in titles.items()
         ]
@@ -201,7 +203,7 @@ def draw_strip(axes: Axes, strip: Strip, inches: float) -> None:
 
 
 def scale_values(axes: Axes, strip: Strip) -> None:
-    """A correlation on its whole range; a contrast with 0 in sight, and never so near that nothing looks like much."""
+    """A correlation on its whole range; a contrast with 0 in view, and on a range where small changes look small."""
     axes.axhline(0.0, color=MISSING_COLOUR, linewidth=0.4, zorder=0.5)
     values = strip.values.values[np.isfinite(strip.values.values)]
     low, high = -1.0, 1.0

@@ -1,6 +1,6 @@
-"""Colours, scales, sizes and fonts of every figure: the one place. Matplotlib's global settings stay as they are.
+"""The colours, scales, sizes and fonts of all figures. Matplotlib's global settings stay as they are.
 
-Words hold no mathtext: it draws with fonts of its own, and each font that a PDF embeds costs more than its heatmaps.
+Figures of runs use no mathtext: it needs other fonts, and each font in a PDF takes more space than the heatmaps.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ SETTINGS: Any = {
 
 @contextmanager
 def style(ffmpeg: str = "ffmpeg") -> Iterator[None]:
-    """Settings under which a figure is made and written, whatever a matplotlibrc says; the caller's come back.
+    """Settings under which a figure is made and written, whatever a matplotlibrc says; the caller's are restored.
 
     Args:
         ffmpeg: the program that writes films.
@@ -172,7 +172,7 @@ def linear_norm(values: Array) -> Normalize | None:
 
 
 def symmetric_log_norm(values: Array) -> Normalize | None:
-    """Signed logarithmic scale, linear near 0; None where no value is finite and other than 0.
+    """Signed logarithmic scale, linear near 0; None where no finite value differs from 0.
 
     The linear part ends at a power of ten below nine tenths of the magnitudes, one to six decades under the limit.
     """
@@ -206,7 +206,7 @@ class Look(NamedTuple):
     ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
 
 
-LOOKS = {  # a curvature that is exactly 0 all over is said in words; classes have legend entries and no colour bar
+LOOKS = {  # words replace a curvature that is 0 wherever it exists; classes have legend entries and no colour bar
     "volume": Look(VOLUME_COLOURS, linear_norm),
     "curvature": Look(CURVATURE_COLOURS, symmetric_log_norm, symmetric_log_ticks),
     "entropy": Look(ENTROPY_COLOURS, linear_norm),
@@ -242,6 +242,6 @@ def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.
 
 
 def power_words(value: float) -> str:
-    """A power of ten, or 0, as it stands at an axis: 0, 1, 10, 100, 10³."""
+    """A power of ten, or 0, as an axis shows it: 0, 1, 10, 100, 10³."""
     power = round(np.log10(value)) if value else 0
     return f"{value:g}" if 0 <= power <= 2 else "10" + str(power).translate(str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹"))

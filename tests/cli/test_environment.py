@@ -109,7 +109,7 @@ def test_settings_of_matplotlib_that_it_cannot_read_are_one_sentence_and_nothing
     words = ["run", *SMALL, "figures.draw=true"]
     done = nngeom(*words, folder=tmp_path, environment={"MATPLOTLIBRC": str(tmp_path / "settings")})
     assert (done.returncode, done.stdout) == (2, "")
-    assert "nngeom: matplotlib's settings must be such that it starts. Got: 'utf-8' codec" in done.stderr
+    assert "nngeom: matplotlib's settings must let it start. Got: 'utf-8' codec" in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["settings"]
 

@@ -135,10 +135,12 @@ def test_a_flat_layer_has_its_correlations_under_the_volume(tmp_path):
     assert set(strips) == {("ricci_scalar", 1), ("log_volume_element", 2)}
 
 
-def test_the_strips_of_a_curvature_that_is_0_wherever_it_has_a_value_lie_under_the_volume(tmp_path):
+@pytest.mark.parametrize("elsewhere", [np.nan, 1e-9])
+def test_the_strips_of_a_curvature_that_is_0_wherever_it_has_a_digit_lie_under_the_volume(tmp_path, elsewhere):
     geometry = image_planes()
-    geometry["ricci_scalar"] *= 0.0
-    geometry["ricci_scalar"].loc[{"x": AXIS[:3]}] = np.nan
+    geometry[["ricci_scalar", "ricci_scalar_error"]] *= 0.0
+    geometry["ricci_scalar"].loc[{"x": AXIS[:3]}] = elsewhere
+    geometry["ricci_scalar_error"].loc[{"x": AXIS[:3]}] = 1.0
     figure = on_image_plane(made_run(tmp_path, geometry), 0, 1).figure
     assert sum(axes.get_xlabel() == "epoch" for axes in figure.axes) == 3
 
