@@ -60,7 +60,7 @@ def interval(resampled: Array, n: int, groups: int = 1) -> tuple[float, float]:
     Args:
         resampled: the statistic of each resample; NaN is left out.
         n: how many values were resampled.
-        groups: in how many groups, each on its own.
+        groups: the number of groups, each resampled separately.
 
     Returns:
         Both NaN where no group has two values.
@@ -77,11 +77,11 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
     """Mean or median over replicates (and pairs or planes), with a bootstrap interval of level 95 %.
 
     Replicates are resampled, each with all its pairs or planes; NaN is left out. No resample leaves the range of the
-    values, so that fewer than 6 replicates cannot give 95 % (3 give 75 %).
+    values, so fewer than 6 replicates cannot give 95 % (3 give 75 %).
 
     Args:
         values: dims replicate, perhaps pair or plane, and any others, which stay.
-        rng: drawn from once: all cells share their resamples.
+        rng: draws the resamples, which all cells share.
         centre: what is estimated.
 
     Returns:
@@ -97,10 +97,10 @@ def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Cent
     replicates = values.sizes["replicate"]
     across = math.prod(values.sizes[dim] for dim in REPLICATION if dim in values.dims)
     at_once = max(1, min(RESAMPLES, MOST_RESAMPLED // max(1, across)))
-    again = copy.deepcopy(rng)  # where not all draws fit into memory they are drawn anew for each cell
+    again = copy.deepcopy(rng)  # where not all draws fit into memory, each cell draws them again
     kept = list(_draws(rng, replicates, at_once)) if at_once == RESAMPLES else []
     if not kept:
-        collections.deque(_draws(rng, replicates, at_once), maxlen=0)  # the next to draw finds it where it was left
+        collections.deque(_draws(rng, replicates, at_once), maxlen=0)  # leaves `rng` in the same state either way
 
     def of_cell(cells: Array) -> tuple[float, float, float, int]:
         cells = cells.reshape(len(cells), -1)  # (replicates, pairs)
@@ -139,7 +139,7 @@ def stage_table(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre
     Args:
         statistics: what `grid_statistics`, `path_statistics` or `plane_statistics` returns.
         rng: for the bootstrap.
-        centre: what is estimated; of the differences too.
+        centre: what is estimated, also for the differences.
 
     Returns:
         A row for each statistic, boundary, layer and stage (initial, trained, difference; initial alone if there is one
@@ -174,7 +174,7 @@ def power_law(x: Array, y: Array, rng: np.random.Generator) -> tuple[Estimate, f
 
     Args:
         x: positive, `(networks,)`; each value has several networks.
-        y: what was measured of them; those that are not positive are left out.
+        y: measured values, `(networks,)`; those that are not positive are left out.
         rng: draws the resamples.
 
     Returns:
@@ -202,13 +202,13 @@ def power_law(x: Array, y: Array, rng: np.random.Generator) -> tuple[Estimate, f
 
 
 def grouped_rank_correlation(x: Array, y: Array, groups: Array, *, within: bool, rng: np.random.Generator) -> Estimate:
-    """Spearman's correlation over networks, with a bootstrap interval that takes the networks of a group together.
+    """Spearman's correlation over networks, with a bootstrap interval that respects their groups.
 
     Args:
         x: `(networks,)`; networks without a value are left out.
         y: `(networks,)`.
         groups: the setting of each network.
-        within: whether ranks are taken within each group, so that differences between settings count for nothing.
+        within: whether ranks are taken within each group, so that differences between settings do not count.
         rng: draws the resamples of groups; within groups, of networks.
 
     Example:

@@ -86,7 +86,7 @@ def boundary_of(geometry: xr.Dataset) -> list[NDArray[np.float64]]:
     """The boundary of one network on a grid or a plane: between two classes, or between the regions of several.
 
     Args:
-        geometry: `margin` and, but for runs of early versions, `predicted_class` of dimensions `y` and `x`.
+        geometry: `margin` and, except in runs of early versions, `predicted_class`; dimensions `y` and `x`.
 
     Returns:
         Polylines, each `(vertices, 2)`.

@@ -1,4 +1,4 @@
-"""How measured geometry is to be read: where R has no reliable digit, why it is 0 all over, why there is no volume."""
+"""How to read measured geometry: where R has no reliable digit, why it is 0 everywhere, why there is no volume."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 __all__ = ["RELIABLE", "bottleneck_words", "flat_words", "layer_words", "unreliable", "volume_rank"]
 
-RELIABLE = 0.1  # a curvature whose error is a larger part of it has no reliable digit
+RELIABLE = 0.1  # a curvature whose error is a larger part of its size has no reliable digit
 
 
 def unreliable(R: Any, error: Any) -> Any:
@@ -77,7 +77,7 @@ def bottleneck_words(widths: Sequence[int], layer: int, rank: int) -> str:
 
 
 def flat_words(widths: Sequence[int], layer: int) -> str:
-    """Why R = 0 all over: as many features as inputs, or pieces on which the features are linear.
+    """Why R = 0 everywhere: as many features as inputs, or pieces on which the features are linear.
 
     Args:
         widths: input dimension, hidden widths, outputs.

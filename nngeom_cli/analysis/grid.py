@@ -1,4 +1,4 @@
-"""How the geometry on a grid lies to the decision boundary, at each checkpoint."""
+"""How the geometry on a grid relates to the decision boundary, at each checkpoint."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ GRID = ("epoch", "layer", "replicate")
 
 
 def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, own: bool = True) -> xr.Dataset:
-    """How log volume and log |R| lie to the decision boundary, over the grid points inside the data's box.
+    """How log volume and log |R| relate to the decision boundary, over the grid points inside the data's box.
 
     `*_rank_correlation`: Spearman's, with minus the distance to the boundary.
     `*_band_contrast`: mean over the points at most `band` from the boundary, minus the mean over the others.
-    A point is left out, and counted, where the quantity is not finite; of log |R| also where R = 0 or where R has no
+    A point is left out, and counted, where the quantity is not finite; for log |R| also where R = 0 or where R has no
     reliable digit (error > 0.1 |R|).
 
     Args:
         geometry: `run.geometry` of a grid probe; its last epoch is the final network.
         band: half width of the band around the boundary, in units of input space.
-        own: False leaves out boundary=own, and with it a boundary to find at each checkpoint.
+        own: False leaves out boundary=own, and the search for a boundary at each checkpoint.
 
     Returns:
         `volume_rank_correlation`, `volume_band_contrast`, `curvature_rank_correlation`, `curvature_band_contrast`, each

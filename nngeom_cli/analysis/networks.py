@@ -1,4 +1,4 @@
-"""The networks of several runs, each as a row: what was set, how it trained, the geometry of its first layer."""
+"""The networks of several runs, each as a row: its settings, its training, the geometry of its first layer."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ __all__ = ["networks"]
 
 
 def networks(runs: Sequence[Run]) -> pd.DataFrame:
-    """A row for each network of some runs on a grid: what was set, how it trained, the geometry of its first layer.
+    """A row for each network of some runs on a grid: its settings, its training, the geometry of its first layer.
 
     Columns: `width` (of that layer), `parametrization`, `output_scale`, `activation`, `weight_decay`, `seed`; `loss`,
     `accuracy` and, if there is one, `test_accuracy` at the end; over the grid `volume_change`, the root mean square of
     log V trained minus initial over that of log V initial, `initial_log_volume` and `log_volume` (means, nats),
-    `initial_curvature` and `curvature` (medians of |R|); and `grid_statistics` of the trained network, with
-    `initial_` those before training, to the final boundary. All are NaN for a network that diverged.
+    `initial_curvature` and `curvature` (medians of |R|); and `grid_statistics` of the trained network and, as
+    `initial_...`, of the untrained one, for the final boundary. All are NaN for a network that diverged.
 
     Args:
-        runs: whose last checkpoint is measured; others are left out.
+        runs: those whose last checkpoint was not measured are left out.
 
     Raises:
-        ValueError: a run's probe is no grid.
+        ValueError: a run's probe is not a grid.
     """
     tables = []
     with Progress("run", len(runs)) as progress:

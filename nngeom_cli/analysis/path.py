@@ -1,4 +1,4 @@
-"""How effective volume and length along paths lie to the changes of prediction, at each checkpoint."""
+"""How effective volume and length along paths relate to the changes of prediction, at each checkpoint."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from nngeom_cli.analysis.statistic import (
 
 __all__ = ["path_statistics"]
 
-NEAR = 1 / 16  # of a path: what lies no farther from a change of prediction is near it
+NEAR = 1 / 16  # of a path: a point at most this far from a change of prediction is near it
 PATH = ("epoch", "layer", "pair", "replicate")
 
 
 def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
-    """How effective volume and length lie to the changes of prediction, along each path.
+    """How effective volume and length relate to the changes of prediction, along each path.
 
     `peak_distance`: steps from the maximum to the nearest change; the mean over the steps that share the maximum.
     `change_excess`: mean log effective volume at the changes minus the path's mean.
-    `length`: Riemannian length of the path, the integral of its speed by the trapezoid rule. `length_near_change`: the
-    share of it that is spent within a sixteenth of the path of a change. `length_excess`: that share minus the one of a
-    path of constant speed.
+    `length`: Riemannian length of the path, the integral of its speed by the trapezoid rule.
+    `length_near_change`: the share of it within a sixteenth of the path of a change.
+    `length_excess`: that share minus the share of a path of constant speed.
     A change lies at the first step with the new prediction. Steps whose volume is not finite are left out, and counted.
 
     Args:
@@ -87,7 +87,7 @@ def path_statistics(geometry: xr.Dataset) -> xr.Dataset:
 
 
 def _length_statistics(speed: Array, near: list[Array]) -> dict[str, Any]:
-    """Length of paths, and where it is spent: near the changes of prediction of the final or of the own network."""
+    """Length of paths, and its share near the changes of prediction of the last checkpoint or of its own."""
     part = np.full(speed.shape[-1], 1 / (speed.shape[-1] - 1))  # of the path that each step stands for
     part[[0, -1]] /= 2
     length = (part * speed).sum(axis=-1)

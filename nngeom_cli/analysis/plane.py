@@ -1,4 +1,4 @@
-"""The numbers under the pictures of planes: how the geometry follows what the network is unsure of."""
+"""Statistics of planes: how the geometry follows the uncertainty of the network."""
 
 from __future__ import annotations
 

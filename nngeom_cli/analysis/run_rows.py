@@ -1,4 +1,4 @@
-"""The runs below some folders, each as a row: where it lies, its status, its config, what it measured at the end."""
+"""The runs below some folders, each as a row: its directory, status, config and final measurements."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ class Row:
 
     Attributes:
         runs: directories.
-        status: of the run; of a group, how many have which.
+        status: of the run; of a group, the number of runs with each status.
         config: by key as typed, `optimizer.lr`.
         values: metrics after the last epoch, each over replicates (and pairs or planes).
-        note: what else there is to say.
+        note: anything else that the reader should know.
     """
 
     runs: list[Path]
@@ -48,7 +48,7 @@ class Row:
 
     @property
     def networks(self) -> int:
-        """How many the row is about."""
+        """The number of networks in the row."""
         return max((values.sizes["replicate"] for values in self.values.values()), default=0)
 
 
@@ -69,7 +69,7 @@ def read_row(directory: Path) -> Row:
     except FileNotFoundError as error:
         missing = INFO not in {path.name for path in directory.glob(INFO)}
         return Row([directory], "not started" if missing else "damaged", config, {}, "" if missing else str(error))
-    except Exception as error:  # whatever lies in a file, the other rows must come
+    except Exception as error:  # one damaged run must not cost the other rows
         what = str(error) if isinstance(error, NngeomError) else f"{type(error).__name__}: {error}"
         return Row([directory], "damaged", config, {}, _note(what))
 
@@ -91,7 +91,7 @@ def _note(text: str) -> str:
 
 
 def final_metrics(run: Run) -> dict[str, xr.DataArray]:
-    """Loss, accuracy and what else run.json has of each replicate; NaN where the loss is not finite, save `solved`."""
+    """The metrics of each replicate in run.json; NaN where the loss is not finite, except `solved`."""
     rows = run.replicates
     seeds = [row["replicate"] for row in rows]
     lost = np.array([row["loss"] is None for row in rows])
@@ -105,7 +105,7 @@ def final_metrics(run: Run) -> dict[str, xr.DataArray]:
 
 
 def statistics_of(run: Run) -> dict[str, xr.DataArray]:
-    """Each statistic of the trained networks, and its `.change` since before training, to the final boundary."""
+    """Each statistic of the trained networks, and its `.change` under training, for the final boundary."""
     geometry = run.first_and_last
     statistics = STATISTICS[geometry.attrs["kind"]](geometry).sel(boundary="final", drop=True)
     values = {}

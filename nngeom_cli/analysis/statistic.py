@@ -1,6 +1,6 @@
 """What statistics of grids, paths and planes share: where they are undefined and why, ranks, their labels.
 
-A statistic that cannot be formed is NaN, and the variable `<name>_undefined` beside it says why (`REASONS`, CF flags);
+A statistic that cannot be computed is NaN, and its variable `<name>_undefined` says why (`REASONS`, CF flags);
 values that were left out are counted. `boundary` is `final`, the last checkpoint's at every epoch (so trained minus
 initial is a paired difference, and the untrained control has a boundary too), or `own`, the checkpoint's own.
 """
@@ -40,7 +40,7 @@ Reason: TypeAlias = "tuple[Any, Flag]"  # a mask and the flag where it holds
 Result: TypeAlias = tuple[Array, Array]  # values, and the flags that say where they are undefined
 Counts: TypeAlias = dict[str, tuple[Array, str]]  # masks whose last axis is counted, and labels
 
-CONSTANT = 1e-9  # nats: a log volume that varies by less is constant but for rounding
+CONSTANT = 1e-9  # nats: a log volume that varies by less is constant except for rounding
 
 
 class Flag(IntEnum):
@@ -51,7 +51,7 @@ class Flag(IntEnum):
     NO_CHANGE = 2  # one prediction on the path
     FLAT = 3  # R = 0 everywhere
     NO_POINT = 4  # none is usable
-    CONSTANT = 5  # but for rounding
+    CONSTANT = 5  # except for rounding
     ONE_SIDE = 6  # no usable point within the band, or none outside
 
 
@@ -59,7 +59,7 @@ REASONS = tuple(flag.name.lower() for flag in Flag)
 
 
 def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Counts]:
-    """log |R| at the points of the last axis, where it is usable, R's relative error, where all R = 0; what is not."""
+    """log |R| along the last axis, where it is usable, R's relative error, where all R = 0, and what is left out."""
     missing, zero, doubtful = ~np.isfinite(R), R == 0, (R != 0) & unreliable(R, error)
     with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
         log_curvature, relative_error = np.log(np.abs(R)), error / np.abs(R)
@@ -86,7 +86,7 @@ def rank_correlation(distance: Array, field: Array, usable: Array, error: Any, r
 
 
 def ranks(values: Array) -> Array:
-    """Ranks along the last axis, from 1, the mean of their ranks for equal values; NaN where there is none."""
+    """Ranks along the last axis, from 1; equal values share their mean rank; NaN where there is no value."""
     columns = pd.DataFrame(values.reshape(math.prod(values.shape[:-1]), values.shape[-1]).T)
     ranked: Array = columns.rank().to_numpy().T.reshape(values.shape)
     return ranked
@@ -99,7 +99,7 @@ def first_flag(reasons: list[Reason]) -> Array:
 
 
 def mean_where(values: Array, mask: Array) -> Array:
-    """Mean along the last axis where `mask` holds; NaN where it does nowhere."""
+    """Mean along the last axis where `mask` holds; NaN where it holds nowhere."""
     with np.errstate(invalid="ignore"):
         mean: Array = np.where(mask, values, 0.0).sum(axis=-1) / mask.sum(axis=-1)
     return mean

@@ -91,8 +91,8 @@ class Summary:
                     row.note,
                 ]
             )
-        told = [column for column in zip(*table, strict=True) if any(column[1:])]
-        return [list(cells) for cells in zip(*told, strict=True)]
+        filled = [column for column in zip(*table, strict=True) if any(column[1:])]
+        return [list(cells) for cells in zip(*filled, strict=True)]
 
 
 NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
@@ -103,13 +103,13 @@ def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, column
 
     Args:
         directories: of runs, of sweeps, or folders with runs anywhere below.
-        grouped: runs that differ in seed, replicates and device only become one row; a network that two of them have
+        grouped: runs that differ only in seed, replicates and device become one row; a network that two of them share
             counts once.
         columns: config keys to show, or sections; empty: those that vary.
 
     Raises:
         FileNotFoundError: a directory is missing, or has no run below it.
-        ConfigError: a column is no key of the configs.
+        ConfigError: a column is not a key of the configs.
     """
     runs, rows = find_runs(directories), []
     with Progress("run", len(runs)) as progress:
@@ -155,8 +155,8 @@ def _keys_of(column: str, keys: Sequence[str]) -> list[str]:
     """The key itself, or all keys of a section."""
     found = [key for key in keys if key == column or key.startswith(f"{column}.")]
     if not found:
-        way_out = did_you_mean(column, keys) or "For example optimizer.lr."
-        raise ConfigError(f"`--columns` must be keys of the runs' configs. Got {column}. {way_out}")
+        suggestion = did_you_mean(column, keys) or "For example optimizer.lr."
+        raise ConfigError(f"`--columns` must be keys of the runs' configs. Got {column}. {suggestion}")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Tables of words, as text."""
+"""Tables as text."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def aligned(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
 
     Args:
         rows: the first one is the head.
-        width: characters; a wider table comes in pieces, each with the first column again. None: any width.
+        width: characters; a wider table is split into pieces, each with the first column. None: any width.
 
     Example:
         >>> print(aligned([("job", "status"), ("0", "complete")]))
@@ -58,7 +58,7 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
 
 
 def in_csv(value: Any) -> Any:
-    """A value as a cell of a CSV file: of a text, spreadsheets would take one that begins with `=` for a formula.
+    """A value as a cell of a CSV file; an apostrophe marks text that a spreadsheet would take for a formula, as `=1+1`.
 
     Example:
         >>> in_csv("=1+1"), in_csv("-1.5"), in_csv(-1.5), in_csv("xor"), in_csv("a;=1")
@@ -67,12 +67,12 @@ def in_csv(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     text = printable(value)
-    text = AFTER_SEMICOLON.sub("'", text)  # which parts the cells where commas are decimal
+    text = AFTER_SEMICOLON.sub("'", text)  # semicolons separate cells where commas are decimal
     return f"'{text}" if text.startswith(FORMULAS) and not NUMBER.fullmatch(text) else text
 
 
 def literal(text: str) -> str:
-    r"""Markdown, within a line, that shows `text` as it is; what cannot be printed as in a Python string: `\n`.
+    r"""Markdown, within a line, that shows `text` as it is; unprintable characters as in a Python string: `\n`.
 
     Example:
         >>> print(literal("log_volume_element _0_ <b>"))
