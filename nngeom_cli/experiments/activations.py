@@ -29,7 +29,7 @@ def draw(table: pd.DataFrame, _: pd.DataFrame) -> Sheet:
     """Volume, its contrast at the boundary, and curvature, before and after training, for each activation."""
     words = (
         f"{networks_in_words(table, activation=False)}: the hidden layer before (grey) and after training (colour), a "
-        "dot a network; bars: means. Curvature is the median of |R| over the grid, the unit 2-sphere has R = +2"
+        "dot for each network; bars: means. Curvature is the median of |R| over the grid (unit 2-sphere: R = +2)"
     )
     sheet, grid = panels(words, 3, left=0.75)
     kinds = list(dict.fromkeys(table.activation))

@@ -1,4 +1,4 @@
-"""The comparison of a sweep's runs: the experiment that they were started as, its numbers, its figure and tables."""
+"""The comparison of a sweep's runs: the experiment that they belong to, its numbers, its figure and tables."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
 
     Args:
         runs: the runs of the sweep; those without a last checkpoint are left out.
-        directory: where `NAME.png`, `NAME.pdf`, `NAME.csv` (a row a statistic: estimate, low, high, n) and
-            `NAME-networks.csv` (a row a network) go, NAME the experiment.
+        directory: where `NAME.png`, `NAME.pdf`, `NAME.csv` (a row for each statistic: estimate, low, high, n) and
+            `NAME-networks.csv` (a row for each network) go, NAME the experiment.
 
     Returns:
         The PNG and the two tables; nothing where the runs are of no such experiment, or none has finished.
@@ -65,7 +65,7 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
 
 
 def experiment(runs: Sequence[Run]) -> str | None:
-    """The experiment that all of the runs were started as, None if there is no such."""
+    """The experiment that all of the runs were started as; None if there is none."""
     found = [re.search(r"(?<!\S)experiment=(\w+)(?!\S)", run.info.get("command", "")) for run in runs]
     names = {word[1] if word else None for word in found}
     return names.pop() if len(names) == 1 else None

@@ -1,4 +1,4 @@
-"""Whether the geometry of a trained network has to do with its test accuracy."""
+"""Whether the geometry of a trained network is related to its test accuracy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nngeom_cli.figures.style import CLASS_COLOURS, SMALL_FONT_SIZE
 
 __all__ = ["draw", "statistics"]
 
-# Geometry of a trained network that may have to do with its test accuracy.
+# Geometry of a trained network that may be related to its test accuracy.
 PREDICTORS = {
     "log_volume": "mean log volume",
     "volume_change": "relative change of log volume",
     "volume_band_contrast": "log volume at the boundary minus elsewhere",
-    "volume_rank_correlation": "log volume and nearness to the boundary, ranks",
+    "volume_rank_correlation": "log volume and closeness to the boundary, ranks",
     "curvature_band_contrast": "log |R| at the boundary minus elsewhere",
 }
 
@@ -40,8 +40,9 @@ def statistics(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
     """Test accuracy against each statistic of the geometry."""
     words = (
-        f"{networks_in_words(table)}: test accuracy against the geometry of the hidden layer. ρ: Spearman's, over all "
-        "networks (interval: settings resampled) and within settings, where only the seed differs (networks resampled)"
+        f"{networks_in_words(table)}: test accuracy against the geometry of the hidden layer. ρ: Spearman's rank "
+        "correlation over all networks (interval: settings resampled) and within settings, where only the seed differs "
+        "(networks resampled)"
     )
     sheet, grid = panels(words, len(PREDICTORS), rows=2, keys=1)
     kinds = list(table.groupby("activation"))

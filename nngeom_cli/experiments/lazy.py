@@ -1,4 +1,4 @@
-"""How lazy training is: what it changes of the geometry, against the output scale."""
+"""How lazy training is: how much it changes the geometry, against the output scale."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
     left.set_ylabel(CHANGE)
     left.legend(loc="lower left")
     draw_law(right, scale, table.loss.to_numpy(), ABSENT, FITTED, CLASS_COLOURS[0], None)
-    right.set_title("how far training came", fontsize=FONT_SIZE)
+    right.set_title("how far training got", fontsize=FONT_SIZE)
     right.set_ylabel("training loss at the end")
     for axes in (left, right):
         axes.set_xlabel("output scale α")

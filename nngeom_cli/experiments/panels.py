@@ -1,4 +1,4 @@
-"""Sheets of an experiment: panels in rows, a dot a network, a power law on logarithmic axes."""
+"""Sheets of an experiment: panels in rows, a dot for each network, a power law on logarithmic axes."""
 
 from __future__ import annotations
 

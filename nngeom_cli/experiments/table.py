@@ -1,4 +1,4 @@
-"""Rows of an experiment's two tables: a row a network, which is given, and a row a statistic, which is made here."""
+"""Rows of an experiment's table of statistics, made from its table of networks."""
 
 from __future__ import annotations
 

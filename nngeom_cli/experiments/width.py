@@ -1,4 +1,4 @@
-"""How the geometry of a layer depends on its width: what training changes, how far the limit is."""
+"""How the geometry of a layer depends on its width: how much training changes it, how far the limit is."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
 
 
 def window(config: GridConfig, low: Sequence[float], high: Sequence[float]) -> list[tuple[float, float]]:
-    """The grid's range of each axis: as configured, or the box of the data and a quarter of its side more at each end.
+    """The grid's range of each axis: as configured, or the box of the data, longer by a quarter at each end.
 
     Example:
         >>> config = GridConfig(kind="grid", layers=[1], checkpoints=[], resolution=40, window=None)

@@ -24,13 +24,13 @@ Probe = Callable[[Network], xr.Dataset]
 
 
 def attributes(quantity: Quantity) -> dict[str, Any]:
-    """Of a quantity's variable; of the Ricci scalar also what the paper prints in its place."""
+    """Attributes of a quantity's variable; for the Ricci scalar also the factor by which the paper's is larger."""
     curved = quantity.name == "ricci_scalar"
     return quantity.attributes | ({"paper_curvature_factor": PAPER_CURVATURE_FACTOR} if curved else {})
 
 
 def example_rows(task: Task, chosen: Sequence[Sequence[int]], by: str, groups: str, noun: str) -> Tensor:
-    """Rows of the training set that pairs or triples name: themselves, or the first input of each class."""
+    """Rows of the training set that pairs or triples name: by number, or by class, the first input of each."""
     named = {int(label): int((task.labels == label).nonzero()[0]) for label in task.labels.unique()}
     for end in (end for group in chosen for end in group):
         if by == "class" and end not in named:
@@ -44,7 +44,7 @@ def example_rows(task: Task, chosen: Sequence[Sequence[int]], by: str, groups: s
 def effective_volume(
     feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], top_k: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Leading eigenvalues, one more than `top_k` if there are, and log effective volume: (layer, replicate, ...)."""
+    """Leading eigenvalues, one more than `top_k` if there is one, and log effective volume: (layer, replicate, ...)."""
     found = layer_spectra(feature_map, x, layers, min(top_k + 1, x.shape[-1]))
     spectra = np.stack([array(found[layer]) for layer in layers])
     with np.errstate(divide="ignore"):

@@ -1,7 +1,7 @@
-"""What the paper says of its figures, each statement as a number with the range in which it was expected.
+"""What the paper says about its figures, each statement as a number with its expected range.
 
-The ranges were fixed before the runs. Of a statement of the paper it is the sign that the statement names; of a count
-or a size, what an independent implementation of the same experiments found (docs/reproduction.md).
+The ranges were fixed before the runs: for a statement of the paper, the sign that it names; for a count or a size, what
+an independent implementation of the same experiments found (docs/reproduction.md).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Stage = Literal["initial", "trained", "difference"]
 
 
 class Measured:
-    """The statistics of a run, first and last checkpoint, each computed when it is asked for."""
+    """The statistics of a run, first and last checkpoint, each computed on first use."""
 
     def __init__(self, run: Run) -> None:
         self.info = run.info
@@ -56,7 +56,7 @@ Measure = Callable[[Any], Estimate]  # of a `Measured`; of the theory, of its cu
 
 @dataclass(frozen=True)
 class Claim:
-    """A statement, and the number that it stands or falls with.
+    """A statement, and the number that decides it.
 
     Attributes:
         run: the run that it is about, as `reproduction` names it.
@@ -64,7 +64,7 @@ class Claim:
         statistic: what the number is.
         expected: the range in which it was expected.
         measure: gives the number.
-        finding: what is known where the number is not as the paper says; empty where it should be.
+        finding: why the number is not what the paper says; empty if no reason is known.
     """
 
     run: str
@@ -160,7 +160,7 @@ FLAT_FINDING = (
 )
 FACTOR = (
     "The paper's curvatures, (4), (9) and what follows from them, are three times the true ones: a sign in (A.5) is "
-    "turned around (docs/conventions.md has the proof). Random networks of finite width approach a third of (9)."
+    "reversed (docs/conventions.md has the proof). Random networks of finite width approach a third of (9)."
 )
 DEPENDS = (
     "With two hidden units the sign depends on where one looks: over the whole plotted window, which reaches past the "
@@ -188,7 +188,7 @@ def plane_claims(run: str) -> Iterator[Claim]:
 
 
 def flat_claims(run: str) -> Iterator[Claim]:
-    """What there is to say of widths [2, 2, 1]."""
+    """The claims about a network of widths [2, 2, 1]."""
     shown = "The network has a scalar curvature, which training reduces along the boundary."
     yield Claim(run, shown, "largest |R| of all points", POSITIVE, largest_curvature, finding=FLAT_FINDING)
     for where, words in (("window", "in the whole window"), ("box", "in the data's square")):

@@ -1,4 +1,4 @@
-"""Earlier runs: which one is of a config and made by the code as it is, and whether it holds what it should."""
+"""Earlier runs: which of them have a given config and come from the current code, and whether they are whole."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ["matching_runs", "require_measured"]
 
 
 def matching_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Path]:
-    """The newest complete run under `outputs` for each config, made by the code as it is."""
+    """The newest complete run under `outputs` for each config, made by the current code."""
     wanted, source = {config_hash(config): name for name, config in configs.items()}, run_source()
     found: dict[str, Path] = {}
     for path in sorted(outputs.glob("*/*/*/run.json"), key=lambda path: path.parent.name):
         try:
             info = described(path.parent, verify=True).info
-        except (DamageError, FileNotFoundError) as error:  # the second of a pipe
+        except (DamageError, FileNotFoundError) as error:  # FileNotFoundError: run.json is a pipe
             say(str(error))
             continue
         config, name = info.get("config", {}), wanted.get(info.get("config_hash", ""))
@@ -32,7 +32,7 @@ def matching_runs(configs: Mapping[str, Config], outputs: Path) -> dict[str, Pat
 
 
 def require_measured(run: Run, config: Config) -> None:
-    """Refuses a run of a config that does not hold what such a run does: somebody else may have written it.
+    """Refuses a run that does not hold what a run of its config does: someone else may have written it.
 
     Raises:
         DamageError: it does not.
@@ -52,5 +52,5 @@ def require_measured(run: Run, config: Config) -> None:
         if not holds:
             raise DamageError(
                 f"`{run.directory}` must hold what a run of its config measures. Got {what}. "
-                "Move it out of there, and it is run again."
+                "Move it elsewhere, and it is run again."
             )

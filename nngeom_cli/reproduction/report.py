@@ -1,4 +1,4 @@
-"""What was measured of each claim, as a page for people and a file for programs."""
+"""What was measured for each claim, as a page for people and a file for programs."""
 
 from __future__ import annotations
 
@@ -69,9 +69,9 @@ def report_lines(
     if quick:
         lines += ["**QUICK: training stopped early, so nothing is judged.**", ""]
     lines += [
-        "Intervals hold 95 %, over networks. A claim holds if the whole interval has the sign that it names, or if the",
-        "interval meets a range that was given in numbers. Expected ranges were fixed before the runs. `differs`: the",
-        "number is not as the paper says, for the reason under Findings; `off`: nor is any reason known.",
+        "Intervals are 95 % intervals over networks. A claim holds if the whole interval has the sign that it names,",
+        "or if the interval meets a range given in numbers. Expected ranges were fixed before the runs. `differs`: the",
+        "number is not what the paper says, for the reason under Findings; `off`: the same, without a known reason.",
         "",
     ]
     table = [("run", "statement", "statistic", "expected", "obtained", "verdict")]

@@ -1,4 +1,4 @@
-"""The paper's figures and claims again: run what is missing, draw everything, say of each claim what was measured."""
+"""The paper's figures and claims: runs what is missing, draws everything, reports what was measured for each claim."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ COMMAND = (  # nngeom, which imports nothing from the folder that it starts in, 
     "import sys; sys.path = [*filter(None, sys.path)]; from nngeom_cli.cli.entry import main; sys.exit(main())"
 )
 FIGURE = re.compile(r"[\w-][\w.-]{,200}\.png", re.ASCII)  # the name of one, which becomes part of a line of Markdown
-LOOK_SECONDS = 0.5  # between two looks at which runs are over
+LOOK_SECONDS = 0.5  # between two checks for finished runs
 SOFTPLUS = "architecture.activation=softplus"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """One of the runs under the paper's figures.
+    """One of the runs behind the paper's figures.
 
     Attributes:
         overrides: what follows `nngeom run`.
@@ -67,7 +67,7 @@ XOR = (
 )
 SINUSOID = (
     ("optimizer.epochs=3000", "probe.checkpoints=log 8"),
-    "QUICK: 3,000 of 150,000 epochs, before it is learned",
+    "QUICK: 3,000 of 150,000 epochs, too few to learn it",
 )
 DIGITS = (
     ("optimizer.epochs=3", "probe.checkpoints=[0,1,3]", "probe.pairs=[[0,6],[1,7],[3,8],[4,9]]"),
@@ -93,14 +93,14 @@ def reproduce(
 ) -> bool:
     """Runs what is missing, draws what is missing, writes REPRODUCTION.md and REPRODUCTION.json.
 
-    A complete run is used again while its config and the code under its numbers are the same; a figure, while its run
-    and the code that draws it are.
+    A complete run is reused while its config and the code behind its numbers are the same; a figure, while its run and
+    the code that draws it are.
 
     Args:
         configs: of each plan, by its name.
         theory: of the curves at infinite width.
         directory: where figures and tables go.
-        quick: stop training early; nothing is judged then.
+        quick: training stops early, and no claim is judged.
         outputs: where earlier runs are looked for.
 
     Returns:
@@ -110,11 +110,11 @@ def reproduce(
         FolderError: a run failed.
     """
     refuse_link(directory)
-    refuse_link(directory.parent)  # `figures` of the quick ones
+    refuse_link(directory.parent)  # the folder `figures`, where those of a quick look lie in it
     known = figures_before(directory)
     found = matching_runs(configs, outputs)
     missing = [name for name in PLANS if name not in found]
-    print(f"{len(found)} of {len(PLANS)} runs are there; {len(missing)} to do on {available_cores()} cores", flush=True)
+    print(f"{len(found)} of {len(PLANS)} runs exist; {len(missing)} to do on {available_cores()} cores", flush=True)
     found |= train_missing(missing, quick)
     runs = {name: load_run(found[name]) for name in PLANS}
     for name, run in runs.items():
@@ -147,8 +147,8 @@ def train_missing(names: Sequence[str], quick: bool) -> dict[str, Path]:
             check=False,
         )
         if done.returncode:
-            said = done.stderr.strip().splitlines()[-1:]  # the lines before tell how far it was
-            raise FolderError(f"`nngeom run {' '.join(words)}` must end well. Got: {' '.join(said)[-300:]}")
+            said = done.stderr.strip().splitlines()[-1:]  # earlier lines are its progress
+            raise FolderError(f"`nngeom run {' '.join(words)}` must succeed. Got: {' '.join(said)[-300:]}")
         return Path(done.stdout.splitlines()[-1])
 
     with ThreadPoolExecutor(available_cores()) as pool, Progress("run", len(names)) as progress:
@@ -163,7 +163,7 @@ def train_missing(names: Sequence[str], quick: bool) -> dict[str, Path]:
 
 
 def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
-    """What was drawn into `directory`, and of which run and code, by the name of its plan; nothing if that is lost."""
+    """The figures in `directory` with their run and code, by the name of their plan; empty if the record is lost."""
     try:
         known = read_json(directory / f"{TABLE}.json")["figures"].items()
         listed = {name: about for name, about in known if isinstance(about["files"], list)}
@@ -175,7 +175,7 @@ def figures_before(directory: Path) -> dict[str, dict[str, Any]]:
 def draw_missing(
     runs: Mapping[str, Run], directory: Path, known: Mapping[str, Any], quick: bool
 ) -> dict[str, dict[str, Any]]:
-    """Draws the figures that are missing, or whose run or drawing code has changed; says which there are."""
+    """Draws the figures that are missing, or whose run or drawing code has changed; returns all of them."""
     code = source_hash("analysis", "figures", "config/quantity.py")
     drawn = {}
     for name, run in runs.items():
@@ -208,5 +208,5 @@ def draw_missing_theory(
 def up_to_date(before: Mapping[str, Any], key: Mapping[str, Any], directory: Path) -> list[Path]:
     """The figures that were drawn with the same `key`; none if it was another, or if one of them is missing."""
     files = [directory / str(file) for file in before.get("files", [])]
-    there = all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
-    return files if there and all(before.get(part) == value for part, value in key.items()) else []
+    complete = all(file.exists() and file.with_suffix(".pdf").exists() for file in files)
+    return files if complete and all(before.get(part) == value for part, value in key.items()) else []

@@ -362,7 +362,7 @@ def test_reproduce_quick_does_what_is_missing_and_on_a_second_call_nothing(tmp_p
     capsys.readouterr()
     assert main(["reproduce", "--quick"]) == 0
     first = capsys.readouterr().out
-    assert first.startswith(f"{len(PLANS) - 2} of {len(PLANS)} runs are there; 2 to do")
+    assert first.startswith(f"{len(PLANS) - 2} of {len(PLANS)} runs exist; 2 to do")
     assert first.count("nngeom run") == 2
     folder = tmp_path / "outputs" / "figures" / "quick"
     assert first.splitlines()[-1] == "outputs/figures/quick/REPRODUCTION.md"
