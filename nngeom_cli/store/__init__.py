@@ -12,6 +12,6 @@ __all__ = ["Run", "load_run", "load_sweep"]
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from nngeom_cli.store import run, sweep  # first when it is wanted: the other rooms of the store are lighter
+    from nngeom_cli.store import run, sweep  # imported on first use: the other modules here are lighter
 
     return getattr(sweep if name == "load_sweep" else run, name)

@@ -1,6 +1,7 @@
-"""Arrays on disk, npz and netCDF, read so that a file can do no harm: numbers and a few words, held by the file itself.
+"""Arrays on disk, as npz and netCDF, read so that no file can do harm.
 
-No objects (a pickle runs code), no reference to another file, and nothing that takes much more memory than its file.
+A file may hold numbers and a few short texts. Refused are objects (a pickle runs code), references to other files, and
+anything that takes much more memory than its file.
 """
 
 from __future__ import annotations
@@ -23,27 +24,27 @@ from nngeom_cli.system.memory import available_memory, in_words
 __all__ = ["netcdf_bytes", "read_arrays", "read_dataset"]
 
 ENGINE = "h5netcdf"
-PLAIN_FILTERS = (1, 2, 3)  # deflate, shuffle, checksum: any other one is a library that HDF5 would load
+PLAIN_FILTERS = (1, 2, 3)  # deflate, shuffle, checksum; for any other HDF5 would load a library
 MOST_ARRAYS = 10_000  # in a file
 MOST_DIMENSIONS = 8  # of an array
-MOST_ATTRIBUTES = 100  # of an array, each of at most so many numbers
-MOST_NUMBERS = 1_000
+MOST_ATTRIBUTES = 100  # of an array
+MOST_NUMBERS = 1_000  # in an attribute
 MOST_TEXTS, LONGEST_TEXT = 1_000, 10_000
-LITTLE = 2**26  # bytes that are of no concern
-OF_NETCDF = ("DIMENSION_LIST", "REFERENCE_LIST")  # attributes that hold references, within the file
+LITTLE = 2**26  # bytes that any machine has to spare
+OF_NETCDF = ("DIMENSION_LIST", "REFERENCE_LIST")  # attributes that hold references within the file
 
 
 def read_arrays(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an npz file, by name.
 
     Raises:
-        DamageError: it is not one, or not a harmless one.
+        DamageError: it is not an npz file, or not a harmless one.
     """
     try:
         _refuse_file(path)
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()
-            _refuse(len(entries) > MOST_ARRAYS, "very many arrays")
+            _refuse(len(entries) > MOST_ARRAYS, "too many arrays")
             for entry in entries:
                 _refuse(entry.compress_type != zipfile.ZIP_STORED, f"{entry.filename} is compressed")
                 with archive.open(entry) as file:
@@ -51,19 +52,19 @@ def read_arrays(path: Path) -> dict[str, np.ndarray]:
                     shape, _, dtype = np.lib.format.read_array_header_1_0(file)
                     rest = entry.file_size - file.tell()
                 _refuse_dtype(entry.filename, dtype)
-                _refuse(math.prod(shape) * dtype.itemsize != rest, f"{entry.filename} is not as large as it says")
-            _refuse(sum(entry.file_size for entry in entries) > path.stat().st_size, "arrays that share their bytes")
+                _refuse(math.prod(shape) * dtype.itemsize != rest, f"{entry.filename} is not as large as it states")
+            _refuse(sum(entry.file_size for entry in entries) > path.stat().st_size, "arrays that share bytes")
         with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
-    except Exception as error:  # of whatever kind: several libraries read what anybody may have written
+    except Exception as error:  # of any kind: several libraries read what anyone may have written
         raise _damaged(path, "arrays of numbers that `nngeom run` saved", error) from error
 
 
 def read_dataset(path: Path) -> xr.Dataset:
-    """A dataset of a netCDF file, in memory.
+    """The dataset in a netCDF file, in memory.
 
     Raises:
-        DamageError: it is not one, or not a harmless one.
+        DamageError: it is not a netCDF file, or not a harmless one.
     """
     import h5py
 
@@ -74,14 +75,14 @@ def read_dataset(path: Path) -> xr.Dataset:
         with warnings.catch_warnings():  # xarray adds a filter of its own each time
             warnings.simplefilter("ignore")  # about attributes that no run writes
             return xr.load_dataset(path, engine=ENGINE, decode_times=False, concat_characters=False)
-    except Exception as error:  # of whatever kind, as above
+    except Exception as error:  # of any kind, as above
         raise _damaged(path, "labelled arrays that `nngeom run` saved", error) from error
 
 
 def netcdf_bytes(dataset: xr.Dataset) -> bytes:
     """A dataset as the content of a netCDF file.
 
-    It is made in memory, since HDF5 crashes at the end of a process in which it found the disk full.
+    It is made in memory, since HDF5 crashes at the end of a process in which it met a full disk.
     """
     import h5netcdf
 
@@ -92,10 +93,10 @@ def netcdf_bytes(dataset: xr.Dataset) -> bytes:
 
 
 def _refuse_harm(file: Any, size: int) -> None:
-    """Raises ValueError where an HDF5 file leads out of itself, holds objects, or would fill the memory."""
+    """Raises ValueError if an HDF5 file refers to other files, holds objects, or would fill the memory."""
     import h5py
 
-    _refuse(len(file) > MOST_ARRAYS, "very many arrays")
+    _refuse(len(file) > MOST_ARRAYS, "too many arrays")
     total = 0
     texts: list[tuple[str, Callable[[], Any]]] = [*_attributes("the file", file)]
     for name in file:
@@ -103,14 +104,14 @@ def _refuse_harm(file: Any, size: int) -> None:
             raise ValueError(f"{name} is a link")
         item = file[name]
         if not isinstance(item, h5py.Dataset):
-            raise ValueError(f"{name} is no array")
+            raise ValueError(f"{name} is not an array")
         if item.external or item.is_virtual:
-            raise ValueError(f"{name} lies in another file")
+            raise ValueError(f"{name} is stored in another file")
         creation = item.id.get_create_plist()
         if any(creation.get_filter(number)[0] not in PLAIN_FILTERS for number in range(creation.get_nfilters())):
-            raise ValueError(f"{name} is packed by a filter")
+            raise ValueError(f"{name} is packed by an unknown filter")
         if item.chunks and any(part > whole for part, whole in zip(item.chunks, item.shape, strict=True)):
-            raise ValueError(f"{name} lies in pieces that are larger than it")  # each is unpacked as a whole
+            raise ValueError(f"{name} is stored in chunks larger than itself")  # each is unpacked as a whole
         texts += _attributes(name, item)
         _refuse(item.ndim > MOST_DIMENSIONS, f"{name} has {item.ndim} dimensions")
         for scales in item.dims:
@@ -126,17 +127,17 @@ def _refuse_harm(file: Any, size: int) -> None:
         total += count * dtype.itemsize
     if total > size:
         raise ValueError(f"its arrays have {total} bytes in a file of {size}")
-    if len(texts) * size > LITTLE:  # many of them could be the same bytes of the file
+    if len(texts) * size > LITTLE:  # many of them may be the same bytes of the file
         for name, read in texts:
-            _refuse(len(read()) > LONGEST_TEXT, f"a long text of {name}")
+            _refuse(len(read()) > LONGEST_TEXT, f"a long text in {name}")
 
 
 def _attributes(name: str, item: Any) -> Iterator[tuple[str, Callable[[], Any]]]:
-    """Looks through what is read with an array; the texts among it, unread: of what, and how to read it."""
+    """Checks the attributes of an array; yields each text, unread, as its name and a function that reads it."""
     import h5py
 
     attributes = item.attrs
-    _refuse(len(attributes) > MOST_ATTRIBUTES, f"very many attributes of {name}")
+    _refuse(len(attributes) > MOST_ATTRIBUTES, f"too many attributes of {name}")
     for key in attributes:
         attribute = attributes.get_id(key)
         count, dtype = math.prod(attribute.shape or ()), attribute.dtype
@@ -157,9 +158,9 @@ def _refuse_dtype(name: str, dtype: np.dtype[Any]) -> None:
 
 
 def _refuse_file(path: Path) -> None:
-    _refuse(not path.is_file(), "it is missing, or no file")
+    _refuse(not path.is_file(), "it is missing, or not a file")
     size, room = path.stat().st_size, available_memory()
-    _refuse(size > room, f"{in_words(size)}, of which {in_words(room)} are free in memory")
+    _refuse(size > room, f"{in_words(size)}, with {in_words(room)} of free memory")
 
 
 def _refuse(harmful: bool, what: str) -> None:
@@ -168,4 +169,4 @@ def _refuse(harmful: bool, what: str) -> None:
 
 
 def _damaged(path: Path, what: str, error: Exception) -> DamageError:
-    return DamageError(f"`{path}` must hold {what}. Got: {one_line(error)}. `nngeom resume` mends a run.")
+    return DamageError(f"`{path}` must hold {what}. Got: {one_line(error)}. `nngeom resume` repairs a run.")

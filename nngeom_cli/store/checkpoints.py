@@ -18,16 +18,16 @@ if TYPE_CHECKING:
 
 __all__ = ["WHOLE_COLUMNS", "arrays_of", "read_checkpoint", "read_weights"]
 
-ALONE = ("loss", "accuracy", "generators")  # arrays of a checkpoint that are no list or mapping of arrays
+ALONE = ("loss", "accuracy", "generators")  # single arrays of a checkpoint; the others are lists or mappings of arrays
 
 
 def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame, run: str | None) -> dict[str, np.ndarray]:
-    """All that is needed to go on from `checkpoint`, by name: `weights.0`, `optimizer.mean.0`, `generators`, ...
+    """All that is needed to resume from `checkpoint`, by name: `weights.0`, `optimizer.mean.0`, `generators`, ...
 
     Args:
         checkpoint: the state.
-        history: until then.
-        run: the id of the run that it belongs to, if that has one.
+        history: rows up to its epoch.
+        run: id of its run, if that has one.
     """
     state = {name: value for name, value in vars(checkpoint).items() if value is not None}
     table = {"history": history.to_numpy(dtype=np.float64), "history_columns": np.array(list(history.columns))}
@@ -36,10 +36,10 @@ def arrays_of(checkpoint: Checkpoint, history: pd.DataFrame, run: str | None) ->
 
 
 def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
-    """The checkpoint of a file, the history until then, and the id of the run if it has one.
+    """The checkpoint in a file, the history up to its epoch, and the id of its run, if that has one.
 
     Raises:
-        DamageError: the file does not hold one.
+        DamageError: the file does not hold a checkpoint.
     """
     from nngeom_cli.training.checkpoint import Checkpoint
 
@@ -55,7 +55,9 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
         state |= {name: arrays[name] for name in ALONE}
         return Checkpoint(epoch=int(arrays["epoch"]), **state), history, run
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise DamageError(f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` mends a run.") from error
+        raise DamageError(
+            f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` repairs a run."
+        ) from error
 
 
 def read_weights(path: Path) -> list[np.ndarray]:

@@ -1,7 +1,7 @@
-"""Checksums by which a run is known to be as it was written: of its files in a manifest, of run.json in itself.
+"""Checksums that show whether a run is as it was written: of its files in a manifest, of run.json in itself.
 
-SHA256SUMS begins with a line that names the run and has the checksum of the rest. The name is `id` in run.json,
-which has a checksum of its own. A run from before there were such names has neither, and no such line.
+The first line of SHA256SUMS has the id of the run, which is in run.json too, and the checksum of the other lines. A run
+saved before there were ids has no such line, and no checksum in run.json.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 ]
 
 ID, SEAL = "id", "checksum"  # keys of run.json
-LARGEST = 2**26  # bytes of a manifest, of half a million files
+LARGEST = 2**26  # bytes of a manifest: half a million files
 HEAD = re.compile(r"# nngeom run (\w+), checksum [0-9a-f]{64}")  # `sha256sum --check` skips it
 
 
@@ -47,7 +47,7 @@ def checksum(path: Path) -> str:
 
 
 def fault(path: Path, expected: str | None) -> str | None:
-    """What is wrong with a file of the manifest, None where it is whole."""
+    """What is wrong with a file of the manifest; None if it is whole."""
     if expected is None:
         return "it is not in the manifest"
     if not path.is_file():
@@ -56,21 +56,21 @@ def fault(path: Path, expected: str | None) -> str | None:
         size, room = path.stat().st_size, available_memory()
         if size == 0:
             return "it is empty"
-        if size > room:  # whoever reads it has no room for it
-            return f"it has {in_words(size)}, of which {in_words(room)} are free in memory"
+        if size > room:  # it could not be read
+            return f"it has {in_words(size)}, with {in_words(room)} of free memory"
         return None if checksum(path) == expected else "its checksum is wrong"
     except OSError as error:
         return f"it cannot be read ({error.strerror})"
 
 
 def damaged(path: Path, what: str, run: Path) -> DamageError:
-    """The error for a file of the run in a directory, for the caller to raise."""
-    way_out = f"Copy it again, or `nngeom resume {shlex.quote(str(run))}` repairs it."
-    return DamageError(f"`{path}` must be as the run wrote it. Got: {what}. {way_out}")
+    """The error to raise for a damaged file of a run."""
+    suggestion = f"Copy it again, or `nngeom resume {shlex.quote(str(run))}` repairs it."
+    return DamageError(f"`{path}` must be as the run wrote it. Got: {what}. {suggestion}")
 
 
 def beginning(content: bytes, expected: str) -> bytes | None:
-    """The first lines of a text that have a checksum; None where no number of them has.
+    """The first lines of a text that have the checksum `expected`; None if there are none.
 
     Example:
         >>> first = hashlib.sha256(b"epoch\\n0\\n").hexdigest()
@@ -87,13 +87,13 @@ def beginning(content: bytes, expected: str) -> bytes | None:
 
 
 def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What a JSON file shall hold, with its own checksum as the last key."""
+    """The content of a JSON file with its own checksum as the last key."""
     plain = {key: value for key, value in content.items() if key != SEAL}
     return plain | {SEAL: _of_json(plain)}
 
 
 def fits_seal(content: Mapping[str, Any]) -> bool:
-    """Whether what a JSON file holds has the checksum that it names."""
+    """Whether the content of a JSON file has the checksum that it states."""
     return content.get(SEAL) == _of_json({key: value for key, value in content.items() if key != SEAL})
 
 
@@ -102,11 +102,11 @@ def _of_json(content: Mapping[str, Any]) -> str:
 
 
 def write_manifest(directory: Path, checksums: Mapping[str, str], run: str | None) -> None:
-    """Writes the checksums of files of `directory`, as `sha256sum --check` reads them.
+    """Writes the checksums of files in `directory`, as `sha256sum --check` reads them.
 
     Args:
         directory: of the run.
-        checksums: by the names of the files in it.
+        checksums: of the files, by name.
         run: the run's id; None writes no first line.
     """
     lines = "".join(f"{value}  {name}\n" for name, value in sorted(checksums.items()))
@@ -115,11 +115,11 @@ def write_manifest(directory: Path, checksums: Mapping[str, str], run: str | Non
 
 
 def read_manifest(directory: Path, run: str | None) -> tuple[dict[str, str], str | None]:
-    """Checksum of each file by its name in `directory`, and what is wrong with the manifest; then there are none.
+    """The checksum of each file by name, and what is wrong with the manifest; if anything is, no checksums.
 
     Args:
         directory: of the run.
-        run: its id; without one, a damaged line is a checksum that fits no file.
+        run: its id; without one, a damaged line just becomes a checksum that fits no file.
     """
     path = directory / MANIFEST
     if not path.is_file():
@@ -136,11 +136,11 @@ def read_manifest(directory: Path, run: str | None) -> tuple[dict[str, str], str
     elif head != _head(str(run), lines):
         found = HEAD.fullmatch(head)
         foreign = found is not None and head == _head(found[1], lines)
-        return {}, "it is of another run" if foreign else "its own checksum is wrong"
+        return {}, "it belongs to another run" if foreign else "its own checksum is wrong"
     pairs = (line.partition("  ") for line in lines.splitlines())
     return {name: value for value, _, name in pairs if name}, None
 
 
 def _head(run: str, lines: str) -> str:
-    """The first line of a manifest: the run, and the checksum of its name and all other lines."""
+    """The first line of a manifest: the run's id, and the checksum of the id and all other lines."""
     return f"# nngeom run {run}, checksum {hashlib.sha256(f'{run} {lines}'.encode()).hexdigest()}"

@@ -1,4 +1,4 @@
-"""Where runs lie."""
+"""Finds runs on disk."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["find_runs"]
 
 
 def find_runs(directories: Sequence[Path]) -> list[Path]:
-    """Run directories at or below `directories`, in order, each once. Jobs of sweeps count before they have begun."""
+    """Run directories at or below `directories`, in order, each once. Jobs of sweeps count even before they start."""
     found: dict[Path, Path] = {}
     for directory in directories:
         if not directory.is_dir():
@@ -26,10 +26,10 @@ def find_runs(directories: Sequence[Path]) -> list[Path]:
             if path.name in (INFO, MANIFEST, ".hydra"):
                 below.add(path.parent)
             elif path.name == SWEEP:
-                with contextlib.suppress(DamageError):  # its runs are there all the same
+                with contextlib.suppress(DamageError):  # its runs are found all the same
                     below |= {path.parent / job.directory for job in load_sweep(path.parent).jobs}
         if not below:
-            raise FileNotFoundError(f"`{directory}` must hold runs. Got none. `nngeom run` prints where its own is.")
+            raise FileNotFoundError(f"`{directory}` must hold runs. Got none. `nngeom run` prints where a run is.")
         for path in sorted(below, key=_by_number):
             found.setdefault(path.resolve(), path)
     return list(found.values())

@@ -1,4 +1,4 @@
-"""Loss and accuracy through a run as they are recorded, at a cost that does not grow with what was recorded before."""
+"""Loss and accuracy recorded during a run, at a cost that does not grow with the number of earlier rows."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last 
 
 
 class History:
-    """Rows of history.csv, of one checkpoint after another.
+    """The rows of history.csv, added checkpoint by checkpoint.
 
     Args:
-        table: what was recorded until then, if anything was.
+        table: rows recorded so far, if any.
 
     Example:
         >>> history = History()
@@ -35,7 +35,7 @@ class History:
             self.add(table)
 
     def add(self, rows: pd.DataFrame) -> None:
-        """Adds rows, of the same columns as those before."""
+        """Adds rows with the same columns as those before."""
         lines = str(rows.to_csv(index=False, header=not self._lines, na_rep="nan")).encode()
         self._tables.append(rows)
         self._lines.append(lines)
@@ -47,7 +47,7 @@ class History:
         return self._tables[0]
 
     def text(self) -> bytes:
-        """history.csv with every digit, so that reading gives the same numbers."""
+        """history.csv with every digit, so that reading it gives the same numbers."""
         self._lines = [b"".join(self._lines)]
         return self._lines[0]
 
@@ -60,7 +60,7 @@ def parsed(text: bytes) -> pd.DataFrame:
     """The table of a history.csv.
 
     Raises:
-        ValueError: it has other columns, or what is no number.
+        ValueError: it has other columns, or a value that is not a number.
         KeyError: it lacks a column.
         OverflowError: it has an integer of more than 64 bits.
     """

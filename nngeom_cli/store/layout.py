@@ -1,8 +1,8 @@
-"""The names of the files of a run directory, and of a sweep's. A file appears whole or not at all.
+"""Names of the files of a run, and of a sweep. A file appears whole or not at all.
 
 run.json       status, process, command, config, versions, times, device, final metrics of each replicate
-history.csv    epoch, replicate, loss, accuracy; test_loss, test_accuracy where examples are kept for testing
-geometry/      epoch-000200.nc, one labelled dataset a probed epoch
+history.csv    epoch, replicate, loss, accuracy; test_loss and test_accuracy if the task keeps test examples
+geometry/      epoch-000200.nc, one labelled dataset per probed epoch
 checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
 SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
 figures/       pictures, drawn from the files above
@@ -45,7 +45,7 @@ def checkpoint_name(epoch: int) -> str:
 
 
 def epoch_of(name: str) -> int:
-    """The epoch of a file that one of the two functions above named; -1 of any other file."""
+    """The epoch in a name that one of the two functions above gave; -1 in any other name."""
     found = re.fullmatch(rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.npz)", name)
     return int(found[1] or found[2]) if found else -1
 

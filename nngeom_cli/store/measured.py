@@ -1,4 +1,4 @@
-"""What the geometry of a run must hold before it is drawn, whoever wrote it: which arrays of numbers, along what."""
+"""Checks the geometry of a run before it is drawn: which arrays it has, and along which dimensions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nngeom_cli.errors import DamageError, shown
 __all__ = ["check_measured"]
 
 WHOLE = ("predicted_class", "label", "endpoint_class", "endpoint_index", "corner_class", "corner_index")  # integers
-ARRAYS = {  # their dimensions; those in brackets may be absent
+ARRAYS = {  # names and dimensions; those in brackets may be absent
     "grid": """
         log_volume_element epoch layer replicate y x
         ricci_scalar epoch layer replicate y x
@@ -50,16 +50,16 @@ ARRAYS = {  # their dimensions; those in brackets may be absent
         y y
     """,
 }
-LONGEST_WORD = 100  # characters; it is drawn
-LARGEST_LOG = 1e6  # of a volume: that of the largest number is 710 in each dimension
-NUMBERS = {"grid": {"box": 4}, "path": {"steps": 1, "top_k": 1}, "plane": {"top_k": 1}}  # attributes
+LONGEST_WORD = 100  # characters; it is drawn in figures
+LARGEST_LOG = 1e6  # of a volume: the log of the largest float64 is 710 per dimension
+NUMBERS = {"grid": {"box": 4}, "path": {"steps": 1, "top_k": 1}, "plane": {"top_k": 1}}  # attributes of so many numbers
 
 
 def check_measured(geometry: xr.Dataset, directory: Path) -> None:
-    """Looks through the joined geometry of a run.
+    """Checks the joined geometry of a run.
 
     Raises:
-        DamageError: something that figures need is not there, or is something else.
+        DamageError: something that figures need is missing or wrong.
     """
     for what in _faults(geometry):
         raise DamageError(
@@ -69,7 +69,7 @@ def check_measured(geometry: xr.Dataset, directory: Path) -> None:
 
 
 def _faults(geometry: xr.Dataset) -> Iterator[str]:
-    """What is wrong, first things first."""
+    """What is wrong; each check relies on the ones before it."""
     attributes = geometry.attrs
     for name in ("kind", "task", "activation"):
         word = attributes.get(name)
@@ -110,7 +110,7 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
             yield f"{name} {values}"
     for name in {"x", "y"} & set(geometry.coords):
         if geometry[name].size < 2 or not np.isfinite(geometry[name]).all() or (np.diff(geometry[name]) <= 0).any():
-            yield f"an axis {name} that does not rise"
+            yield f"an axis {name} that does not increase"
     if "image_shape" in attributes:
         sides = attributes["image_shape"]
         if not _is_numbers(sides, 2) or min(sides) < 1 or np.prod(sides) != geometry.sizes.get("feature"):

@@ -1,4 +1,4 @@
-"""A run directory, read back."""
+"""A run, read from its directory."""
 
 from __future__ import annotations
 
@@ -44,19 +44,20 @@ __all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
 
 FINISHED = ("complete", "diverged")
 ROOM = 2**30
-SHARE = 4  # a history may take this part of the free memory: as a table it is larger
+SHARE = 4  # a history may take 1 / SHARE of the free memory: its table is larger
 T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it lies on disk. Nothing is read before it is asked for, run.json and SHA256SUMS apart.
+    """A run on disk. Files other than run.json and SHA256SUMS are read when they are first needed.
 
     Attributes:
-        directory: where it lies.
-        info: run.json.
-        manifest: checksums of its files by their names, with which all that is read must agree; None reads anything.
-        thinned: of how many checkpoints `geometry` has some only; 0: it has all.
+        directory: its run directory.
+        info: the content of run.json.
+        manifest: checksums of its files by name, with which each file that is read must agree; None checks nothing.
+        thinned: how many checkpoints were measured, if `geometry` has only some of them; 0 if it has all.
+        chosen: epochs that `geometry` has; None if it has all.
     """
 
     directory: Path
@@ -67,7 +68,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """running, complete, diverged, interrupted or failed; one that is running without a process is interrupted."""
+        """running, complete, diverged, interrupted or failed; interrupted also where the process of a run has ended."""
         status = str(self.info["status"])
         return "interrupted" if status == "running" and is_gone(self.info.get("process", {})) else status
 
@@ -80,22 +81,22 @@ class Run:
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """Loss and accuracy by epoch and replicate; test_loss, test_accuracy where examples are kept for testing."""
+        """Loss and accuracy by epoch and replicate; test_loss and test_accuracy if the task keeps test examples."""
         return self._consistent(Run._read_history)
 
     @functools.cached_property
     def geometry(self) -> xr.Dataset:
-        """All probed checkpoints, joined along `epoch`, for example `run.geometry.ricci_scalar.sel(epoch=2000)`."""
+        """The geometry at all probed checkpoints, along `epoch`: `run.geometry.ricci_scalar.sel(epoch=2000)`."""
         return self._consistent(lambda run: run._joined(run._to_be_read()))
 
     @functools.cached_property
     def first_and_last(self) -> xr.Dataset:
-        """`geometry` at the first and at the last probed checkpoint only, which is quicker to read."""
+        """`geometry` at the first and last probed checkpoints only, which is quicker to read."""
         return self._consistent(lambda run: run._joined([run._measured()[place] for place in (0, -1)]))
 
     @property
     def replicates(self) -> list[dict[str, Any]]:
-        """Final metrics of each replicate, as in run.json; they are those that were measured, in this order."""
+        """Final metrics of each replicate, as in run.json, in the order of `geometry.replicate`."""
         rows: list[dict[str, Any]] = self.info["replicates"]
         seeds = [row["replicate"] for row in rows]
         if seeds != self.first_and_last.replicate.values.tolist():
@@ -104,13 +105,13 @@ class Run:
         return rows
 
     def drawable(self, most: int, room: int = ROOM) -> Run:
-        """The same run with no more of its measured checkpoints than a picture can show and memory should hold.
+        """The same run with only as many measured checkpoints as a picture can show and memory should hold.
 
-        They are chosen evenly, the first and the last among them.
+        They are evenly spaced and include the first and the last.
 
         Args:
-            most: checkpoints, at least 2.
-            room: bytes that `geometry` may take, of which it takes more only for two checkpoints.
+            most: number of checkpoints, at least 2.
+            room: bytes that `geometry` may take; two checkpoints may take more.
         """
         epochs = self._consistent(Run._measured)
         largest = max((self.directory / geometry_name(epoch)).stat().st_size for epoch in epochs)
@@ -123,7 +124,7 @@ class Run:
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
 
-        In the parametrization ntk these are W, of which the layer uses W / sqrt(in).
+        In the ntk parametrization these are W, and the layer uses W / sqrt(in).
         """
         import torch
 
@@ -135,18 +136,18 @@ class Run:
         return [torch.from_numpy(layer) for layer in weights]
 
     def feature_map(self, epoch: int, layer: int) -> MLPFeatureMap:
-        """Feature map of a layer of all replicates after `epoch` epochs: the one that was measured, divided by sqrt(n).
+        """Feature map of a layer of all replicates after `epoch` epochs, divided by sqrt(n), as it was measured.
 
         Args:
-            epoch: at which a checkpoint was saved.
-            layer: 1 = the first hidden layer; one past the last = the output, unless that has a scale.
+            epoch: one at which a checkpoint was saved.
+            layer: 1 = the first hidden layer; the one past the last = the output, unless that has a scale.
 
         Returns:
-            What the functions of `nngeom_cli.geometry` take. They give points (*batch, d) numbers
-            (replicates, *batch, ...), the replicates in the order of `geometry.replicate`.
+            A feature map for the functions of `nngeom_cli.geometry`. At points `(*batch, d)` they return
+            `(replicates, *batch, ...)`, the replicates in the order of `geometry.replicate`.
 
         Raises:
-            FileNotFoundError: no checkpoint was saved then.
+            FileNotFoundError: no checkpoint was saved at `epoch`.
             ValueError: the networks have no such layer.
 
         Example:
@@ -175,10 +176,10 @@ class Run:
         return network.feature_map(layer)
 
     def look_through(self) -> None:
-        """Looks for damage as far as that costs little: history.csv must be as it was written, other files be there.
+        """Looks quickly for damage: history.csv must be as it was written, and the other files must exist.
 
         Raises:
-            DamageError: one of them is not.
+            DamageError: a file is missing, or history.csv is not as it was written.
         """
         self._consistent(Run._require_files)
 
@@ -189,7 +190,7 @@ class Run:
         self._history_text(self.directory / HISTORY)
 
     def _consistent(self, read: Callable[[Run], T]) -> T:
-        """What `read` reads; where the run was written to since it was loaded, what it reads then."""
+        """The result of `read`; if the run was written to since it was loaded, it is loaded again first."""
         try:
             return read(self)
         except DamageError:
@@ -201,7 +202,7 @@ class Run:
             return replace(now, thinned=self.thinned, chosen=self.chosen)._consistent(read)
 
     def _whole(self, name: str) -> Path:
-        """The path of a file that is as the run wrote it."""
+        """The path of a file, which must be as the run wrote it."""
         path = self.directory / name
         if self.manifest is not None and (what := fault(path, self.manifest.get(name))):
             raise damaged(path, what, self.directory)
@@ -213,11 +214,11 @@ class Run:
             return parsed(self._history_text(path))
         except (ValueError, KeyError, OverflowError) as error:
             what = "columns epoch, replicate, loss, accuracy"
-            way_out = f"`nngeom resume {shlex.quote(str(self.directory))}` repairs it."
-            raise DamageError(f"`{path}` must have {what}. Got: {one_line(error)}. {way_out}") from error
+            suggestion = f"`nngeom resume {shlex.quote(str(self.directory))}` repairs it."
+            raise DamageError(f"`{path}` must have {what}. Got: {one_line(error)}. {suggestion}") from error
 
     def _history_text(self, path: Path) -> bytes:
-        """What the manifest has the checksum of: all, or what was there when a run that is not finished wrote it."""
+        """The text whose checksum is in the manifest: all of it, or its beginning if an unfinished run wrote more."""
         expected = None if self.manifest is None else self.manifest.get(HISTORY)
         if expected is None:
             if not path.is_file() or (self.manifest is not None and ID in self.info):
@@ -234,7 +235,7 @@ class Run:
         return text
 
     def _measured(self) -> list[int]:
-        """Epochs whose geometry there is; of a run that is finished, all at which it is measured."""
+        """Epochs whose geometry was saved; a finished run must have all at which it is measured."""
         if self.manifest is None:
             epochs = list(saved_epochs(self.directory, GEOMETRY))
         else:
@@ -244,7 +245,7 @@ class Run:
             for epoch in sorted({*epochs, *(due if finished else ())}):
                 path = self.directory / geometry_name(epoch)
                 if epoch not in due:
-                    raise damaged(path, "the run is not measured after that epoch", self.directory)
+                    raise damaged(path, "the run is not measured at that epoch", self.directory)
                 if epoch not in epochs or not path.is_file():
                     what = "it is missing" if epoch in epochs else "it is not in the manifest"
                     raise damaged(path, what, self.directory)
@@ -256,7 +257,7 @@ class Run:
         return [epoch for epoch in self._measured() if self.chosen is None or epoch in self.chosen]
 
     def _joined(self, epochs: Sequence[int]) -> xr.Dataset:
-        """What was measured at several checkpoints, along `epoch`."""
+        """The geometry at several checkpoints, joined along `epoch`."""
         parts = [self._measured_after(epoch) for epoch in epochs]
         measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
         try:
@@ -266,7 +267,7 @@ class Run:
             constant = parts[0].drop_vars([*measured, "epoch"])
             geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
         except (ValueError, KeyError) as error:
-            what = f"files of different arrays: {one_line(error)}"
+            what = f"files with different arrays: {one_line(error)}"
             raise damaged(self.directory / GEOMETRY, what, self.directory) from error
         return geometry
 
@@ -274,23 +275,23 @@ class Run:
         path = self._whole(geometry_name(epoch))
         dataset = read_dataset(path)
         if self.manifest is not None and np.asarray(dataset.coords.get("epoch", -1)).tolist() != epoch:
-            raise damaged(path, "it is of another epoch", self.directory)
+            raise damaged(path, "it belongs to another epoch", self.directory)
         return dataset
 
 
 def load_run(directory: Path | str, *, verify: bool = True) -> Run:
-    """Reads a run directory back.
+    """Reads a run from its directory.
 
-    Everything that is read is checked against the checksums that the run wrote, also while it is running. A run that
-    was saved before run.json had an `id` has no checksum of history.csv and of its final metrics.
+    Every file is checked against the checksums that the run wrote, even while it is running. A run that was saved
+    before run.json had an `id` has no checksums of history.csv and of its final metrics.
 
     Args:
-        directory: the run's.
-        verify: False reads what is there, unchecked.
+        directory: the run directory.
+        verify: False reads the files unchecked.
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        DamageError: its run.json or SHA256SUMS is not what the run wrote. Whatever is read later can raise it, too.
+        DamageError: its run.json or SHA256SUMS is not what the run wrote. Later reads can raise it too.
 
     Example:
         >>> run = load_run("outputs/runs/xor/20260101-120000-000000-seed0")    # doctest: +SKIP
@@ -307,11 +308,11 @@ def load_run(directory: Path | str, *, verify: bool = True) -> Run:
 
 
 def described(directory: Path, *, verify: bool) -> Run:
-    """A run of which run.json is checked, or nothing."""
+    """A run of which only run.json has been read, checked if `verify`."""
     path = directory / INFO
     if not path.is_file():
         refuse_lost(directory)
         raise FileNotFoundError(
-            f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints its own."
+            f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints where a run is."
         )
     return Run(directory, read_info(path, verify=verify))

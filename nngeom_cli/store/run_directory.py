@@ -1,4 +1,4 @@
-"""The run directory as a run writes it: at each moment what lies there can be read, and gone on with."""
+"""Writes the run directory so that the run can be read and resumed at any moment."""
 
 from __future__ import annotations
 
@@ -43,10 +43,10 @@ class RunDirectory:
     """Writes one run.
 
     Attributes:
-        directory: where.
-        info: run.json.
-        history: what history.csv holds.
-        checksums: of history.csv and each file of geometry/ and checkpoints/ that counts, by its name in the directory.
+        directory: the run directory.
+        info: the content of run.json.
+        history: the content of history.csv.
+        checksums: of history.csv and each valid file of geometry/ and checkpoints/, by its name in the directory.
     """
 
     def __init__(self, directory: Path, info: Mapping[str, Any] | None = None) -> None:
@@ -57,21 +57,21 @@ class RunDirectory:
 
     @property
     def id(self) -> str | None:
-        """Names the run, in all that belongs to it. None: the run is from before there was one, and stays as it was."""
+        """Identifies the run in all of its files; None for a run saved before there were ids."""
         return self.info.get(ID)
 
     def follow(self) -> None:
-        """From now on writes where the directory is now, if it was moved."""
+        """If the directory was moved, writes to its new place from now on."""
         self.directory = place_of(self.directory)
 
     def update(self, **info: Any) -> None:
-        """Adds to run.json; None takes a key away."""
+        """Adds keys to run.json; None removes a key."""
         self.info = {key: value for key, value in (self.info | info).items() if value is not None}
         with written_whole(self.directory / INFO) as path:
             path.write_text(json.dumps(sealed(self.info) if self.id else self.info, indent=2) + "\n")
 
     def add_history(self, checkpoint: Checkpoint, replicates: list[int]) -> None:
-        """Adds a row a replicate."""
+        """Adds one row per replicate."""
         rows = {"epoch": checkpoint.epoch, "replicate": replicates}
         scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
         self.history.add(pd.DataFrame(rows | scores))
@@ -84,10 +84,10 @@ class RunDirectory:
             self.checksums[name] = checksum(path)
 
     def write_checkpoint(self, checkpoint: Checkpoint, kept: Collection[int]) -> None:
-        """Writes all that is needed to go on from here, then history.csv, then the manifest.
+        """Writes all that is needed to resume from here, then history.csv, then the manifest.
 
-        At each moment the manifest names whole files only, and of history.csv the whole or its beginning, so that a run
-        can be read, and go on, wherever it was cut.
+        At any moment the manifest names only whole files and, for history.csv, the whole or its beginning, so that the
+        run can be read and resumed wherever it was cut off.
 
         Args:
             checkpoint: parameters, optimizer and generator states.
@@ -113,7 +113,7 @@ class RunDirectory:
         self._note_history()
 
     def rewind(self) -> None:
-        """Takes the manifest and history.csv back to what the store has: in this order, as each fits the other then."""
+        """Sets the manifest and then history.csv back to the state held here; in this order they always agree."""
         self._note_history()
         self.write_manifest()
         with written_whole(self.directory / HISTORY) as path:
@@ -124,7 +124,7 @@ class RunDirectory:
             self.checksums[HISTORY] = self.history.checksum()
 
     def write_again(self, checkpoint: Checkpoint) -> bool:
-        """Writes a checkpoint that was damaged, and says whether it is the one that the manifest names; else not."""
+        """Replaces a damaged checkpoint if the new one has the checksum in the manifest; returns whether it has."""
         history = self.history.table()
         until = history[history.epoch <= checkpoint.epoch]
         name, buffer = checkpoint_name(checkpoint.epoch), io.BytesIO()
@@ -140,11 +140,11 @@ class RunDirectory:
         write_manifest(self.directory, self.checksums, self.id)
 
     def epochs(self, folder: str) -> list[int]:
-        """Epochs that the manifest has a file of in `folder`, in order."""
+        """Epochs with a file of `folder` in the manifest, in order."""
         return sorted(epoch_of(name) for name in self.checksums if name.startswith(f"{folder}/"))
 
     def remove_rest(self) -> None:
-        """Removes the files of checkpoints that the manifest does not name: others have taken their place."""
+        """Removes geometry and checkpoint files that are not in the manifest: others have replaced them."""
         paths = [*saved_epochs(self.directory, GEOMETRY).values(), *saved_epochs(self.directory, CHECKPOINTS).values()]
         for path in paths:
             if f"{path.parent.name}/{path.name}" not in self.checksums:
@@ -156,12 +156,12 @@ class RunDirectory:
             path.unlink()
 
     def require_files(self) -> None:
-        """Raises FolderError unless all is there that the run has written: somebody may have tidied up meanwhile."""
+        """Raises FolderError if a file that the run has written is gone: someone may have removed it."""
         for name in self.checksums:
             if not (self.directory / name).is_file():
                 raise FolderError(
-                    f"`{self.directory / name}` must stay where it is while the run is at work. Got: it is gone. "
-                    f"`nngeom resume {shlex.quote(str(self.directory))}` makes it again, if it can."
+                    f"`{self.directory / name}` must stay where it is until the run has ended. Got: it is gone. "
+                    f"`nngeom resume {shlex.quote(str(self.directory))}` computes it again, if it can."
                 )
 
     def read_geometry(self, epoch: int) -> xr.Dataset:
@@ -169,7 +169,7 @@ class RunDirectory:
         return read_dataset(self.directory / geometry_name(epoch))
 
     def divergence(self, last: int) -> list[dict[str, int]] | None:
-        """Replicates whose loss is not finite after the last epoch, and since when it is not; None without any."""
+        """Replicates whose loss is not finite after the last epoch, and since which epoch; None if all are finite."""
         history = self.history.table()
         diverged = []
         for seed, rows in history.groupby("replicate"):

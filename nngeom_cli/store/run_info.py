@@ -1,4 +1,4 @@
-"""run.json as it is read back: what it must hold, and the epochs at which its run is measured."""
+"""Reads run.json: checks its content, and finds the epochs at which the run is measured."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 TEXT, WHOLE, FLAG = (str,), (int,), (bool,)
 NUMBER, LOST, ANY = (float, int), (float, int, NoneType), (dict,)
 NEVER = ()
-SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its value}, `key?` may be absent, `...` others
+SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its value}; `key?` is optional, `...` any other
     "id": TEXT,
     "process": {"host": TEXT, "pid": WHOLE, "started": (str, NoneType)},
     "command": TEXT,
@@ -47,18 +47,18 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "cpu_seconds": NUMBER,
     "peak_memory_mib": NUMBER,
 }
-WORDS = {TEXT: "a text", WHOLE: "an integer", FLAG: "true or false", NUMBER: "a number", LOST: "a number or null"}
+WORDS = {TEXT: "a string", WHOLE: "an integer", FLAG: "true or false", NUMBER: "a number", LOST: "a number or null"}
 MOST_KEYS, LONGEST_KEY = 1_000, 100  # of a config, and characters of each
-LARGEST = 2**63 - 1  # integer: what comes next computes with 64 bits
-MOST_MEASURED = 1_000_000  # epochs to think of when the stages of a run are put together
+LARGEST = 2**63 - 1  # integer: later code computes with 64 bits
+MOST_MEASURED = 1_000_000  # epochs considered when the stages of a run are joined
 OTHERWISE = "It was changed or damaged: copy it from a backup, or run again."
 
 
 def read_info(path: Path, *, verify: bool) -> dict[str, Any]:
-    """What a run.json holds.
+    """The content of a run.json.
 
     Raises:
-        DamageError: it is not what a run writes; or `verify`, and it is not what its run wrote.
+        DamageError: it is not what a run writes or, with `verify`, not what its run wrote.
     """
     try:
         info = read_json(path)
@@ -69,7 +69,7 @@ def read_info(path: Path, *, verify: bool) -> dict[str, Any]:
     for key, shape in SHAPES.items():
         if key in info and not _has_shape(info[key], shape):
             raise DamageError(f"`{path}: {key}` must be {_in_words(shape)}. Got {shown(info[key])}. {OTHERWISE}")
-    if ID in info and re.fullmatch(r"[\w.-]+", info[ID], re.ASCII) is None:  # it becomes part of a line
+    if ID in info and re.fullmatch(r"[\w.-]+", info[ID], re.ASCII) is None:  # it is written into SHA256SUMS
         raise DamageError(f"`{path}: {ID}` must be a word. Got {shown(info[ID])}. {OTHERWISE}")
     if verify and not _is_untouched(info):
         raise DamageError(f"`{path}` must be as the run wrote it. Got: its checksum is wrong. {OTHERWISE}")
@@ -77,7 +77,7 @@ def read_info(path: Path, *, verify: bool) -> dict[str, Any]:
 
 
 def _has_shape(value: Any, shape: Any) -> bool:
-    """Whether a value of JSON is of one of the types, or a list or mapping of such."""
+    """Whether a JSON value has one of the types, or is a list or mapping of such values."""
     if isinstance(shape, list):
         return isinstance(value, list) and all(_has_shape(item, shape[0]) for item in value)
     if isinstance(shape, dict):
@@ -96,7 +96,7 @@ def _has_shape(value: Any, shape: Any) -> bool:
 
 
 def _is_little(config: dict[str, Any]) -> bool:
-    """Whether a config has no more keys than a table can show, none of them long, and no number that JSON has not."""
+    """Whether a config has few enough keys for a table, no long ones, and no number that JSON lacks."""
     found, nodes = 0, [config]
     while nodes:
         node = nodes.pop()
@@ -113,34 +113,34 @@ def _is_little(config: dict[str, Any]) -> bool:
 
 
 def _in_words(shape: Any) -> str:
-    """What follows "must be"."""
+    """A shape in words, to follow "must be"."""
     if isinstance(shape, list):
         return f"a list, each item {_in_words(shape[0])}"
     if isinstance(shape, dict):
         keys = [f"{key}, {_in_words(of)}" for key, of in shape.items() if key is not ...]
         return f"a mapping with {'; '.join(keys)}" if keys else f"a mapping, each value {_in_words(shape[...])}"
-    return WORDS.get(shape, "a mapping" if shape == ANY else "a text or null")
+    return WORDS.get(shape, "a mapping" if shape == ANY else "a string or null")
 
 
 def _is_untouched(info: Mapping[str, Any]) -> bool:
-    """Of a run from before run.json had a checksum, only the config can be told."""
+    """Whether the checksum fits. In a run saved before run.json had one, only the config is checked."""
     try:
         if ID in info or SEAL in info:
             return ID in info and fits_seal(info)
         return info.get("config_hash") in (None, config_hash(info.get("config", {})))
-    except (ValueError, RecursionError):  # what no run writes: infinity, a tree that is deeper than Python's stack
+    except (ValueError, RecursionError):  # no run writes it: infinity, or a tree deeper than Python's stack
         return False
 
 
 def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
-    """The epochs at which a run is measured, if it comes to its end.
+    """The epochs at which a run is measured by its end.
 
     Args:
         path: of its run.json.
-        info: what that holds.
+        info: its content.
 
     Raises:
-        DamageError: it has no such config.
+        DamageError: its config does not say when the run is measured.
     """
     try:
         config = info["config"]
@@ -149,7 +149,7 @@ def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
         count = spec["count"] if isinstance(spec, dict) else len(spec)
         listed = [] if isinstance(spec, dict) else spec
         if any(type(number) is not int for number in (count, *lasts, *listed)):
-            raise TypeError("what is no integer")
+            raise TypeError("a value that is not an integer")
         sound = min([0, *listed]) == 0 < min(lasts) <= max(lasts) <= MOST_EPOCHS
         if not (sound and len(lasts) * count <= MOST_MEASURED):
             raise ValueError(f"{count} checkpoints of {len(lasts)} stages up to {max(lasts)}")
@@ -160,8 +160,8 @@ def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
 
 
 def refuse_lost(directory: Path) -> None:
-    """Raises DamageError where a directory without run.json holds what a run has measured."""
+    """Raises DamageError if a directory without run.json holds files of a run."""
     if any((directory / name).exists() for name in (MANIFEST, HISTORY, GEOMETRY, CHECKPOINTS)):
         raise DamageError(
-            f"`{directory}` must hold {INFO}. Got a run that has lost it. Copy it from a backup, or run again."
+            f"`{directory}` must hold {INFO}. Got the files of a run without it. Copy it from a backup, or run again."
         )

@@ -1,6 +1,6 @@
-"""The directory of a sweep: what its jobs are, and how each ended.
+"""The directory of a sweep: its jobs, and how each ended.
 
-sweep.json      launcher, and each job's directory, overrides, command and whole config; written before the first starts
+sweep.json      launcher, and each job's directory, overrides, command and whole config; written before any job starts
 0-xor-seed0/    a run directory
 """
 
@@ -22,18 +22,18 @@ from nngeom_cli.system.atomic import read_json, written_whole
 
 __all__ = ["COMPLETE", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
 
-ENDING = 100  # bytes: a checksum and what is around it
+ENDING = 100  # bytes, more than the checksum takes
 COMPLETE, MISSING, DAMAGED = "complete", "not started", "damaged"
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run of a sweep, as it was asked for.
+    """One run of a sweep, as it was requested.
 
     Attributes:
-        directory: its run directory, from the sweep's.
+        directory: its run directory, relative to the sweep's.
         overrides: as typed.
-        command: that gives its run again, alone.
+        command: the command that repeats its run, alone.
         config: the whole config, as in run.json.
     """
 
@@ -49,10 +49,10 @@ class Outcome:
 
     Attributes:
         directory: its run directory.
-        overrides: those that not all jobs have.
+        overrides: those that not all jobs share.
         status: of its run, or `not started`.
-        accuracy: mean over replicates after the last epoch; None where the run did not get there.
-        error: a sentence; None where it came to a good end.
+        accuracy: mean over replicates after the last epoch; None if the run did not get there.
+        error: a sentence; None if the run is complete.
     """
 
     directory: Path
@@ -64,11 +64,11 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Sweep:
-    """A sweep as it lies on disk.
+    """A sweep on disk.
 
     Attributes:
-        directory: where it lies.
-        launcher: that started it, a name of conf/hydra/launcher.
+        directory: the sweep's directory.
+        launcher: name of the launcher that started it, in conf/hydra/launcher.
         jobs: its runs, in order.
     """
 
@@ -83,10 +83,10 @@ class Sweep:
             path.write_text(json.dumps(sealed(content), indent=2) + "\n")
 
     def run(self, job: Job) -> Run | None:
-        """The run of a job; None where it has not started.
+        """The run of a job; None if it has not started.
 
         Raises:
-            DamageError: it is not what was written there.
+            DamageError: its files are not as the run wrote them.
         """
         try:
             return load_run(self.directory / job.directory)
@@ -94,7 +94,7 @@ class Sweep:
             return None
 
     def status(self, job: Job) -> str:
-        """Of a job's run; `not started` where there is none, `damaged` where it cannot be read."""
+        """The status of a job's run; `not started` if there is none, `damaged` if it cannot be read."""
         try:
             run = self.run(job)
         except DamageError:
@@ -102,7 +102,7 @@ class Sweep:
         return run.status if run else MISSING
 
     def outcome(self, job: Job, error: str | None = None) -> Outcome:
-        """How a job ended; `error` is what its launcher heard of it."""
+        """How a job ended; `error` is what its launcher reported, if anything."""
         run, damage = None, None
         try:
             run = self.run(job)
@@ -125,7 +125,7 @@ class Sweep:
 
 
 def ending(directory: Path) -> bytes:
-    """How the sweep.json of a sweep ends, which is with its checksum: a sweep is known by that. Nothing without one."""
+    """The end of a sweep's sweep.json, whose checksum identifies the sweep; empty if there is no such file."""
     try:
         with (directory / SWEEP).open("rb") as file:
             file.seek(max(0, os.fstat(file.fileno()).st_size - ENDING))
@@ -135,7 +135,7 @@ def ending(directory: Path) -> bytes:
 
 
 def load_sweep(directory: Path | str) -> Sweep:
-    """Reads a sweep back. Nothing in it is trusted: directories lie in the sweep's, configs are checked when they run.
+    """Reads a sweep. Nothing in it is trusted: job directories must lie in its own, and configs are checked when run.
 
     Raises:
         FileNotFoundError: the directory holds no sweep.
@@ -145,22 +145,23 @@ def load_sweep(directory: Path | str) -> Sweep:
     path = directory / SWEEP
     if not path.exists():
         raise FileNotFoundError(
-            f"`{directory}` must be the directory of a sweep. Got one without {SWEEP}. `nngeom run -m` prints its own."
+            f"`{directory}` must be the directory of a sweep. Got one without {SWEEP}. "
+            "`nngeom run -m` prints where a sweep is."
         )
     try:
         content = read_json(path)
         if not isinstance(content, dict):
-            raise ValueError("no mapping")
-        if SEAL in content and not fits_seal(content):  # a sweep from before has none
-            raise ValueError("another content than its checksum is of")
+            raise ValueError("not a mapping")
+        if SEAL in content and not fits_seal(content):  # a sweep of an older version has none
+            raise ValueError("content that does not fit its checksum")
         jobs = [Job(**job) for job in content["jobs"]]
         launcher = content["launcher"]
         if not all(_is_sound(job, directory) for job in jobs):
-            raise ValueError("a job with a value of another type, or a directory outside of the sweep")
+            raise ValueError("a job with a value of a wrong type, or a directory outside the sweep")
         if len({PurePath(job.directory) for job in jobs}) != len(jobs):  # a/b and a/./b are one
             raise ValueError("two jobs with the same directory")
         if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
-            raise ValueError(f"{launcher!r} for the name of a launcher")
+            raise ValueError(f"{launcher!r} as the name of a launcher")
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise DamageError(
             f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {one_line(error)}. "
@@ -180,10 +181,10 @@ def _is_sound(job: Job, sweep: Path) -> bool:
 
 
 def is_inside(directory: str) -> bool:
-    """Whether a job's directory, as a sweep names it, lies in the sweep's own."""
+    """Whether the directory that a sweep names for a job lies in the sweep's own."""
     try:
         os.fsencode(directory)
-    except UnicodeEncodeError:  # no file can have the name
+    except UnicodeEncodeError:  # no file can have such a name
         return False
     path = PurePath(directory)
     if "$" in directory or "\0" in directory:

@@ -200,7 +200,7 @@ def test_a_table_that_is_wider_than_the_terminal_comes_in_pieces(tmp_path):
     [
         ([], "`nngeom summarize` must be followed by directories of runs. Got nothing. See outputs/."),
         (["nowhere"], "`nowhere` must be a directory. Got none. See outputs/."),
-        (["empty"], "`empty` must hold runs. Got none. `nngeom run` prints where its own is."),
+        (["empty"], "`empty` must hold runs. Got none. `nngeom run` prints where a run is."),
         (
             ["empty", "--colour"],
             "`nngeom summarize` must be followed by directories of runs. Got --colour. ",

@@ -90,7 +90,7 @@ def test_the_data_file_of_such_a_run_is_looked_for_where_its_command_was_typed(t
 def test_a_run_that_has_lost_its_run_json_is_not_begun_again(tmp_path, name):
     left_by_hydra(tmp_path, asdict(config()))
     (tmp_path / name).mkdir()
-    with pytest.raises(DamageError, match=r"must hold run\.json\. Got a run that has lost it\. Copy it from a backup"):
+    with pytest.raises(DamageError, match=r"must hold run\.json\. Got the files of a run without it\. Copy it from"):
         resume(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([".hydra", name])
 

@@ -349,7 +349,7 @@ def test_a_sweep_whose_jobs_were_changed_is_refused_and_one_from_before_is_read(
     path = tmp_path / "sweep.json"
     content = json.loads(path.read_text())
     path.write_text(path.read_text().replace('"seed": 3', '"seed": 7'))
-    with pytest.raises(DamageError, match="another content than its checksum is of"):
+    with pytest.raises(DamageError, match="content that does not fit its checksum"):
         load_sweep(tmp_path)
     path.write_text(json.dumps({"launcher": content["launcher"], "jobs": content["jobs"]}))
     assert load_sweep(tmp_path).jobs[0].config == {"seed": 3}

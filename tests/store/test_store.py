@@ -172,7 +172,7 @@ def test_checkpoints_of_different_arrays_are_refused_in_a_sentence(tmp_path, cha
     store.write_geometry(0, dataset(0))
     store.write_geometry(10, change(dataset(10)))
     store.update(status="interrupted")
-    with pytest.raises(DamageError, match="files of different arrays"):
+    with pytest.raises(DamageError, match="files with different arrays"):
         assert load_run(tmp_path, verify=False).geometry
 
 
@@ -232,20 +232,20 @@ def test_the_manifest_is_one_that_sha256sum_reads(run):
         ),
         ('{"status": "complete", "wall_seconds": 1e999}', "wall_seconds` must be a number. Got inf"),
         ('{"status": "complete", "wall_seconds": ' + "9" * 5000 + "}", "must hold JSON"),
-        ('{"status": "complete", "git": {"commit": 5, "dirty": true}}', "git` must be a mapping with commit, a text"),
+        ('{"status": "complete", "git": {"commit": 5, "dirty": true}}', "git` must be a mapping with commit, a string"),
         ('{"status": "complete", "git": [1]}', "git` must be"),
         (
             '{"status": "complete", "replicates": [1]}',
             "replicates` must be a list, each item a mapping with replicate,",
         ),
         ('{"status": "complete", "replicates": [{"accuracy": 1}]}', "replicates` must be"),
-        ('{"status": "complete", "versions": {"nngeom": {}}}', "versions` must be a mapping, each value a text"),
-        ('{"status": "complete", "command": 5}', "command` must be a text. Got 5"),
+        ('{"status": "complete", "versions": {"nngeom": {}}}', "versions` must be a mapping, each value a string"),
+        ('{"status": "complete", "command": 5}', "command` must be a string. Got 5"),
         ('{"status": "running", "process": {"host": "a", "pid": "b", "started": null}}', "process` must be"),
         ('{"status": "running", "process": {}}', "process` must be"),
         ('{"status": "complete", "resumed": [{"at": "now"}]}', "resumed` must be"),
         ('{"status": "complete", "extended_from": [true]}', "extended_from` must be a list, each item an integer"),
-        ('{"status": "complete", "error": {"a": 1}}', "error` must be a text"),
+        ('{"status": "complete", "error": {"a": 1}}', "error` must be a string"),
         (r'{"status": "complete", "id": "\ud800"}', "id` must be a word"),
         (r'{"status": "complete", "id": "a\n0 b"}', "id` must be a word"),
         ('{"status": "complete", "wall_seconds": ' + "9" * 400 + "}", "wall_seconds` must be a number"),
