@@ -6,7 +6,7 @@ EXAMPLES = {
     "resume": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom resume xor optimizer.epochs=2500
-  Goes on from epoch 2000 of 2500.
+  Resumes from epoch 2000 of 2500.
   xor 2-8-1 sigmoid: 8 replicates, 2500 epochs in 2.3 s on cpu
   accuracy by seed  0: 1.000  1: 1.000  2: 1.000  3: 1.000  4: 1.000  5: 1.000  6: 1.000  7: 1.000
   8 of 8 replicates solved the task (accuracy of at least 1)

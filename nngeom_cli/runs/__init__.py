@@ -1,1 +1,1 @@
-"""One run from config to pictures, and going on with it."""
+"""Starts and resumes runs, from config to figures."""

@@ -1,4 +1,4 @@
-"""A fingerprint of the code that a result depends on, so that it is used again only while that code is the same."""
+"""A fingerprint of the code that a result depends on: the result is reused only while that code is unchanged."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def run_source() -> dict[str, str]:
-    """Hashes of the code under the numbers of a run, as run.json keeps them: of `training`, and of the `probe`.
+    """Hashes of the code behind the numbers of a run, as in run.json: of `training` and of `probe`.
 
-    What its config holds is not in them: that has a hash of its own.
+    The config is not part of them: it has its own hash.
     """
     return {"training": source_hash(*TRAINING), "probe": source_hash(*PROBE)}
 
 
 @functools.cache
 def source_hash(*parts: str, package: Path = PACKAGE) -> str:
-    """SHA-256 of the code of packages and files, "geometry" or "config/schedule.py", on any version of Python.
+    """SHA-256 of the code of packages and files ("geometry", "config/schedule.py"), the same on any version of Python.
 
     Comments, docstrings and empty lines do not count.
     """

@@ -18,8 +18,8 @@ from nngeom_cli.training.network import Network, initial_network
 
 __all__ = ["RunContext", "pause_epochs", "prepare"]
 
-PAUSE_SECONDS = 0.5  # how long training goes on without a word
-SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 5e9  # of a common core, roughly
+PAUSE_SECONDS = 0.5  # between two chances to save training or stop it
+SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 5e9  # of a typical core
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class RunContext:
 
     Attributes:
         probed: epochs at which it is measured.
-        recorded: epochs at which loss and accuracy are written down; all of `probed` are among them.
+        recorded: epochs at which loss and accuracy are recorded; they include all of `probed`.
     """
 
     config: Config
@@ -41,7 +41,7 @@ class RunContext:
 
     @property
     def seeds(self) -> list[int]:
-        """Of the replicates."""
+        """The seed of each replicate."""
         return [self.config.seed + replicate for replicate in range(self.config.replicates)]
 
 
@@ -51,7 +51,7 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunCo
     Args:
         config: what to run.
         device: where.
-        lasts: the last epoch, after those that it had before the run was extended.
+        lasts: the last epoch, after those that the run had before it was extended.
     """
     task = make_task(config.task)
     network = initial_network(
@@ -76,7 +76,7 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunCo
 
 
 def pause_epochs(context: RunContext) -> range:
-    """Epochs about `PAUSE_SECONDS` of work apart, at which training can be saved, or stopped."""
+    """Epochs about `PAUSE_SECONDS` of work apart, at which training can be saved or stopped."""
     config = context.config
     batch = config.optimizer.batch_size or len(context.task.inputs)
     operations = 6 * context.network.parameters.numel() * batch  # forward and backward, a multiplication and a sum

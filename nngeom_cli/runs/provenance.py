@@ -30,7 +30,7 @@ from nngeom_cli.system.programs import output_of
 
 __all__ = ["Meter", "provenance", "recorded", "timestamp"]
 
-# git starts nothing that a repository or the system names, and writes nothing
+# git runs no program that a repository or the system configures, and writes nothing
 GIT_SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pager=cat", "protocol.allow=never")
 GIT_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 
@@ -54,7 +54,7 @@ def git_commit() -> dict[str, Any] | None:
     root = Path(__file__).parent.parent.parent
     if not (root / ".git").exists():
         return None
-    settings = (*GIT_SETTINGS, f"safe.directory={root}")  # whoever owns it, it is the code that runs
+    settings = (*GIT_SETTINGS, f"safe.directory={root}")  # whoever owns it: it is the code that is running
     git = ["git", "-C", str(root), *(word for setting in settings for word in ("-c", setting))]
     commit = output_of(*git, "rev-parse", "HEAD", **GIT_VARIABLES)
     changes = output_of(*git, "status", "--porcelain", "--untracked-files=no", **GIT_VARIABLES)
@@ -68,7 +68,7 @@ def timestamp() -> str:
 
 @contextlib.contextmanager
 def recorded(store: RunDirectory) -> Iterator[None]:
-    """run.json tells that a run is at work, then how it ended and what it cost."""
+    """Records in run.json that a run is running, then how it ended and what it cost."""
     meter = Meter(store.info)
     try:
         own = (store.directory, store.directory / GEOMETRY, store.directory / CHECKPOINTS)
@@ -81,7 +81,7 @@ def recorded(store: RunDirectory) -> Iterator[None]:
         store.update(status=status, finished=timestamp(), **meter.reading())
     except BaseException as error:
         status = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
-        with contextlib.suppress(OSError):  # then the process is gone, which reads as interrupted
+        with contextlib.suppress(OSError):  # unrecorded, the run counts as interrupted
             cause = trouble_of(store.directory) or error
             what = f"{type(cause).__name__}: {cause}".rstrip(": ")
             store.follow()
@@ -92,7 +92,7 @@ def recorded(store: RunDirectory) -> Iterator[None]:
 
 
 class Meter:
-    """What a run has cost until now, earlier sittings included as far as run.json tells of them."""
+    """The cost of a run so far, with its earlier sittings as far as run.json has them."""
 
     def __init__(self, info: Mapping[str, Any]) -> None:
         self.wall = time.monotonic() - info.get("wall_seconds", 0)
@@ -100,7 +100,7 @@ class Meter:
         self.peak = info.get("peak_memory_mib", 0)
 
     def reading(self) -> dict[str, float]:
-        """Seconds on the wall, of all cores (training processes included), memory of the largest process."""
+        """Wall time, CPU time of all processes (training ones included), and peak memory of the largest process."""
         usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
         unit = 2**20 if sys.platform == "darwin" else 2**10
         return {
@@ -111,6 +111,6 @@ class Meter:
 
 
 def cpu_seconds() -> float:
-    """Of this process and of those of its children that have ended."""
+    """CPU time of this process and of its children that have ended."""
     usages = (resource.getrusage(resource.RUSAGE_SELF), resource.getrusage(resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

@@ -1,4 +1,4 @@
-"""What a run that was interrupted has on disk: where it goes on, and what is made again of what is damaged."""
+"""Finds what a run has on disk and where it resumes, and repairs what is damaged."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ COLUMNS = ["epoch", "replicate", "loss", "accuracy"]
 
 @dataclass
 class Inventory:
-    """What was found.
+    """What a run has on disk.
 
     Attributes:
-        start: the newest whole checkpoint, from which training goes on; None begins with the initial network.
-        lost: epochs before it at which the run is measured and whose checkpoint is damaged.
-        unmeasured: epochs until then whose geometry is damaged.
+        start: the newest whole checkpoint, from which training resumes; None starts from the initial network.
+        lost: earlier epochs at which the run is measured and whose checkpoint is damaged.
+        unmeasured: epochs up to the start whose geometry is damaged.
         notes: what is damaged, in sentences.
-        sound: nothing of what the run has until then is damaged.
+        sound: whether nothing up to the start is damaged.
     """
 
     start: Checkpoint | None = None
@@ -59,9 +59,9 @@ class Inventory:
 
 
 def inventory_of(store: RunDirectory, context: RunContext) -> Inventory:
-    """Looks at all that a run has. The store takes on what is whole until the start; nothing is written.
+    """Checks all that a run has. The store takes on what is whole up to the start; nothing is written.
 
-    Where the manifest is damaged, a checkpoint counts that names the run and in which zip finds no damage.
+    If the manifest is damaged, a checkpoint counts as whole if it names the run and zip finds no damage in it.
 
     Raises:
         DamageError: there are checkpoints, and none is whole.
@@ -82,14 +82,14 @@ def inventory_of(store: RunDirectory, context: RunContext) -> Inventory:
     last = -1 if found.start is None else found.start.epoch
     if last < 0 < max(present, default=0):
         skipped = " ".join(f"Skipped {checkpoint_name(epoch)}: {reason}." for epoch, reason in faults.items())
-        raise DamageError(f"`{directory}` must hold a whole checkpoint. Got none. {skipped} {anew(directory)}")
+        raise DamageError(f"`{directory}` must hold a whole checkpoint. Got none. {skipped} {rerun_words(directory)}")
     if what is not None and present:
-        found.notes.append(f"Makes {MANIFEST} again, and measures again: {what}.")
+        found.notes.append(f"Writes {MANIFEST} again, and measures the geometry again: {what}.")
     for epoch, reason in faults.items():
         name = checkpoint_name(epoch)
-        if epoch < last and epoch in context.probed:  # its checksum stays, to know it by when it is made again
+        if epoch < last and epoch in context.probed:  # its checksum stays, to compare with when it is computed again
             found.lost.append(epoch)
-            found.notes.append(f"Makes {name} again: {reason}.")
+            found.notes.append(f"Computes {name} again: {reason}.")
         else:
             store.checksums.pop(name, None)
             found.notes.append(f"Skipped {name}: {reason}.")
@@ -110,13 +110,13 @@ def inventory_of(store: RunDirectory, context: RunContext) -> Inventory:
 def examined(
     store: RunDirectory, epoch: int, context: RunContext, *, alone: bool
 ) -> tuple[Checkpoint, pd.DataFrame] | str:
-    """The checkpoint of an epoch with the history until then, or what is wrong with it.
+    """The checkpoint of an epoch with the history up to it, or what is wrong with it.
 
     Args:
         store: with the checksums of the manifest.
         epoch: of the checkpoint.
         context: of the run.
-        alone: there is no manifest that it could be in; it goes into the next one.
+        alone: the manifest is damaged, so it counts without; it goes into the next one.
     """
     name = checkpoint_name(epoch)
     path = store.directory / name
@@ -125,11 +125,11 @@ def examined(
     try:
         checkpoint, history, run = read_checkpoint(path)
     except DamageError:
-        return "it holds something else"
+        return "it does not hold a checkpoint"
     if run != store.id:
-        return "it is of another run"
+        return "it belongs to another run"
     if checkpoint.epoch != epoch or not fitting(checkpoint, context) or list(history.columns[:4]) != COLUMNS:
-        return "it is of another network or optimizer"
+        return "it belongs to another network or optimizer"
     if alone:
         store.checksums[name] = checksum(path)
     return checkpoint, history
@@ -157,13 +157,13 @@ def fitting(checkpoint: Checkpoint, context: RunContext) -> bool:
 
 
 def repair(store: RunDirectory, context: RunContext, found: Inventory, tell: Callable[[str], None]) -> None:
-    """Makes again what is damaged behind the start: checkpoints by training, geometry from checkpoints.
+    """Computes again what is damaged before the start: checkpoints by training, geometry from checkpoints.
 
-    Each file stays until its replacement is on disk. What lies ahead of the start is out of the manifest only, until
-    training comes to it.
+    Each file stays until its replacement is on disk. Files past the start are removed only from the manifest, until
+    training reaches them.
 
     Raises:
-        DamageError: an epoch has lost its checkpoint and its geometry, and training gives other bits than it had.
+        DamageError: an epoch has lost its checkpoint and its geometry, and training gives other bits than the run had.
     """
     if found.start is None:
         if (store.directory / MANIFEST).exists():
@@ -184,7 +184,7 @@ def repair(store: RunDirectory, context: RunContext, found: Inventory, tell: Cal
             if epoch not in whole:
                 raise DamageError(
                     f"`{store.directory}` must have a whole checkpoint where its geometry is damaged. Got none at "
-                    f"epoch {epoch}. {anew(store.directory)}"
+                    f"epoch {epoch}. {rerun_words(store.directory)}"
                 )
             context.network.load(read_checkpoint(store.directory / checkpoint_name(epoch))[0].weights)
             store.write_geometry(epoch, context.probe(context.network))
@@ -192,13 +192,13 @@ def repair(store: RunDirectory, context: RunContext, found: Inventory, tell: Cal
             progress.update(place + 1, "measured again")
 
 
-def anew(directory: Path) -> str:
-    """What to do where a run cannot go on."""
-    return f"`nngeom run --from {shlex.quote(str(directory))}` begins again in a new directory."
+def rerun_words(directory: Path) -> str:
+    """What to do if a run cannot be resumed."""
+    return f"`nngeom run --from {shlex.quote(str(directory))}` runs it again in a new directory."
 
 
 def trained(context: RunContext, start: Checkpoint | None, epoch: int) -> Checkpoint:
-    """The checkpoint of an epoch, from an earlier one; None begins with the initial network."""
+    """The checkpoint of an epoch, trained from an earlier one; None starts from the initial network."""
     config = context.config
     generators = batch_generators(config.seed, config.replicates)
     checkpoints = train_on_cores(

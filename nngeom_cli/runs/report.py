@@ -1,4 +1,4 @@
-"""What a run tells its user at the end."""
+"""What a run prints and logs."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[di
 
 
 def scores_words(checkpoint: Checkpoint) -> str:
-    """Mean loss and accuracy of the replicates whose loss is finite, and how many there are of others.
+    """Mean loss and accuracy of the replicates whose loss is finite, and how many others there are.
 
     Example:
         >>> loss, accuracy = np.array([0.5, np.nan]), np.array([0.75, np.nan])
@@ -76,7 +76,7 @@ def scores_words(checkpoint: Checkpoint) -> str:
 
 
 def divergence_words(diverged: Sequence[Mapping[str, int]], replicates: int, lr: float) -> str:
-    """Which of the replicates diverged, when, and what helps.
+    """Which replicates diverged, when, and what may help.
 
     Example:
         >>> divergence_words([{"replicate": 3, "epoch": 80}], 8, 2)
@@ -91,7 +91,7 @@ def divergence_words(diverged: Sequence[Mapping[str, int]], replicates: int, lr:
 
 
 def remarks(measured: xr.Dataset) -> list[str]:
-    """What a reader of the final geometry must know: bottlenecks, flat layers, points without a metric or a digit."""
+    """Remarks on the final geometry: bottlenecks, flat layers, points without curvature or a reliable digit."""
     if measured.sizes["replicate"] == 0:
         return []
     notes, widths = [], measured.attrs["widths"]
@@ -112,14 +112,14 @@ def remarks(measured: xr.Dataset) -> list[str]:
 
 
 def tell_remarks(measured: xr.Dataset) -> None:
-    """Says the remarks on the final geometry to the user, and to those who read job.log later."""
+    """Prints the remarks on the final geometry, and logs them."""
     for note in remarks(measured):
         log.warning(note)
         print(note)
 
 
 def report(config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], where: str) -> None:
-    """What the user reads when the run is over."""
+    """Prints the summary of a run that has ended."""
     widths = "-".join(map(str, [task.dimension, *config.architecture.hidden, task.outputs]))
     print(
         f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
@@ -141,41 +141,42 @@ def report(config: Config, task: Task, final: list[dict[str, Any]], figures: lis
 
 
 def score_words(score: float) -> str:
-    """A score, which a replicate that diverged has not."""
+    """A score as printed; a diverged replicate has none."""
     return "diverged" if math.isnan(score) else f"{score:.3f}"
 
 
 def refuse_divergence(store: RunDirectory, config: Config) -> None:
-    """Says which replicates of a run that is over diverged.
+    """Reports which replicates of a finished run diverged, if any.
 
     Raises:
-        RunError: one did.
+        RunError: some diverged.
     """
     if diverged := store.info.get("diverged"):
         raise RunError(divergence_words(diverged, config.replicates, config.optimizer.lr))
 
 
 def tell(sentence: str) -> None:
-    """Says something to the user, and to those who read job.log later."""
+    """Prints a sentence, and logs it."""
     print(printable(sentence), flush=True)
     log.info(sentence)
 
 
 @contextlib.contextmanager
 def job_log(directory: Path) -> Iterator[None]:
-    """What is logged meanwhile goes on in the run's job.log."""
+    """Appends what is logged inside the block to the run's job.log."""
     unshared(directory / "job.log")
     handler = logging.FileHandler(directory / "job.log", encoding="utf-8", delay=True)
-    handler.addFilter(lambda _: handler.stream is not None or trouble_of(directory) is None)  # it opens no other
+    # where the run was moved, no new log is opened in its old place
+    handler.addFilter(lambda _: handler.stream is not None or trouble_of(directory) is None)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
     package = logging.getLogger("nngeom_cli")
     level, raising = package.level, logging.raiseExceptions
-    logging.raiseExceptions = False  # on a full disk the log is cut short, and nothing else is said about that
+    logging.raiseExceptions = False  # on a full disk the log is cut short silently
     package.addHandler(handler)
     package.setLevel(logging.INFO)
     try:
         yield
-    except (ConfigError, DamageError):  # nothing was done, nothing happened to the run
+    except (ConfigError, DamageError):  # the run has not been touched
         raise
     except Exception:
         log.exception("The run failed.")

@@ -1,4 +1,4 @@
-"""Going on with a run that was interrupted, or that is to train longer, in its own directory."""
+"""Resumes a run that was interrupted, or extends a complete one, in its own directory."""
 
 from __future__ import annotations
 
@@ -38,21 +38,21 @@ log = logging.getLogger(__name__)
 
 
 def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
-    """Goes on with a run from its newest whole checkpoint: the same bits as if it had never been interrupted.
+    """Resumes a run from its newest whole checkpoint, with the same bits as if it had never been interrupted.
 
-    What lies behind is checked and, where it is damaged, made again. Nothing goes before its replacement is on disk.
+    Earlier files are checked and, if damaged, computed again. None is removed before its replacement is on disk.
 
     Args:
         directory: of the run.
-        overrides: `optimizer.epochs=N` makes a complete run longer; the config has no other key that can change.
+        overrides: `optimizer.epochs=N` extends a complete run; no other key can change.
 
     Raises:
         FileNotFoundError: the directory holds no run.
-        ConfigError: it is at work in another process, or another config is asked for.
+        ConfigError: it is running in another process, or `overrides` change another key.
         DamageError: no checkpoint is whole, or run.json is not what the run wrote.
-        FolderError: the directory cannot be written, or was moved or deleted meanwhile.
+        FolderError: the directory cannot be written, or was moved or deleted during the run.
         RunError: a replicate diverged.
-        KeyboardInterrupt: a signal asked for an end; what was done is on disk.
+        KeyboardInterrupt: a signal stopped it; what was done is on disk.
     """
     try:
         _resume(directory, overrides)
@@ -60,17 +60,17 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
         trouble = disk_trouble(error)
         if not overrides or trouble is None:
             raise
-        command = shlex.join(["nngeom", "resume", str(directory), *overrides])  # else it would not be longer
+        command = shlex.join(["nngeom", "resume", str(directory), *overrides])  # with them, or it would not be extended
         raise unwritable(directory, trouble, f"`{command}` continues it") from error
 
 
 def _resume(directory: Path, overrides: Sequence[str]) -> None:
-    refuse_links(directory)  # before one is read, or written into: a lock, a log
-    run = opened(directory)  # before a lock is laid into a folder that is no run
+    refuse_links(directory)  # before a lock or a log that is a link is read or written
+    run = opened(directory)  # before a lock is written into a folder that is not a run
     if is_unstarted(run):
         config = changed_config(run, overrides)
         with held(directory, RESUME), job_log(directory):
-            tell("Begins: the run was ended before it had done anything.")
+            tell("Starts from the beginning: the run ended before it had done anything.")
             begin(config, directory, command=run.info.get("command", ""))
         return
     available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
@@ -85,7 +85,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         rising = all(type(last) is int for last in before) and sorted({*before, old}) == [*before, old]
         if not rising:
             key = f"{directory / INFO}: extended_from"
-            raise DamageError(f"`{key}` must be rising epochs below {old}. Got {shown(before)}. Repair it.")
+            raise DamageError(f"`{key}` must be increasing epochs below {old}. Got {shown(before)}. Repair it.")
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
         context = prepare(config, resolve_device(config.device), lasts)
         store = RunDirectory(directory, run.info)
@@ -102,12 +102,12 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         if same != source:
             parts = " and ".join(part for part in source if part not in same)
             tell(f"The code of {parts} has changed since the run began: what follows may differ in the last bits.")
-        tell(f"Goes on from epoch {reached} of {config.optimizer.epochs}.")
+        tell(f"Resumes from epoch {reached} of {config.optimizer.epochs}.")
         sittings = [*run.info.get("resumed", []), {"at": timestamp(), "epoch": reached}]
         store.info |= {
             "config": asdict(config),
             "config_hash": config_hash(config),
-            "source": same,  # a part that two versions have worked on is the work of neither
+            "source": same,  # a part that two versions of the code computed is credited to neither
             "resumed": sittings,
         }
         if lasts[:-1]:
@@ -126,7 +126,7 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
 
     Raises:
         ConfigError: `overrides` would change anything else.
-        DamageError: it is not the one that the run was written with.
+        DamageError: it is not the config that the run began with.
     """
     frozen = load_config(run.config)
     if config_hash(frozen) != run.info.get("config_hash"):
@@ -137,11 +137,11 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
     asked = load_config(overridden(run.config, overrides))
     old, new = dict(leaves(asdict(frozen))), dict(leaves(asdict(asked)))
     for key in new:
-        way_out = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
+        suggestion = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
         if key == "optimizer.epochs" and new[key] != old[key]:
-            require(new[key] > old[key], key, f"at least {old[key]}, which were trained", new[key], way_out)
+            require(new[key] > old[key], key, f"at least {old[key]}, the epochs already trained", new[key], suggestion)
             finished = run.status in FINISHED
-            require(finished, key, f"{old[key]} until the run is complete", new[key], "Resume it without, first.")
+            require(finished, key, f"{old[key]} until the run is complete", new[key], "First resume it unchanged.")
         else:
-            require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], way_out)
+            require(old.get(key) == new[key], key, f"{shown(old.get(key))}, as in the run", new[key], suggestion)
     return asked

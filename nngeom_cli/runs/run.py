@@ -1,4 +1,4 @@
-"""One run from config to pictures: the only file that sees training, probes, disk and figures."""
+"""One run from config to figures: the only module that joins training, probes, disk and figures."""
 
 from __future__ import annotations
 
@@ -42,15 +42,15 @@ def run(config: Config, directory: Path, *, command: str) -> None:
 
     Args:
         config: what to run.
-        directory: an existing directory that is the run's alone.
-        command: how to get this run again, for the record.
+        directory: an existing directory for this run only.
+        command: how to repeat this run, for the record.
 
     Raises:
         ConfigError: the device does not exist, the memory cannot hold the run, or the directory holds one already.
-        FolderError: the directory cannot be written, or was moved or deleted meanwhile.
+        FolderError: the directory cannot be written, or was moved or deleted during the run.
         RunError: a replicate diverged; everything that was measured is on disk.
         LostProcessError: a process that trained or drew was killed; what was saved is on disk.
-        KeyboardInterrupt: a signal asked for an end; what was done is on disk.
+        KeyboardInterrupt: a signal stopped it; what was done is on disk.
     """
     require_memory(config)
     device = resolve_device(config.device)
@@ -72,10 +72,10 @@ def run(config: Config, directory: Path, *, command: str) -> None:
 def train_and_draw(
     context: RunContext, store: RunDirectory, start: Checkpoint | None
 ) -> tuple[list[dict[str, Any]], list[Path]]:
-    """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures, if wanted.
+    """Trains to the last epoch and draws; returns the final metrics of each replicate and the figures, if any.
 
-    Training goes on from `start`; None begins with the initial network.
-    A signal ends it with a KeyboardInterrupt, once the step that is at work is saved.
+    Training resumes from `start`; None starts from the initial network.
+    A signal ends it with a KeyboardInterrupt, once the current step is saved.
     """
     config, seeds = context.config, context.seeds
     resume = f"`nngeom resume {shlex.quote(str(store.directory))}` continues it."
@@ -96,7 +96,7 @@ def train_and_draw(
 
 
 def drawing() -> Callable[..., list[Path]]:
-    """What draws, imported for a run that draws: it takes a second.
+    """The function that draws, imported only for a run with figures: that takes a second.
 
     Raises:
         ConfigError: matplotlib does not start.
@@ -107,7 +107,7 @@ def drawing() -> Callable[..., list[Path]]:
 
 
 def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint | None, stop: Stop) -> Checkpoint:
-    """Trains to the last epoch, writes what is measured and checkpoints; returns the last one."""
+    """Trains to the last epoch, writing measurements and checkpoints; returns the last checkpoint."""
     network, optimizer = context.network, context.config.optimizer
     last = start
     measured, recorded_at = set(context.probed), set(context.recorded)

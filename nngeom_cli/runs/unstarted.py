@@ -1,4 +1,4 @@
-"""A run of which nothing is done yet. Its run.json is there before torch is, so that it can be resumed once killed."""
+"""A run that has done nothing yet. run.json is written before torch is loaded, so that a killed run can be resumed."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ from nngeom_cli.tables.table_file import located
 __all__ = ["begun", "is_unstarted", "opened"]
 
 HYDRA = ".hydra"
-LARGEST_YAML = 2**20  # bytes: Python reads it in some seconds
+LARGEST_YAML = 2**20  # bytes, which Python reads in a few seconds
 
 
 @contextlib.contextmanager
 def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
-    """Writes run.json; what goes wrong before the run has begun in earnest is in it.
+    """Writes run.json, and records in it what goes wrong before the run really starts.
 
     Args:
-        directory: of the run, without one until now.
+        directory: of the run, without a run.json.
         config: of the run.
-        command: how to get it again, for the record.
+        command: how to repeat it, for the record.
 
     Raises:
-        DamageError: there was one, which is lost.
+        DamageError: the directory holds files of a run without run.json.
         FolderError: the directory cannot be written.
     """
     refuse_lost(directory)
@@ -51,14 +51,14 @@ def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
         store.update(status="running", process=this_process())
     except OSError as error:
         if trouble := disk_trouble(error):
-            resumable = (directory / HYDRA / "overrides.yaml").is_file()  # the last that Hydra writes
-            then = f"`nngeom resume {shlex.quote(str(directory))}` begins" if resumable else ""
+            resumable = (directory / HYDRA / "overrides.yaml").is_file()  # the last file that Hydra writes
+            then = f"`nngeom resume {shlex.quote(str(directory))}` starts it" if resumable else ""
             raise unwritable(directory, trouble, then) from error
         raise
     try:
         yield
     except BaseException as error:
-        with contextlib.suppress(OSError, DamageError):  # then the process is gone, which reads as interrupted
+        with contextlib.suppress(OSError, DamageError):  # unrecorded, the run counts as interrupted
             cause = trouble_of(directory) or error
             store.follow()
             if is_unstarted(described(store.directory, verify=True)):
@@ -68,12 +68,12 @@ def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
 
 
 def is_unstarted(run: Run) -> bool:
-    """Whether nothing of a run is done."""
+    """Whether a run has done nothing yet."""
     return "started" not in run.info
 
 
 def opened(directory: Path) -> Run:
-    """A run that can be resumed, of which run.json is checked; without one, what Hydra wrote before it.
+    """A run to resume, read from its run.json, which is checked, or else from what Hydra wrote before it.
 
     Raises:
         FileNotFoundError: the directory holds no run.
@@ -98,14 +98,14 @@ def opened(directory: Path) -> Run:
 
 
 def _plain(path: Path) -> Any:
-    """The content of a YAML file, nothing in it resolved.
+    """The content of a YAML file, with nothing in it resolved.
 
-    It has no aliases: Hydra writes none, and with them a few lines can name more values than the memory holds.
+    Aliases are refused: Hydra writes none, and with them a few lines can stand for more values than memory holds.
     """
     try:
         text = read_whole(path, LARGEST_YAML)
         if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, yaml.SafeLoader)):
             raise ValueError("it has aliases")
         return OmegaConf.to_container(OmegaConf.load(io.BytesIO(text)), resolve=False)
-    except Exception as error:  # of whatever kind: several libraries read what anybody may have written
+    except Exception as error:  # of any kind: several libraries read what anyone may have written
         raise DamageError(f"`{path}` must be what Hydra writes. Got: {one_line(error)}. Run it again.") from error

@@ -106,7 +106,7 @@ def test_to_resume_a_run_that_diverged_says_so_and_changes_nothing(run_to, capsy
 
 def test_a_run_that_diverged_and_was_interrupted_is_not_extended_before_its_end(run_to):
     run = run_to("run", ALL, stop=5)
-    with pytest.raises(ConfigError, match="Resume it without, first"):
+    with pytest.raises(ConfigError, match=r"must be \d+ until the run is complete\. Got 40\."):
         resume(run.directory, ["optimizer.epochs=40"])
 
 

@@ -48,7 +48,7 @@ def test_a_run_that_was_ended_while_torch_was_loaded_is_one_that_resume_begins(w
     assert main(["summarize", str(tmp_path)]) == 0
     assert "epoch 0 of 20" in capsys.readouterr().out
     resume(tmp_path)
-    assert "Begins: the run was ended before it had done anything." in capsys.readouterr().out
+    assert "Starts from the beginning: the run ended before it had done anything." in capsys.readouterr().out
     assert_same(load_run(tmp_path), whole, [0, 5, 20])
     assert load_run(tmp_path).info["command"] == "nngeom run"
 
