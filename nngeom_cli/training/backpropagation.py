@@ -1,4 +1,4 @@
-"""The loss gradient of all replicates at once, written out, with buffers that are made once.
+"""The loss gradient of all replicates at once, written out, with buffers that are allocated once.
 
 The networks are so small that autograd's bookkeeping would be most of a step. `torch.autograd` is the tested reference.
 """
@@ -22,7 +22,7 @@ __all__ = ["LossGradient"]
 class LossGradient:
     """Gradient of the weighted loss with respect to the parameters of every replicate.
 
-    It is a fixed sequence of kernels on fixed memory, each bound to its buffers once: no more than their calls is left.
+    It is a fixed sequence of kernels on fixed memory, each bound to its buffers once, so that only their calls remain.
 
     Args:
         network: whose current weights are used at each call.
@@ -64,7 +64,7 @@ class LossGradient:
             calls.append(partial(torch.mul, like, factors, out=effective))
         calls += [*forward.calls, output_error]
         for layer in reversed(range(len(weights))):
-            error = forward.products[layer]  # of the product, whose place it has taken; 0 in a row that is no unit
+            error = forward.products[layer]  # gradient of the product, in its place; 0 in a row without a unit
             calls.append(partial(torch.bmm, error, features[layer].mT, out=gradients[layer]))
             if layer:
                 z, width = forward.pre_activations[layer - 1], network.widths[layer]
@@ -77,7 +77,7 @@ class LossGradient:
         self.calls = calls
 
     def __call__(self) -> Tensor:
-        """The gradient, anew."""
+        """Computes the gradient."""
         for call in self.calls:
             call()
         return self.gradient

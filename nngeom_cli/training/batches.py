@@ -31,7 +31,7 @@ class Batch(NamedTuple):
 
 
 class Batches:
-    """Batches of a training set, padded to whole vector registers by points of weight 0.
+    """Batches of a training set, padded to whole vector registers with points of weight 0.
 
     Args:
         task: inputs, labels and their encoding.
@@ -39,7 +39,7 @@ class Batches:
         size: points in a batch; None, or more than there are, takes the whole training set.
 
     Attributes:
-        batch: its tensors stay where they are; `epoch` writes one batch after another into them.
+        batch: its tensors stay in place; `epoch` writes one batch after another into them.
         count: batches in an epoch.
     """
 
@@ -64,7 +64,7 @@ class Batches:
         self.batch = Batch(inputs, targets, like.new_empty(length))
 
     def epoch(self, generators: Sequence[torch.Generator]) -> Iterator[Batch]:
-        """The batches of one epoch. The whole training set draws nothing from the generators."""
+        """The batches of one epoch. A batch of the whole training set needs nothing from the generators."""
         if self.count == 1:
             yield self.batch
             return

@@ -1,4 +1,4 @@
-"""Training on several cores: the replicates in blocks, each in a process of its own."""
+"""Training on several cores: the replicates in blocks, each in its own process."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def train_on_cores(
     cores: int = 1,
     asked: Callable[[], bool] = never,
 ) -> Generator[Checkpoint, None, None]:
-    """As `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
+    """Like `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
 
-    Each core trains in a process of its own, ahead of whoever reads the checkpoints. That needs Linux and the CPU;
+    Each core trains in its own process, ahead of the reader of the checkpoints. That needs Linux and the CPU;
     elsewhere the blocks are trained in turns.
     `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
-    `asked` tells whether an end was asked for: see `in_processes`.
+    `asked` says whether a stop was requested: see `in_processes`.
     """
     workers = rounds = 1
     if network.parameters.device.type == "cpu":

@@ -1,4 +1,4 @@
-"""What training has at an epoch: all that the next step depends on, and how well the networks do."""
+"""The state of training at an epoch: all that the next step depends on, and the networks' scores."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ __all__ = ["Checkpoint"]
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The state of training after `epoch` epochs: arrays in main memory, untouched by what follows.
+    """The state of training after `epoch` epochs: arrays in main memory, unchanged by later training.
 
     Attributes:
         epoch: number of epochs done; 0 is the initial network.
         loss: mean over the training set, `(replicates,)`, float64 on the CPU.
         accuracy: fraction of the training set, `(replicates,)`.
         weights: per layer, `(replicates, out, in + 1)`, the bias as last column.
-        optimizer: what else the next step depends on, by its name, per layer like `weights`.
+        optimizer: the optimizer's state, by name, per layer like `weights`.
         generators: states of the replicates' batch generators, `(replicates, bytes)`.
-        test: `test_loss` and `test_accuracy`, `(replicates,)`, if the task keeps examples for testing.
+        test: `test_loss` and `test_accuracy`, `(replicates,)`, if the task keeps test examples.
     """
 
     epoch: int
@@ -33,7 +33,7 @@ class Checkpoint:
     test: dict[str, np.ndarray] = field(default_factory=dict)
 
     def block(self, replicates: slice) -> Checkpoint:
-        """Some of the replicates."""
+        """The same checkpoint with only some of the replicates."""
         return Checkpoint(
             self.epoch,
             self.loss[replicates],
@@ -46,7 +46,7 @@ class Checkpoint:
 
     @staticmethod
     def join(blocks: Sequence[Checkpoint]) -> Checkpoint:
-        """One checkpoint of the replicates of several, all after the same epoch."""
+        """One checkpoint with the replicates of several, all of the same epoch."""
 
         def join(arrays: Sequence[np.ndarray]) -> np.ndarray:
             return np.concatenate(arrays)

@@ -1,4 +1,4 @@
-"""A step on a CUDA device as one launch: to launch its small kernels one by one would take longer than they do."""
+"""A step on a CUDA device as one launch: launching its small kernels one by one would take longer than running them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import torch
 
 __all__ = ["GraphedStep"]
 
-WARM_UP = 3  # steps; libraries set themselves up in their first ones, which a graph cannot record
+WARM_UP = 3  # first steps, in which libraries set themselves up; a graph cannot record that
 
 
 class GraphedStep:
-    """The same step at each call: the first ones as they are, then replayed from a CUDA graph.
+    """The same step at each call: run directly at first, then replayed from a CUDA graph.
 
     Args:
-        step: reads and writes the same memory each time, and asks for no number of the device's.
+        step: reads and writes the same memory each time, and reads no number back from the device.
     """
 
     def __init__(self, step: Callable[[], object]) -> None:

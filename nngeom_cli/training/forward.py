@@ -1,7 +1,7 @@
-"""The outputs of all replicates at once, with buffers that are made once.
+"""The outputs of all replicates at once, with buffers that are allocated once.
 
-A training step, the loss that is recorded, and what a probe asks for all come from here: the same kernels on memory
-that is laid out alike, so that a replicate's outputs have the same bits whichever replicates stand beside it.
+Training steps, recorded losses and probes all use the forward pass here: the same kernels on memory laid out alike, so
+that a replicate's outputs have the same bits whichever replicates are computed beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from nngeom_cli.geometry import Activation
 
 __all__ = ["LEAST_ROWS", "ForwardPass", "elementwise"]
 
-LEAST_ROWS = 2  # of a product: for one row BLAS has code of its own, which it takes for one matrix and not for many
+LEAST_ROWS = 2  # of a product: for one row BLAS has other code, which it uses for one matrix but not for many
 aten = torch.ops.aten
 
 # Activations whose value and derivative are one fused kernel each; forward(z, out) and backward(error, z, out) leave
@@ -62,7 +62,7 @@ class ForwardPass:
 
     Attributes:
         products: of each layer's weights and features, `(replicates, width, length)`, `LEAST_ROWS` rows at least.
-        pre_activations: those rows of the products that are units, of each hidden layer.
+        pre_activations: rows of the products that belong to units, of each hidden layer.
         features: what each layer is multiplied with, over a row of ones, `(replicates, width + 1, length)`.
         outputs: `(replicates, outputs, length)`; overwritten by each call, like the others.
         calls: the kernels.
@@ -93,7 +93,7 @@ class ForwardPass:
                 self.calls.append(partial(forward, self.pre_activations[layer], self.features[layer + 1][:, :-1]))
 
     def __call__(self) -> Tensor:
-        """The outputs, anew."""
+        """Computes the outputs."""
         for call in self.calls:
             call()
         return self.outputs

@@ -1,4 +1,4 @@
-"""The training loop: a generator of checkpoints that knows no disk and no probe."""
+"""The training loop: a generator of checkpoints that uses no disk and no probe."""
 
 from __future__ import annotations
 
@@ -42,20 +42,20 @@ def train(
     record: Sequence[int],
     start: Checkpoint | None = None,
 ) -> Iterator[Checkpoint]:
-    """Trains every replicate side by side and yields a checkpoint at each epoch of `record`.
+    """Trains all replicates side by side and yields a checkpoint at each epoch of `record`.
 
     Args:
         network: trained in place.
         task: training set and loss.
         optimizer: update rule and batch size (None: the whole training set).
-        generators: order of the batches, one a replicate.
+        generators: for the order of the batches, one per replicate.
         record: epochs, sorted; 0 is before the first step.
-        start: goes on from there, with the same bits as if training had never stopped; `network` and `generators` take
+        start: resumes from there, with the same bits as if training had never stopped; `network` and `generators` take
             on its state.
 
     Returns:
-        Checkpoints in order of their epochs, those after `start` only. Once no replicate can change any more, the steps
-        are left out, which gives the same ones.
+        Checkpoints in order of epoch, only those after `start`. Once no replicate can change any more, steps are
+        skipped, which gives the same checkpoints.
     """
     batches = Batches(task, network, optimizer.batch_size)
     gradient = LossGradient(network, task.loss, batches.batch)
@@ -76,12 +76,12 @@ def train(
             for mine, saved in zip(state[name], layers, strict=True):
                 mine.copy_(torch.from_numpy(saved))
         for generator, value in zip(generators, start.generators, strict=True):
-            generator.set_state(torch.from_numpy(value).clone())  # of a view, it would read another row
+            generator.set_state(torch.from_numpy(value).clone())  # from a view, it would read another row
     due = {epoch for epoch in record if epoch >= first}
     lost = False
     for epoch in range(first, max(due, default=-1) + 1):
         if epoch:
-            for _ in batches.epoch(generators):  # draws its order, lost or not: a checkpoint has the generators' states
+            for _ in batches.epoch(generators):  # draws an order even if lost: a checkpoint has the generators' states
                 if not lost:
                     step()
         if epoch in due:
@@ -100,10 +100,10 @@ def train(
 
 
 def is_lost(network: Network, gradient: Tensor) -> bool:
-    """Whether no further step can change any replicate: each weight is NaN, and was each number of the last gradient.
+    """Whether no further step can change any replicate: all weights and all of the last gradient are NaN.
 
-    NaN plus anything is NaN, so what the optimizer keeps is NaN as well. Less is not certain: a loss
-    that overflows may come back.
+    NaN plus anything is NaN, so the optimizer's state is NaN as well. NaN in the loss alone is not enough: a loss
+    that overflows may become finite again.
     """
     return all(bool(values.isnan().all()) for flat in (network.parameters, gradient) for values in network.views(flat))
 
@@ -115,13 +115,13 @@ def snapshot(tensor: Tensor) -> np.ndarray:
 
 
 def scores(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """What `evaluate` gives; a network whose loss is NaN predicts nothing, so that it has no accuracy."""
+    """The result of `evaluate`; a network whose loss is NaN predicts nothing, so its accuracy is NaN."""
     loss, accuracy = evaluate(network, task, inputs, labels)
     return loss, np.where(np.isnan(loss), np.nan, accuracy)
 
 
 def evaluate(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Mean loss and accuracy of each replicate on some examples, of which not all are in memory at once."""
+    """Mean loss and accuracy of each replicate on some examples, a part of them at a time to bound memory."""
     like, loss, accuracy = network.parameters, np.zeros(network.replicates), np.zeros(network.replicates)
     for x, classes in zip(inputs.split(POINTS_AT_ONCE), labels.split(POINTS_AT_ONCE), strict=True):
         share = len(x) / len(inputs)

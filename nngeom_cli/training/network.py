@@ -41,8 +41,8 @@ class Network:
         output_scale: alpha; None computes h.
 
     Attributes:
-        parameters: every number of every replicate, `(count,)`, and zeros, so that each layer of each replicate begins
-            at a vector register.
+        parameters: all numbers of all replicates, `(count,)`, padded with zeros so that each layer of each replicate
+            begins at a vector register.
         weights: a view per layer, `(replicates, out, in + 1)`.
         factors: what turns parameters into effective weights, `(count,)`; None where they are the same.
         initial: the parameters of h_0, `(count,)`; None without an output scale.
@@ -82,7 +82,7 @@ class Network:
         return [(self.replicates, out, into + 1) for into, out in pairwise(self.widths)]
 
     def views(self, flat: Tensor, least_rows: int = 1) -> list[Tensor]:
-        """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor a layer.
+        """A flat vector of the parameters' length, seen as one `(replicates, out, in + 1)` tensor per layer.
 
         With `least_rows=LEAST_ROWS`, a layer of one unit has a second row, of zeros.
         """
@@ -94,7 +94,7 @@ class Network:
         ]
 
     def block(self, replicates: slice) -> Network:
-        """Some of the replicates, as a network of their own."""
+        """A network of some of the replicates."""
         count = len(range(*replicates.indices(self.replicates)))
         block = Network(
             self.widths,
@@ -113,7 +113,7 @@ class Network:
         return block
 
     def load(self, weights: Sequence[np.ndarray]) -> None:
-        """Takes on the weights of each layer."""
+        """Copies in the weights of each layer."""
         for mine, other in zip(self.weights, weights, strict=True):
             mine.copy_(torch.from_numpy(other))
 
@@ -137,11 +137,11 @@ class Network:
         return outputs[:, :, : len(x)]
 
     def forward_pass(self, effective: Tensor, inputs: Tensor) -> ForwardPass:
-        """What computes outputs with effective weights, `(count,)`, at points as `ForwardPass` takes them."""
+        """The forward pass with effective weights, `(count,)`, at points as `ForwardPass` takes them."""
         return ForwardPass(self.views(effective, LEAST_ROWS), self.widths[1:], self.activation, inputs)
 
     def initial_pass(self, inputs: Tensor) -> ForwardPass:
-        """What computes the outputs h_0 of the initial layers at the points of a forward pass."""
+        """The forward pass of the initial layers, which gives h_0, at points as `ForwardPass` takes them."""
         assert self.initial is not None
         return self.forward_pass(self._effective(self.initial), inputs)
 
@@ -169,7 +169,7 @@ def initial_network(
     dtype: torch.dtype = torch.float64,
     device: torch.device | str = "cpu",
 ) -> Network:
-    """Networks of random parameters, one generator a replicate.
+    """Networks with random parameters, one generator per replicate.
 
     standard: as `torch.nn.Linear` draws them, weights and biases uniform in +-1/sqrt(in). ntk: all standard normal, so
     that the first layer's effective weights have variance 1/d and its biases 1.

@@ -1,7 +1,7 @@
 """Gradient steps on one flat vector of parameters, by the kernels of `torch.optim`.
 
-They are those that `torch.optim` calls with `fused=True`, one a step. Its own classes cost several times as much as the
-kernel before they call it.
+They are those that `torch.optim` calls with `fused=True`, one per step. Its own classes cost several times as much as
+the kernel that they call.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ["Optimizer", "state_names"]
 
 
 def state_names(config: OptimizerConfig) -> tuple[str, ...]:
-    """What the next step of a rule depends on, besides their number.
+    """Names of what the next step of a rule depends on, besides the number of steps.
 
     Example:
         >>> state_names(SgdConfig("sgd", lr=0.1, weight_decay=0.0, epochs=1, batch_size=None, momentum=0.9))
@@ -45,7 +45,7 @@ class Optimizer:
     """
 
     def __init__(self, config: OptimizerConfig, parameters: Tensor, gradient: Tensor) -> None:
-        self.steps = torch.zeros((), dtype=torch.float32, device=parameters.device)  # as the kernels want it
+        self.steps = torch.zeros((), dtype=torch.float32, device=parameters.device)  # as the kernels need it
         self.state = {name: torch.zeros_like(parameters) for name in state_names(config)}
         self.counts = not isinstance(config, SgdConfig)
         if isinstance(config, SgdConfig):
@@ -82,7 +82,7 @@ class Optimizer:
             )
 
     def skip(self, steps: int) -> None:
-        """Counts so many steps as done, up to where one by one they would stop: float32 has no 2^24 + 1."""
+        """Counts `steps` steps as done, at most 2^24, where counting by ones stops: float32 has no 2^24 + 1."""
         self.steps.fill_(min(steps, 1 << 24))
 
     def step(self) -> None:

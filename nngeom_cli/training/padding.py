@@ -1,7 +1,7 @@
 """Lengths at which arrays fill whole vector registers, so that a number's bits do not depend on its neighbours.
 
-Kernels work on whole registers, and BLAS on matrices that begin at one. What is left over, or begins elsewhere, takes
-other code, which may round differently: the bits of a replicate would depend on those computed beside it.
+Kernels work on whole registers, and BLAS on matrices that begin at one. What is left over, or begins elsewhere, is
+handled by other code, which may round differently: the bits of a replicate would depend on those computed beside it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def padded_points(points: int, hidden: Sequence[int], dtype: torch.dtype) -> int
     """The number of points at which every array of a forward pass fills registers: those of units, and of outputs.
 
     Args:
-        points: that are wanted; the others are zeros.
+        points: the number needed; the others are zeros.
         hidden: widths of the hidden layers.
         dtype: of the numbers.
 
