@@ -1,4 +1,4 @@
-"""What a run must have in memory at the same time, at the very least: one that cannot fit is refused first."""
+"""The least memory that a run needs at one time: a run that cannot fit is refused before it starts."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from nngeom_cli.system.memory import require_room
 __all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory"]
 
 FEWEST_POINTS = 64  # that are differentiated at once
-MOST_ELEMENTS = 1 << 23  # of derivatives at so few points, for which replicates are taken in turns
-MEASURED = {"grid": (4, 2), "plane": (5, 3)}  # numbers at a point of each replicate: in each layer, and once
+MOST_ELEMENTS = 1 << 23  # of derivatives at so few points; beyond it replicates are taken in turns
+MEASURED = {"grid": (4, 2), "plane": (5, 3)}  # numbers per point and replicate: in each layer, and once
 
 
 def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
-    """Bytes of the arrays that are in memory together, each with what it is: by the key that makes it large.
+    """Bytes of the arrays that are in memory together, and what each is, by the key that makes it large.
 
-    It is less than what a run takes: chunks, copies and figures come on top.
+    A run takes more: chunks, copies and figures come on top.
 
     Args:
-        config: of a run; a user's own file, once it was looked into, is in memory already.
+        config: of a run; a user's data file has been read already, and does not count.
 
     Example:
         >>> from nngeom_cli.launch.application import composed
@@ -69,12 +69,12 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
 
 
 def least_memory(config: Config) -> int:
-    """Bytes that a run must have in memory at the same time, at the very least."""
+    """The least number of bytes that a run needs in memory at one time."""
     return sum(size for size, _ in main_arrays(config).values())
 
 
 def require_memory(config: Config) -> None:
-    """Raise `ConfigError` where a run surely needs more than this machine has."""
+    """Raises `ConfigError` if a run certainly needs more than this machine has."""
     arrays = main_arrays(config)
     values = {}
     for key in arrays:

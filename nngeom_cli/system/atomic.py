@@ -31,23 +31,23 @@ __all__ = [
 ]
 
 LEFTOVER = ".half-"
-DAY = 24 * 60 * 60  # seconds; nobody writes one file for that long
+DAY = 24 * 60 * 60  # seconds; no file takes that long to write
 LARGEST_JSON, DEEPEST_JSON = 2**26, 20  # a sweep of 20,000 jobs has 40 MB
-MOST_PARTS = 4_000_000  # of JSON, each of which is up to a hundred bytes in memory
+MOST_PARTS = 4_000_000  # of JSON, each up to a hundred bytes in memory
 
 
 @contextlib.contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A temporary path beside `path`; what is written there takes its place at the end, or vanishes on an error.
+    """A temporary path beside `path`; what is written there replaces `path` at the end, or is removed on an error.
 
-    After a power cut `path` is the old file or the new one, too: the data reach the disk before the name does.
-    An OSError of what is done meanwhile names `path`.
+    Even after a power cut `path` is the old file or the new one: the data reach the disk before the name does.
+    An OSError inside the block names `path`.
     """
     room_for(path)
     try:
         handle, temporary = _locked_file(path)
     except OSError as error:
-        error.filename = str(path.parent)  # what cannot be written, not a name that nobody has heard of
+        error.filename = str(path.parent)  # the folder that cannot be written, not a temporary name
         raise
     try:
         yield temporary
@@ -57,7 +57,7 @@ def written_whole(path: Path) -> Iterator[Path]:
         temporary.replace(path)
         _synchronise(path.parent)
     except BaseException as error:
-        with contextlib.suppress(OSError):  # lest it hide the first one
+        with contextlib.suppress(OSError):  # so that it does not hide the first one
             temporary.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno is not None:
             error.filename, error.filename2 = str(path), None
@@ -67,20 +67,20 @@ def written_whole(path: Path) -> Iterator[Path]:
 
 
 def _locked_file(path: Path) -> tuple[int, Path]:
-    """An empty file beside `path`, locked for as long as its handle is open: so others see that it has a writer."""
+    """An empty file beside `path`, locked while its handle is open, so that others see that it has a writer."""
     import fcntl
 
     while True:
         handle, name = tempfile.mkstemp(prefix=f"{_leftover()}{path.stem}-", suffix=path.suffix, dir=path.parent)
         with contextlib.suppress(OSError):  # some drives have no locks
             fcntl.flock(handle, fcntl.LOCK_EX)
-        if os.fstat(handle).st_nlink:  # else somebody has taken it for a leftover, just before the lock
-            return handle, path.with_name(Path(name).name)  # as `path` is, from a working folder that may be renamed
+        if os.fstat(handle).st_nlink:  # else it was removed as a leftover, just before the lock
+            return handle, path.with_name(Path(name).name)  # relative if `path` is: the working folder may be renamed
         os.close(handle)
 
 
 def _leftover() -> str:
-    """What the names of files begin with that are half written by a process of this machine."""
+    """The prefix of the names of files that a process of this machine has half written."""
     return f"{LEFTOVER}{zlib.crc32(os.uname().nodename.encode()):08x}-"
 
 
@@ -89,7 +89,7 @@ def _synchronise(path: Path) -> None:
     try:
         os.fsync(handle)
     except OSError as error:
-        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some shared drives cannot
+        if not path.is_dir() or error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some shared drives cannot do this
             raise
     finally:
         os.close(handle)
@@ -102,14 +102,14 @@ def _umask() -> int:
 
 
 def read_whole(path: Path, largest: int) -> bytes:
-    """The bytes of a file that somebody else may have written.
+    """The bytes of a file that someone else may have written.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no file, or has more than `largest` bytes.
+        ValueError: it is not a file, or has more than `largest` bytes.
     """
     if not path.is_file():
-        raise ValueError("it is no file")
+        raise ValueError("it is not a file")
     with path.open("rb") as file:
         content = file.read(largest + 1)
     if len(content) > largest:
@@ -118,11 +118,11 @@ def read_whole(path: Path, largest: int) -> bytes:
 
 
 def read_json(path: Path) -> Any:
-    """What a JSON file holds.
+    """The content of a JSON file.
 
     Raises:
         OSError: it cannot be read.
-        ValueError: it is no file, larger or nested deeper than any of ours, or holds something else.
+        ValueError: it is not a file, does not hold JSON, or is larger or nested deeper than any of ours.
     """
     text = read_whole(path, LARGEST_JSON)
     if sum(map(text.count, (b",", b"[", b"{"))) > MOST_PARTS:
@@ -130,7 +130,7 @@ def read_json(path: Path) -> Any:
     try:
         content = json.loads(text)
     except RecursionError:
-        raise ValueError("it is nested deeply") from None
+        raise ValueError("it is nested too deeply") from None
     level = [content]
     for _ in range(DEEPEST_JSON):
         inner = [
@@ -139,11 +139,11 @@ def read_json(path: Path) -> Any:
         level = list(chain.from_iterable(inner))
         if not level:
             return content
-    raise ValueError("it is nested deeply")
+    raise ValueError("it is nested too deeply")
 
 
 def refuse_link(path: Path) -> None:
-    """Raises ConfigError where a file or folder, if it is there, leads elsewhere or is something else, as a pipe is."""
+    """Raises ConfigError if `path` is a link, or exists and is neither a file nor a folder."""
     if path.is_symlink():
         raise ConfigError(
             f"`{path}` must be a file or folder itself. Got a link to {path.readlink()}. "
@@ -154,13 +154,13 @@ def refuse_link(path: Path) -> None:
 
 
 def refuse_links(directory: Path) -> None:
-    """`refuse_link` for all that lies in `directory`: what is then written there stays there."""
+    """`refuse_link` for everything in `directory`, so that what is written there stays there."""
     for path in paths_below(directory):
         refuse_link(path)
 
 
 def paths_below(directory: Path) -> Iterator[Path]:
-    """All that lies in a folder, however deep; a link to a folder is not followed, nor what cannot be looked into."""
+    """Everything in a folder, however deep; links to folders are not followed, and unreadable folders are skipped."""
     waiting = [str(directory)]
     while waiting:
         with contextlib.suppress(OSError), os.scandir(waiting.pop()) as entries:
@@ -171,7 +171,7 @@ def paths_below(directory: Path) -> Iterator[Path]:
 
 
 def refuse_interpolation(key: str, path: Path) -> None:
-    """Raises ConfigError for a folder that Hydra cannot pass on: it takes `${` for the beginning of a key."""
+    """Raises ConfigError for a folder that Hydra cannot pass on: it takes `${` for the start of a key."""
     if "${" in str(path):
         raise ConfigError(
             f"`{key}` must be a folder without ${{ in its path. Got {path}. Rename that folder, or choose another."
@@ -179,20 +179,20 @@ def refuse_interpolation(key: str, path: Path) -> None:
 
 
 def unshared(path: Path) -> None:
-    """Gives a file that is written in place a content of its own, where it shares one with another name."""
+    """Gives a file that will be written in place its own copy of the content, if it shares that with another name."""
     if path.is_file() and path.stat().st_nlink > 1:
         with written_whole(path) as copy:
             shutil.copyfile(path, copy)
 
 
 def remove_leftovers(*folders: Path, alone: bool = False) -> None:
-    """Removes what a process left half written in these folders when it was killed.
+    """Removes the files in these folders that a process was still writing when it was killed.
 
-    What a process is writing stays: it holds a lock. Another machine's lock may not be seen here, so its files stay for
-    a day, unless this process is known to write there `alone`; so do all where the drive has no locks.
+    A file that is being written stays: it is locked. Another machine's locks may not be seen here, so its files stay
+    for a day, unless this process is known to write there `alone`; so do all files on a drive without locks.
     """
     for path in chain.from_iterable(folder.glob(f"{LEFTOVER}*") for folder in folders):
-        with contextlib.suppress(OSError):  # somebody was quicker, or it cannot be removed, and then it may stay
+        with contextlib.suppress(OSError):  # already removed, or it cannot be removed and may stay
             old = path.lstat().st_mtime < time.time() - DAY
             if old or alone or path.name.startswith(_leftover()):
                 _remove_unlocked(path, old)

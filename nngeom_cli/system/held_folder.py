@@ -1,6 +1,6 @@
-"""Folders that are held open while something is written into them, and so known by what they are, not by their name.
+"""Folders that are held open while files are written into them, and so are known by identity, not by name.
 
-A folder that is moved, renamed or deleted meanwhile is not made anew, and one that is put in its place stays untouched.
+A folder that is moved, renamed or deleted in that time is not created again, and one put in its place stays untouched.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ RESUME = "nngeom resume"
 
 
 class Held:
-    """A folder that is open.
+    """A folder that is held open.
 
     Attributes:
         path: where it was opened.
-        command: what continues with it once it was moved, if that takes its place as a word.
-        used: folders in it that something was written into; none is made twice.
+        command: what continues after a move, if it takes the new place as an argument.
+        used: folders in it that have been written into; none is created twice.
     """
 
     def __init__(self, path: Path, command: str | None) -> None:
@@ -34,31 +34,31 @@ class Held:
         self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
 
     def close(self) -> None:
-        """Lets go of it."""
+        """Releases the folder."""
         os.close(self._handle)
 
     def place(self) -> Path | None:
-        """Where it is now; None where it is deleted, or the system does not tell."""
+        """Where it is now; None if it is deleted or the system does not say."""
         name = self._name()
         return name if name is not None and self._is_at(name) else None
 
     def trouble(self) -> FolderError | None:
-        """The error for a folder that its path does not lead to any more; None where it does."""
+        """The error if its path no longer leads to it; None if it does."""
         if self._is_at(self.path) or str(self._name()) == os.path.realpath(self.path):  # some drives renumber folders
             return None
         return self.lost(self.path, self.place())
 
     def lost(self, path: Path, place: Path | None = None) -> FolderError:
-        """The error for the folder, or one in it, that is at another place now; None where nobody knows at which."""
+        """The error for the folder, or one in it, that has moved to `place`; None if that is unknown."""
         got = "it was moved or deleted" if place is None else f"it was moved to {place}"
         words = "FOLDER" if place is None else shlex.quote(str(place))
-        way_out = "Run the command again." if self.command is None else f"`{self.command} {words}` continues there."
+        suggestion = "Run the command again." if self.command is None else f"`{self.command} {words}` continues there."
         if self.command is not None and place is None:
-            way_out = f"If it was moved, {way_out}"
-        return FolderError(f"`{path}` must stay where it is while nngeom writes into it. Got: {got}. {way_out}")
+            suggestion = f"If it was moved, {suggestion}"
+        return FolderError(f"`{path}` must stay where it is while nngeom writes into it. Got: {got}. {suggestion}")
 
     def _name(self) -> Path | None:
-        """What the system calls it now, where it tells: of a deleted one a name that there is not."""
+        """Its name now, if the system says; for a deleted folder a name that does not exist."""
         try:
             return Path(f"/proc/self/fd/{self._handle}").readlink()
         except OSError:
@@ -78,14 +78,14 @@ _open: list[Held] = []  # in this process, the outermost first
 
 @contextlib.contextmanager
 def held(directory: Path, command: str | None = None) -> Iterator[None]:
-    """A folder is held open meanwhile; all that this process writes into it checks that it is still in its place.
+    """Holds a folder open inside the block; each write of this process into it checks that it is still in its place.
 
     Args:
-        directory: that is there.
-        command: what continues with it once it was moved, if that takes its place as a word: `nngeom resume`.
+        directory: an existing one.
+        command: what continues after a move, if it takes the new place as an argument: `nngeom resume`.
 
     Raises:
-        FolderError: it cannot be opened; or it was moved or deleted, whatever else has come of that.
+        FolderError: it cannot be opened, or it was moved or deleted, even if that first raised another error.
     """
     require_held(directory)
     try:
@@ -108,24 +108,24 @@ def held(directory: Path, command: str | None = None) -> Iterator[None]:
 
 
 def trouble_of(path: Path) -> FolderError | None:
-    """What has become of a held folder that a path is in, or is; None where all is well."""
+    """The error if a held folder that is or contains `path` was moved or deleted, else None."""
     return next((trouble for folder in _around(path) if (trouble := folder.trouble())), None)
 
 
 def require_held(path: Path) -> None:
-    """Raises FolderError where a path is in a held folder, or is one, and leads elsewhere now."""
+    """Raises FolderError if a held folder that is or contains `path` was moved or deleted."""
     if trouble := trouble_of(path):
         raise trouble
 
 
 def place_of(directory: Path) -> Path:
-    """Where a held folder is now, as far as is known."""
+    """Where a held folder is now, as far as known."""
     places = [folder.place() for folder in _around(directory) if folder.path == directory]
     return next((place for place in places if place is not None), directory)
 
 
 def room_for(path: Path) -> None:
-    """Makes the folder that a file is to be written in; in a held one only what nothing was written into before.
+    """Creates the folder for a file; inside a held folder, only if nothing was written into it before.
 
     Raises:
         FolderError: a held folder, or one in it that has been written into, was moved or deleted.

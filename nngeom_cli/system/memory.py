@@ -1,4 +1,4 @@
-"""How much memory there is: what cannot fit is refused before it is begun, and a process that was killed explained."""
+"""How much memory there is: what cannot fit is refused before it starts, and a killed process is explained."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ MEMBERSHIP = Path("/proc/self/cgroup")
 
 
 def available_memory() -> int:
-    """Bytes that are free on this machine, at most the limit of the container or of the cluster's job."""
+    """Bytes that are free on this machine, at most the limit of the container or cluster job."""
     import psutil
 
     return min([int(psutil.virtual_memory().available), *_limits()])
 
 
 def machine_memory() -> int:
-    """Bytes that a process can have at most, whatever else runs: in main memory and swap space, within those limits."""
+    """The most bytes that a process can have: main memory and swap space, within the same limits."""
     import psutil
 
     total, swap = int(psutil.virtual_memory().total), int(psutil.swap_memory().total)
@@ -36,7 +36,7 @@ def machine_memory() -> int:
 
 
 def require_room(arrays: Mapping[str, tuple[int, str]], values: Mapping[str, Any], copies: str) -> None:
-    """Raise `ConfigError` where arrays surely do not fit into the memory together; it names the key of the largest.
+    """Raises `ConfigError` if arrays certainly do not fit into memory together; it names the key of the largest.
 
     Args:
         arrays: bytes of each and what it is, by the key that makes it large.
@@ -49,49 +49,49 @@ def require_room(arrays: Mapping[str, tuple[int, str]], values: Mapping[str, Any
     require(
         needed <= there,
         key,
-        f"such that all fits into the memory of this machine, {in_words(there)}",
+        f"small enough for the memory of this machine, {in_words(there)}",
         values[key],
-        f"It takes at least {in_words(needed)}, {in_words(size)} of them for {what}. Lower it, or {copies}.",
+        f"It takes at least {in_words(needed)}, {in_words(size)} of it for {what}. Lower it, or {copies}.",
     )
 
 
-def lost_words(exitcode: int | None, needed: int, way_out: str) -> str:
-    """Why a process at work ended without a word, and what to do.
+def lost_words(exitcode: int | None, needed: int, suggestion: str) -> str:
+    """Why a worker process ended unexpectedly, and what to do.
 
     Args:
-        exitcode: minus the signal that ended it; None if nobody knows.
+        exitcode: minus the signal that ended it; None if unknown.
         needed: bytes of the arrays that it worked with.
-        way_out: what to do then, a sentence.
+        suggestion: a sentence that says what to do then.
 
     Example:
         >>> print(lost_words(-11, 800, "`nngeom resume RUN` continues it."))
-        A process at work was ended by SIGSEGV (Segmentation fault). `nngeom resume RUN` continues it.
+        A worker process was ended by SIGSEGV (Segmentation fault). `nngeom resume RUN` continues it.
     """
     if exitcode is not None and exitcode >= 0:
-        return f"A process at work ended without a word, with exit code {exitcode}. {way_out}"
+        return f"A worker process ended unexpectedly, with exit code {exitcode}. {suggestion}"
     number = signal.Signals(-exitcode) if exitcode else None
     if number not in (None, signal.SIGKILL):
-        return f"A process at work was ended by {number.name} ({signal.strsignal(number)}). {way_out}"
-    what = "was killed (SIGKILL), most likely" if number else "ended without a word, most likely killed"
+        return f"A worker process was ended by {number.name} ({signal.strsignal(number)}). {suggestion}"
+    what = "was killed (SIGKILL), most likely" if number else "ended unexpectedly, most likely killed"
     return (
-        f"A process at work {what} by the system for want of memory: its arrays alone take "
-        f"{in_words(needed)}, of {in_words(machine_memory())} in this machine {in_words(available_memory())} are free "
-        f"now. Run fewer jobs at once or set NNGEOM_CORES=1: {way_out} Or run again with a smaller `probe.resolution` "
+        f"A worker process {what} by the system for lack of memory: its arrays alone take {in_words(needed)}, "
+        f"and {in_words(available_memory())} of {in_words(machine_memory())} in this machine are free now. "
+        f"Run fewer jobs at once or set NNGEOM_CORES=1: {suggestion} Or run again with a smaller `probe.resolution` "
         "or fewer `replicates`."
     )
 
 
 @contextlib.contextmanager
-def losses_explained(needed: int, way_out: str) -> Iterator[None]:
-    """Raises LostProcessError with the sentence of `lost_words`."""
+def losses_explained(needed: int, suggestion: str) -> Iterator[None]:
+    """Raises a LostProcessError of the block again, with the sentence of `lost_words`."""
     try:
         yield
     except LostProcessError as error:
-        raise LostProcessError(lost_words(error.exitcode, needed, way_out), error.exitcode) from error
+        raise LostProcessError(lost_words(error.exitcode, needed, suggestion), error.exitcode) from error
 
 
 def _limits() -> list[int]:
-    """Of this process, and of the control groups that it is in, versions 1 and 2."""
+    """Memory limits of this process and of its control groups, versions 1 and 2."""
     soft, _ = resource.getrlimit(resource.RLIMIT_AS)
     limits = [] if soft == resource.RLIM_INFINITY else [soft]
     try:
@@ -106,12 +106,12 @@ def _limits() -> list[int]:
                 limit = (folder / name).read_text().strip()
             except OSError:
                 continue
-            limits += [int(limit)] if limit.isdecimal() else []  # or max
+            limits += [int(limit)] if limit.isdecimal() else []  # or "max"
     return limits
 
 
 def in_words(size: float) -> str:
-    """A number of bytes as people say it.
+    """A number of bytes in words.
 
     Example:
         >>> in_words(999), in_words(3_200_000), in_words(8e9), in_words(10**400)

@@ -1,4 +1,4 @@
-"""The cores of this machine, and iterators whose items are made in processes of their own.
+"""The cores of this machine, and iterators whose items are made in their own processes.
 
 The work here is mostly Python and small kernels, so threads would wait for each other; processes do not.
 """
@@ -26,9 +26,9 @@ from nngeom_cli.system.process import end_with_parent, is_stopped
 
 __all__ = ["available_cores", "in_processes", "never", "split"]
 
-FORKS = sys.platform == "linux"  # elsewhere a process that was forked may hang in the system's own libraries
-LOOK_SECONDS = 0.5  # between two looks at a process that has nothing to read
-LOOKS = 6  # at a process that is stopped again and again
+FORKS = sys.platform == "linux"  # elsewhere a forked process may hang in the system's libraries
+LOOK_SECONDS = 0.5  # between two checks of a process that sends nothing
+LOOKS = 6  # that find a process stopped before it is given up
 
 T = TypeVar("T")
 
@@ -37,12 +37,12 @@ def available_cores() -> int:
     """Cores that this process may use: those it may run on, or NNGEOM_CORES if that is set and not empty.
 
     Raises:
-        ConfigError: NNGEOM_CORES is no number of cores.
+        ConfigError: NNGEOM_CORES is not a number of cores.
     """
     asked = os.environ.get("NNGEOM_CORES", "").strip()
     if asked:
         whole = asked.isdecimal() and len(asked) < 10 and int(asked) > 0
-        require(whole, "NNGEOM_CORES", "a number of cores, at least 1", asked, "Unset, it is all that there are.")
+        require(whole, "NNGEOM_CORES", "a number of cores, at least 1", asked, "Unset it to use all cores.")
         return int(asked)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -59,35 +59,35 @@ def split(length: int, parts: int) -> list[slice]:
 
 
 def never() -> bool:
-    """Nobody asks for an end."""
+    """No stop is ever requested."""
     return False
 
 
 @contextlib.contextmanager
 def in_processes(sources: Sequence[Iterator[T]], asked: Callable[[], bool] = never) -> Iterator[list[Iterator[T]]]:
-    """The same iterators; if there are several, each runs in a process of its own, ahead of whoever reads it.
+    """The same iterators; if there are several, each runs in its own process, ahead of its reader.
 
-    Where processes cannot be forked they run in this one, as they are read.
+    Where processes cannot be forked, they run in this one as they are read.
 
-    The processes end with the `with` block, however it ends, and with this process, however that ends.
-    One that is stopped (SIGSTOP) is waited for, as whoever stopped it may let it go on.
+    The processes end with the `with` block and with this process, however these end.
+    One that is stopped (SIGSTOP) is waited for, as it may be continued.
 
     Args:
         sources: the iterators.
-        asked: whether the end is near: from then on a process that is stopped is made to go on.
+        asked: whether a stop was requested: from then on a process that is stopped is made to continue.
 
     Raises:
-        LostProcessError: in reading; a process has ended without a word.
-        KeyboardInterrupt: in reading; the end is near, and a process stays stopped.
+        LostProcessError: in reading; a process has ended unexpectedly.
+        KeyboardInterrupt: in reading; a stop was requested, and a process stays stopped.
     """
     if len(sources) == 1 or not FORKS:
         yield list(sources)
         return
     fork = multiprocessing.get_context("fork")
     processes, receivers = [], []
-    collected = gc.get_freeze_count() == 0  # else the caller has frozen it already, and would find it thawed
+    collected = gc.get_freeze_count() == 0  # else the caller has frozen objects, and they must stay so
     if collected:
-        gc.freeze()  # what is here stays: to look for garbage in it, each process would write to it, and so copy it
+        gc.freeze()  # else the garbage collection of each process would write to these objects, and so copy them
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*fork.*", DeprecationWarning)  # no thread of ours holds a lock here
@@ -109,7 +109,7 @@ def in_processes(sources: Sequence[Iterator[T]], asked: Callable[[], bool] = nev
 
 
 def send_all(source: Iterator[Any], sender: Connection, parent: int) -> None:
-    """What such a process does: sends each item, then None; or the exception that ended it."""
+    """Runs in such a process: sends each item, then None; or the exception that ended it."""
     end_with_parent(parent)
     for number in (signal.SIGINT, signal.SIGTERM):  # a terminal or a scheduler sends them to the whole group
         signal.signal(number, signal.SIG_IGN)  # the parent decides
@@ -136,14 +136,14 @@ def receive_all(receiver: Connection, process: BaseProcess, asked: Callable[[], 
     while (item := next_of(items, process, asked)) is not None:
         if isinstance(item, EOFError):
             process.join()
-            raise LostProcessError("A process ended without a word.", process.exitcode)
+            raise LostProcessError("A process ended unexpectedly.", process.exitcode)
         if isinstance(item, Exception):
             raise item
         yield item
 
 
 def next_of(items: queue.SimpleQueue[Any], process: BaseProcess, asked: Callable[[], bool]) -> Any:
-    """The next of the items that a process sends; see `in_processes` for one that is stopped."""
+    """The next item that a process sends; see `in_processes` for one that is stopped."""
     assert process.pid is not None
     looks = 0
     while True:

@@ -1,4 +1,4 @@
-"""Processes: this one by a name that no other ever has, whether another is still there, and what ends with it."""
+"""Processes: the identity of this one, whether another is still running, and how to end with another."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from typing import Any
 
 __all__ = ["SWEEP_PROCESS", "end_with_parent", "end_with_sweep", "is_gone", "is_stopped", "this_process"]
 
-SWEEP_PROCESS = "NNGEOM_SWEEP_PROCESS"  # in the environment of a sweep's processes on this machine: the sweep's own
-LOOK_SECONDS = 0.5  # between two looks at whether a process is gone
+SWEEP_PROCESS = "NNGEOM_SWEEP_PROCESS"  # variable of a sweep's processes on this machine: the sweep's own process
+LOOK_SECONDS = 0.5  # between two checks whether a process has ended
 PR_SET_PDEATHSIG = 1  # of Linux's prctl: the signal that a process gets when its parent ends
 
 
 def this_process() -> dict[str, Any]:
-    """Host, process id and start of this process: together they name no other one, ever."""
+    """Host, process id and start time of this process, which together no other process ever has."""
     return {"host": socket.gethostname(), "pid": os.getpid(), "started": _start(os.getpid())}
 
 
@@ -33,7 +33,7 @@ def is_gone(process: Mapping[str, Any]) -> bool:
 
 
 def _start(pid: int) -> str | None:
-    """When a process started, counted from the boot, as clocks are set; None where it has ended, buried or not."""
+    """When a process started, counted from the boot as clocks may be set; None if it has ended, even as a zombie."""
     import psutil
 
     try:
@@ -45,7 +45,7 @@ def _start(pid: int) -> str | None:
 
 
 def is_stopped(pid: int) -> bool:
-    """Whether a process of this machine was stopped, by SIGSTOP or a debugger."""
+    """Whether a process of this machine is stopped, by SIGSTOP or a debugger."""
     import psutil
 
     try:
@@ -55,19 +55,19 @@ def is_stopped(pid: int) -> bool:
 
 
 def end_with_parent(parent: int) -> None:
-    """On Linux this process is killed when `parent` ends, however that ends, and even if it is stopped by then."""
+    """On Linux, has this process killed when `parent` ends in any way, even if this process is stopped then."""
     import ctypes
 
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL))
-    if os.getppid() != parent:  # it has ended already
+    if os.getppid() != parent:  # the parent has ended already
         os.kill(os.getpid(), signal.SIGKILL)
 
 
 def end_with_sweep() -> None:
-    """A process that works for a sweep of this machine ends with the sweep's, in its job or between two.
+    """Makes a process that works for a sweep on this machine end with the sweep's own, in a job or between two.
 
-    SIGTERM interrupts its job from the start: until its run listens, it would kill joblib's workers, all of them then,
-    and be lost on submitit's.
+    SIGTERM interrupts its job from the start: until the run handles it, it would kill joblib's workers, and then all of
+    them, and submitit's would ignore it.
     """
     if sweep := os.environ.pop(SWEEP_PROCESS, None):
         end_with(json.loads(sweep))
@@ -75,7 +75,7 @@ def end_with_sweep() -> None:
 
 
 def end_with(process: Mapping[str, Any]) -> None:
-    """This process is killed soon after another one of this machine, which `this_process` described, is gone."""
+    """Kills this process soon after another one on this machine, which `this_process` described, has ended."""
 
     def watch() -> None:
         while not is_gone(process):

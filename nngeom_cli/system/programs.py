@@ -1,4 +1,4 @@
-"""Other programs: taken from folders that PATH names by a whole path, started with a few known variables."""
+"""Other programs: found in folders that PATH names by an absolute path, started with a few known variables."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 
 __all__ = ["clean_environment", "output_of", "program"]
 
-PATHS = ("PATH", "LD_LIBRARY_PATH")  # lists of folders; an empty or relative one means whatever folder we stand in
+PATHS = ("PATH", "LD_LIBRARY_PATH")  # lists of folders; an empty or relative one depends on the working directory
 KEPT = (*PATHS, "HOME", "LOGNAME", "SLURM_CLUSTERS", "SLURM_CONF", "SLURM_JWT", "TMPDIR", "USER")
 SECONDS = 60
 
 
 def program(name: str) -> str | None:
-    """The whole path of a program, None where there is none in a folder of PATH that is named by a whole path."""
+    """The absolute path of a program; None if no folder that PATH names by an absolute path has it."""
     return shutil.which(name, path=_environment().get("PATH", ""))
 
 
 def output_of(name: str, *words: str, **variables: str) -> str | None:
-    """What a program prints; None where it is not there, fails or takes more than a minute.
+    """What a program prints; None if it does not exist, fails or takes more than a minute.
 
     Args:
         name: of the program.
         words: its arguments.
-        variables: of its environment, beside those of `KEPT`.
+        variables: of its environment, besides those of `KEPT`.
     """
     path = program(name)
     if path is None:
@@ -44,7 +44,7 @@ def output_of(name: str, *words: str, **variables: str) -> str | None:
 
 @contextlib.contextmanager
 def clean_environment() -> Iterator[None]:
-    """What others start from here gets the same environment meanwhile."""
+    """Gives what other libraries start inside the block the same environment."""
     before = dict(os.environ)
     os.environ.clear()
     os.environ.update(_environment())

@@ -1,4 +1,4 @@
-"""How far some work has come, told on stderr: by a bar on a terminal, elsewhere by a line now and then."""
+"""The progress of work, shown on stderr: as a bar on a terminal, elsewhere as a line now and then."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from nngeom_cli.errors import say
 
 __all__ = ["Progress", "quietly", "within"]
 
-FIRST, EVERY, SHARE = 5.0, 10.0, 0.05  # seconds before the first line; between two, or so much of the time until then
+FIRST, EVERY, SHARE = 5.0, 10.0, 0.05  # seconds before the first line; between two, or this share of the time so far
 BAR_DELAY = 0.5  # seconds before a bar is shown
 
 
 class _Clock:
-    """When work began that is not over, and when a line was last written; what encloses the work."""
+    """When the current work began, when a line was last written, and what encloses the work."""
 
     around: ClassVar[list[str]] = []
     depth = 0
@@ -29,7 +29,7 @@ class _Clock:
 
 @contextlib.contextmanager
 def within(words: str) -> Iterator[None]:
-    """All that is told meanwhile begins with `words`: `job 3`."""
+    """Starts every line inside the block with `words`: `job 3`."""
     before, _Clock.around = _Clock.around, [*_Clock.around, *filter(None, [words])]
     with _counted():
         try:
@@ -40,7 +40,7 @@ def within(words: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quietly() -> Iterator[None]:
-    """Nothing is told meanwhile: others write to the same terminal."""
+    """Shows nothing inside the block: other processes write to the same terminal."""
     before, _Clock.quiet = _Clock.quiet, True
     try:
         yield
@@ -59,19 +59,19 @@ def _counted() -> Iterator[None]:
         _Clock.depth -= 1
 
 
-def _heard() -> bool:
-    """Whether something may be told, and stderr is there to tell it."""
+def _is_shown() -> bool:
+    """Whether progress may be shown, and stderr can show it."""
     return not _Clock.quiet and sys.stderr is not None and not sys.stderr.closed
 
 
 class Progress:
-    """Work in steps that are counted. What is over in a few seconds says nothing.
+    """Work in steps that are counted. Nothing is shown for work of a few seconds.
 
     Args:
         unit: what is counted, `epoch`.
         total: how many there are.
         done: how many of them are done already.
-        lines: never a bar: others write to the same terminal.
+        lines: never a bar: other processes write to the same terminal.
 
     Example:
         >>> with Progress("figure", 3) as progress:
@@ -87,7 +87,7 @@ class Progress:
         self.began = time.monotonic()
         self.stack = contextlib.ExitStack()
         self.stack.enter_context(_counted())
-        if _heard() and sys.stderr.isatty() and not self.lines:
+        if _is_shown() and sys.stderr.isatty() and not self.lines:
             from tqdm import tqdm
 
             self.bar = self.stack.enter_context(
@@ -107,26 +107,26 @@ class Progress:
         self.stack.close()
 
     def update(self, done: int, words: str = "") -> None:
-        """Tells, if it is time to.
+        """Shows the progress, if it is time to.
 
         Args:
             done: how many steps are done.
-            words: what else there is to know, `loss 0.31`.
+            words: what else to show, `loss 0.31`.
         """
         if self.bar is not None:
             self.bar.set_postfix_str(words, refresh=False)
             self.bar.update(done - self.bar.n)
-        elif _heard():
+        elif _is_shown():
             now = time.monotonic()
             running, seconds = now - _Clock.began, now - self.began
             due = running >= FIRST and now - _Clock.said >= max(EVERY, SHARE * running)
             if due and self.left(done, seconds) >= FIRST:
                 _Clock.said = now
-                with contextlib.suppress(OSError):  # nobody reads any more, which is no reason to end
+                with contextlib.suppress(OSError):  # nobody reads it any more, which is no reason to end
                     say(self.line(done, words, seconds))
 
     def left(self, done: int, seconds: float) -> float:
-        """Seconds that the rest will take if it goes on as in the `seconds` until now; infinite if nothing is done.
+        """Seconds that the rest will take at the pace of the `seconds` until now; infinite if nothing is done.
 
         Example:
             >>> Progress("epoch", 900, done=100).left(300, seconds=20.0)
@@ -135,7 +135,7 @@ class Progress:
         return seconds * (self.total - done) / (done - self.first) if done > self.first else math.inf
 
     def line(self, done: int, words: str, seconds: float) -> str:
-        """What is told after so many seconds.
+        """The line shown after so many seconds.
 
         Example:
             >>> Progress("epoch", 900).line(300, "loss 0.31", seconds=20.0)

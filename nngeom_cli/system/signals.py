@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM, which end what is running once it is saved."""
+"""SIGINT and SIGTERM, which end a run once its work is saved."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ECHO_SECONDS = 0.5
 
 
 class Stop:
-    """What SIGINT and SIGTERM ask for.
+    """Whether SIGINT or SIGTERM has requested a stop.
 
     Attributes:
-        requested: a signal has come. Who saves work looks at this between two steps.
+        requested: a signal has come; code that saves work checks this between two steps.
     """
 
     def __init__(self) -> None:
@@ -29,15 +29,15 @@ class Stop:
         self._since = 0.0
 
     def at_once(self) -> None:
-        """From now on a signal, or one that has come already, raises KeyboardInterrupt: there is nothing to save."""
+        """Makes a signal, or one that has come already, raise KeyboardInterrupt at once: there is nothing to save."""
         self._patient = False
         if self.requested:
             raise KeyboardInterrupt
 
     def handle(self, number: int, _: FrameType | None) -> None:
-        """The signal handler. The second signal ends the process as if nobody had listened.
+        """The signal handler. The second signal ends the process as if there were no handler.
 
-        One that comes at once is the first again: `timeout` and some schedulers send it to a process and to its group.
+        One that follows at once is an echo: `timeout` and some schedulers send it to a process and to its group.
         """
         if not self.requested:
             self.requested, self._since = True, time.monotonic()
@@ -50,9 +50,9 @@ class Stop:
 
 @contextlib.contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """SIGINT and SIGTERM ask for an end, which comes when the work is saved; a second one ends at once."""
+    """Makes SIGINT and SIGTERM request a stop, which comes once the work is saved; a second one stops at once."""
     stop = Stop()
-    if threading.current_thread() is not threading.main_thread():  # signals are not for it
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield stop
         return
     before = {number: signal.signal(number, stop.handle) for number in SIGNALS}

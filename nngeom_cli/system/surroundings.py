@@ -1,7 +1,7 @@
-"""What a process of our own sets for itself, and what another's is given back.
+"""What nngeom's own processes set for themselves, and what is restored in others.
 
-`own_process` is for the command's process and for workers: in one that only imports nngeom it would change what its
-owner has set.
+`own_process` is for the command's process and for workers: in one that only imports nngeom it would change the owner's
+settings.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ FEWER_COLLECTIONS = 50_000  # imports and figures make objects by the hundred th
 
 
 def own_process() -> None:
-    """Prepares a process that is the command's alone."""
+    """Prepares a process that belongs to the command alone."""
     gc.set_threshold(FEWER_COLLECTIONS)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, as of SIGINT
-    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's kernel exports a backend of its own
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # KeyboardInterrupt, as for SIGINT
+    os.environ["MPLBACKEND"] = "agg"  # figures go to files; a notebook's kernel exports its own backend
     folders = os.environ.get("PATH", os.defpath).split(os.pathsep)  # libraries start programs too: fc-list, uname
-    os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, folders)) or os.defpath  # none of where we stand
+    os.environ["PATH"] = os.pathsep.join(filter(os.path.isabs, folders)) or os.defpath  # not the working directory
     for name in [name for name in os.environ if name.startswith("TQDM_")]:
         del os.environ[name]  # a wrong one would end a run
     if not os.environ.get("SOURCE_DATE_EPOCH", "0").isdecimal():
-        del os.environ["SOURCE_DATE_EPOCH"]  # numpy and matplotlib would end with it
+        del os.environ["SOURCE_DATE_EPOCH"]  # numpy and matplotlib would fail on it
     for number in range(3):
         try:
             os.fstat(number)
@@ -45,14 +45,14 @@ def own_process() -> None:
 
 @contextmanager
 def lenient_streams() -> Iterator[list[OSError]]:
-    """stdout and stderr take any text, and lose what nobody reads any more: `nngeom summarize outputs | head`.
+    """Makes stdout and stderr take any text, and drop what nobody reads any more: `nngeom summarize outputs | head`.
 
     Yields:
-        Why else something that was printed got lost, a full disk; filled by the end of the block.
+        Other errors by which output was lost, such as a full disk; complete at the end of the block.
     """
     troubles: list[OSError] = []
     with ExitStack() as stack:
-        if sys.stdout is sys.__stdout__:  # else somebody has put another in its place
+        if sys.stdout is sys.__stdout__:  # else it has been replaced
             stdout = _stream(1, sys.stdout, troubles)
             stack.enter_context(redirect_stdout(stdout))
             stack.callback(stdout.flush)
@@ -68,12 +68,12 @@ def _stream(number: int, before: Any, troubles: list[OSError]) -> io.TextIOWrapp
     raw.troubles = troubles
     encoding = before.encoding if before is not None else "utf-8"
     at_once = number == 2 or raw.isatty()
-    kind = _Terminal if number == 1 and raw.isatty() else io.TextIOWrapper  # stderr has bars
+    kind = _Terminal if number == 1 and raw.isatty() else io.TextIOWrapper  # stderr shows progress bars
     return kind(io.BufferedWriter(raw), encoding, "backslashreplace", line_buffering=at_once)
 
 
 class _Terminal(io.TextIOWrapper):
-    """Lines that a terminal only shows: the name of a folder, or of a class, could move its cursor or set its title."""
+    """Text without control characters: the name of a folder or class could move the cursor or set the title."""
 
     def write(self, text: str) -> int:
         super().write("\n".join(map(printable, text.split("\n"))))
@@ -96,7 +96,7 @@ class _Output(io.FileIO):
 
 @contextmanager
 def logging_left_alone() -> Iterator[None]:
-    """Hydra sets up logging meanwhile; afterwards the caller's handlers and levels are as before, and open."""
+    """Restores the caller's logging after Hydra sets up its own inside the block; handlers stay open."""
     import logging
     from weakref import WeakValueDictionary
 
@@ -122,9 +122,9 @@ def logging_left_alone() -> Iterator[None]:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """torch has one thread meanwhile: networks this small gain nothing from more, and one has the same bits anywhere.
+    """Gives torch one thread in the block: small networks gain nothing from more, and one has the same bits anywhere.
 
-    Afterwards the caller has as many as before.
+    Afterwards there are as many as before.
     """
     import torch
 
@@ -138,7 +138,7 @@ def one_thread() -> Iterator[None]:
 
 @contextmanager
 def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute has another value meanwhile."""
+    """Gives an attribute another value inside the block."""
     before = getattr(owner, name)
     setattr(owner, name, value)
     try:

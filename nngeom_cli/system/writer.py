@@ -1,4 +1,4 @@
-"""The one process that writes into a folder."""
+"""Lets only one process at a time write into a folder."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LOCK = ".lock"
 
 @contextlib.contextmanager
 def sole_writer(directory: Path) -> Iterator[None]:
-    """Nobody else writes to `directory` meanwhile. The system lets go of the lock with the process, however that ends.
+    """Makes this process the only writer in `directory` inside the block. Its lock ends with the process, in any case.
 
-    The lock holds between machines too, where the drive that they share has locks; one that has none is refused.
+    It also holds between machines that share the drive; a drive without locks is refused.
 
     Raises:
-        ConfigError: another process is at work on it, or something in it leads elsewhere.
-        FolderError: it cannot be written, or not be locked; or it was moved or deleted meanwhile.
+        ConfigError: another process writes there, or something in it is a link.
+        FolderError: it cannot be written or locked, or it was moved or deleted inside the block.
     """
     import fcntl
 
@@ -46,10 +46,10 @@ def sole_writer(directory: Path) -> Iterator[None]:
             file.seek(0)
             raise ConfigError(
                 f"`{directory}` must have one writer at a time. Got a second one, while {file.read() or 'another'} is "
-                "at work. Wait for it, or stop it."
+                "running. Wait for it, or stop it."
             ) from None
-        with contextlib.suppress(OSError):  # on a full disk the lock is as good without a name on it
-            if os.fstat(file.fileno()).st_nlink == 1:  # nor is a file changed that has another name, in a backup say
+        with contextlib.suppress(OSError):  # on a full disk the lock works without a name in it
+            if os.fstat(file.fileno()).st_nlink == 1:  # a file that has another name, say in a backup, is not changed
                 file.truncate(0)
                 os.write(file.fileno(), f"process {os.getpid()} on {socket.gethostname()}".encode())
         yield

@@ -16,7 +16,7 @@ from nngeom_cli.system.memory import machine_memory
 from nngeom_cli.training.device import resolve_device
 
 TOO_LARGE = [
-    (["probe.resolution=20000"], "`probe.resolution` must be such that all fits", "Got 20000. It takes at least "),
+    (["probe.resolution=20000"], "`probe.resolution` must be small enough", "Got 20000. It takes at least "),
     (["replicates=100000000"], "`probe.resolution`", "Lower it, or replicates=100000000."),
     (["architecture.hidden=[8,1000000000]"], "`architecture.hidden`", "for the networks and their derivatives"),
     (["architecture.hidden=[1000000,1000000]"], "`architecture.hidden`", "Got [1000000,1000000]. "),

@@ -149,7 +149,7 @@ def test_path_figure_is_written_and_drawing_again_gives_the_same_bytes(tmp_path,
 def test_a_process_that_draws_and_is_killed_is_a_sentence_and_leaves_none(tmp_path, monkeypatch):
     run = made_run(tmp_path, path())
     monkeypatch.setattr(figures, "save", lambda *_: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(LostProcessError, match=r"killed \(SIGKILL\).* for want of memory.* NNGEOM_CORES=1") as caught:
+    with pytest.raises(LostProcessError, match=r"killed \(SIGKILL\).* for lack of memory.* NNGEOM_CORES=1") as caught:
         draw_figures(run, cores=2)
     assert f"`nngeom figures {tmp_path}` draws them again." in str(caught.value)
     assert multiprocessing.active_children() == []

@@ -175,7 +175,7 @@ def test_a_killed_job_costs_no_other(tmp_path):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert [line.split()[2] for line in out.splitlines()[-3:-1]] == ["interrupted", "complete"]
-    assert "nngeom: Job 0 (seed=0): A process at work ended without a word, most likely killed by the system" in err
+    assert "nngeom: Job 0 (seed=0): A worker process ended unexpectedly, most likely killed by the system" in err
 
 
 @pytest.mark.slow
@@ -213,8 +213,8 @@ def test_a_process_of_a_sweep_learns_once_what_it_ends_with_and_can_be_interrupt
     assert ends_with == [this_process()]
 
 
-KILLED = "A process at work was killed (SIGKILL), most likely by the system for want of memory: its arrays alone take "
-SEGV = "A process at work was ended by SIGSEGV (Segmentation fault). `nngeom resume "
+KILLED = "A worker process was killed (SIGKILL), most likely by the system for lack of memory: its arrays alone take "
+SEGV = "A worker process was ended by SIGSEGV (Segmentation fault). `nngeom resume "
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ SEGV = "A process at work was ended by SIGSEGV (Segmentation fault). `nngeom res
         ("TerminatedWorkerError: The exit codes of the workers are {SIGKILL(-9)}", KILLED),
         ("TerminatedWorkerError: The exit codes of the workers are {EXIT(0), SIGSEGV(-11)}", SEGV),
         ("UncompletedJobError: no output. Fatal Python error: Segmentation fault Thread 0x7f", SEGV),
-        ("UncompletedJobError: no output", "A process at work ended without a word, most likely killed by the system"),
+        ("UncompletedJobError: no output", "A worker process ended unexpectedly, most likely killed by the system"),
     ],
 )
 def test_jobs_at_work_when_a_process_was_lost_say_why_and_others_did_not_start(tmp_path, heard, said):
@@ -243,7 +243,7 @@ def test_jobs_at_work_when_a_process_was_lost_say_why_and_others_did_not_start(t
     assert (lost.status, failed.status, left.status) == ("interrupted", "failed", "not started")
     assert lost.error.startswith(said)
     assert f"`nngeom resume {tmp_path}` continues it." in lost.error
-    assert ("take 69.3 MB, of " in lost.error) == ("for want of memory" in lost.error)
+    assert ("take 69.3 MB, and " in lost.error) == ("for lack of memory" in lost.error)
     assert (failed.error, left.error) == ("It is failed: RunError: its own.", "It is not started.")
 
 

@@ -37,7 +37,7 @@ NUMBERS = {
     "checkpoint_seconds": 0,
     "figures": {"draw": False},
 }
-MEMORY = "killed (SIGKILL), most likely by the system for want of memory"
+MEMORY = "killed (SIGKILL), most likely by the system for lack of memory"
 STEP = {"lr": 0.05, "weight_decay": 1e-3, "epochs": 4}
 CONFIGS = {
     "xor": config(optimizer__epochs=4, probe__checkpoints=[0, 3], checkpoint_seconds=0),
@@ -138,7 +138,7 @@ def test_a_run_whose_process_is_killed_says_what_it_needed_and_goes_on(number, w
         with pytest.raises(LostProcessError) as caught:
             runner.run(CONFIGS["xor"], tmp_path, command="nngeom run")
     said = str(caught.value)
-    assert said.startswith("A process at work was ")
+    assert said.startswith("A worker process was ")
     assert why in said
     assert f"`nngeom resume {tmp_path}` continues it." in said
     assert (in_words(least_memory(CONFIGS["xor"])) in said) == (number == signal.SIGKILL)

@@ -228,7 +228,7 @@ def test_the_manifest_is_one_that_sha256sum_reads(run):
         ('{"status": ["complete"]}', "must hold one of the statuses"),
         (
             '{"status": "complete", "config": ' + 500 * '{"a":' + "1" + 501 * "}",
-            "must hold JSON. Got: it is nested deeply",
+            "must hold JSON. Got: it is nested too deeply",
         ),
         ('{"status": "complete", "wall_seconds": 1e999}', "wall_seconds` must be a number. Got inf"),
         ('{"status": "complete", "wall_seconds": ' + "9" * 5000 + "}", "must hold JSON"),
