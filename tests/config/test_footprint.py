@@ -49,7 +49,8 @@ def test_a_run_that_cannot_fit_is_one_sentence_and_nothing_on_disk(words, key, t
 def test_a_sweep_with_one_job_that_cannot_fit_does_not_start(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "-m", "probe.resolution=3,20000"]) == 2
-    assert capsys.readouterr().err.startswith("nngeom: Job 1 (probe.resolution=20000): `probe.resolution` must be small")
+    said = capsys.readouterr().err
+    assert said.startswith("nngeom: Job 1 (probe.resolution=20000): `probe.resolution` must be small enough")
     assert list(tmp_path.iterdir()) == []
 
 
