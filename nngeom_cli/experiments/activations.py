@@ -45,8 +45,8 @@ def draw(table: pd.DataFrame, _: pd.DataFrame) -> Sheet:
         for place, kind in enumerate(kinds):
             part = table[table.activation == kind]
             for column, shift, colour in ((f"initial_{name}", 0.18, "0.55"), (name, -0.18, CLASS_COLOURS[0])):
-                values = part[column].to_numpy(float)
-                if name == "curvature" and (values == 0).all():
+                values = part[column].dropna().to_numpy(float)
+                if name == "curvature" and len(values) and (values == 0).all():
                     axes.text(0.03, place + shift, "R = 0", transform=axes.get_yaxis_transform(), va="center")
                     continue
                 values = values[np.isfinite(values) & ((values > 0) | (name != "curvature"))]

@@ -170,6 +170,15 @@ def test_networks_that_diverged_are_in_no_statistic_and_are_counted(name, tmp_pa
     assert "networks, of which 2 diverged and are left out" in words
 
 
+def test_an_activation_without_curvature_says_so_whichever_network_diverged(tmp_path):
+    run = trained(tmp_path, diverged=(0,))
+    run.geometry["ricci_scalar"] *= 0.0
+    statistics, draw = EXPERIMENTS["activations"]
+    table = networks([run])
+    figure = draw(table, statistics(table, rng())).figure
+    assert texts(figure).count("R = 0") == 2  # before training and after it
+
+
 def test_a_network_has_its_change_of_volume_relative_to_the_volume_before(tmp_path):
     run = trained(tmp_path)
     table = networks([run])
