@@ -13,9 +13,9 @@ import xarray as xr
 from made_runs import made_run, path, plane, texts
 from PIL import Image
 
-from nngeom_cli import figures
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.errors import LostProcessError
+from nngeom_cli.figures import draw as figures
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.path import along_paths

@@ -8,8 +8,8 @@ import pytest
 from made_runs import AXIS, image_planes, made_run, plane, texts
 from matplotlib.colors import to_hex
 
-from nngeom_cli import figures
 from nngeom_cli.analysis.plane import plane_statistics
+from nngeom_cli.figures import draw as figures
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.input_plane import on_image_plane, through_training
 from nngeom_cli.figures.statistic_strip import plane_strips

@@ -13,12 +13,12 @@ import small_runs
 import xarray as xr
 from made_runs import made_run, plane
 
-from nngeom_cli import figures
 from nngeom_cli.analysis.bootstrap import Estimate
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import config_hash
 from nngeom_cli.errors import ConfigError, DamageError
+from nngeom_cli.figures import draw as figures
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
 from nngeom_cli.reproduction import claims, earlier_runs

@@ -18,8 +18,8 @@ from disk import FullDisk
 from small_figures import one_sheet
 from small_runs import assert_same
 
-from nngeom_cli import figures
 from nngeom_cli.cli.entry import main
+from nngeom_cli.figures import draw as figures
 from nngeom_cli.figures import infinite_width as theory_figure
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.launch.hydra_patches import JOINED_JOBS

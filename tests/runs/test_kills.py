@@ -15,8 +15,8 @@ import small_figures
 from processes import left_of
 from small_runs import assert_same
 
-from nngeom_cli import figures
 from nngeom_cli.cli.entry import main
+from nngeom_cli.figures import draw as figures
 from nngeom_cli.store.run import load_run
 
 WORDS = ["optimizer.epochs=300", "probe.checkpoints=[0,100]", "probe.resolution=5", "replicates=2"]

@@ -3,8 +3,8 @@
 import sys
 from dataclasses import replace
 
-from nngeom_cli import figures
 from nngeom_cli.cli.entry import main
+from nngeom_cli.figures import draw as figures
 from nngeom_cli.figures.canvas import Sheet
 
 

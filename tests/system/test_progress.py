@@ -21,9 +21,9 @@ from small_runs import config
 
 from nngeom_cli.analysis.networks import networks
 from nngeom_cli.analysis.summary import summarize_runs
-from nngeom_cli.figures import SHEETS, draw_figures
 from nngeom_cli.figures.animation import animate
 from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.draw import SHEETS, draw_figures
 from nngeom_cli.launch import launchers
 from nngeom_cli.launch.job import _progress_of
 from nngeom_cli.reproduction import reproduce as reproduction

@@ -1,0 +1,147 @@
+"""All figures of a run: which sheets its probe has, and drawing them on several cores."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TypeAlias
+
+from nngeom_cli.errors import ConfigError, one_of
+from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
+from nngeom_cli.figures.output import metadata, save
+from nngeom_cli.figures.path import SPEED, along_paths
+from nngeom_cli.figures.path_peaks import peak_distances
+from nngeom_cli.figures.style import style
+from nngeom_cli.store.layout import FIGURES
+from nngeom_cli.store.measured import check_measured
+from nngeom_cli.store.run import Run
+from nngeom_cli.system.atomic import refuse_link, remove_leftovers
+from nngeom_cli.system.held_folder import held
+from nngeom_cli.system.memory import losses_explained
+from nngeom_cli.system.parallel import in_processes, split
+from nngeom_cli.system.progress import Progress
+
+__all__ = ["SHEETS", "draw_figures"]
+
+MOST_CHECKPOINTS_DRAWN = 50  # more cannot be told apart on a strip two inches wide
+MOST_LAYERS = 20  # on one sheet; a picture of five times as many cannot be made
+Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
+
+
+def draw_figures(
+    run: Run, *, directory: Path | None = None, name: str | None = None, note: str | None = None, cores: int = 1
+) -> list[Path]:
+    """Draws all figures of a run, each as PNG and PDF, and saves the plotted numbers beside it as netCDF.
+
+    Grids: `plane-layer-1`, or `plane-layers` for several (one replicate through training), and, with several
+    replicates, `plane-layer-1-replicates` for each layer (all of them at the end). Paths: for each layer
+    `path-layer-1` and `path-layer-1-speed` (a panel for each pair), and `path-layer-1-peaks` (how far the peaks lie
+    from a change of prediction). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or
+    `plane-0-6-8-layers`.
+
+    Args:
+        run: what `load_run` returns; it may be complete or not.
+        directory: where the files go; the run's own directory `figures` if None.
+        name: what the file names begin with, so that several runs can share a directory.
+        note: a line drawn at the top of each figure, "QUICK: 1 % of the epochs".
+        cores: how many figures are drawn at a time, where processes can be forked (Linux).
+
+    Returns:
+        The PNG files.
+
+    Raises:
+        ConfigError: the run's probe has no figure, its geometry is not what a run measures, or its `figures` is a
+            link.
+        FileNotFoundError: the run has no probed checkpoint yet.
+        FolderError: the run was moved or deleted while it was drawn.
+        LostProcessError: a drawing process was killed.
+    """
+    run = run.drawable(MOST_CHECKPOINTS_DRAWN)
+    kind = str(run.geometry.attrs.get("kind"))
+    if kind not in SHEETS:
+        raise ConfigError(
+            f"`probe.kind` must be {one_of(list(SHEETS))} to be drawn. Got {kind}. Draw run.geometry yourself."
+        )
+    check_measured(run.geometry, run.directory)
+    target = run.directory / FIGURES if directory is None else directory
+    if directory is None:
+        refuse_link(target)
+    remove_leftovers(target)
+    about = metadata(run)
+    sheets = list(SHEETS[kind](run).items())
+
+    def drawn(share: slice) -> Iterator[Path]:
+        for stem, draw in sheets[share]:
+            with style():
+                yield save(draw(note=note), target, stem if name is None else f"{name}-{stem}", about)
+
+    files: list[Path] = []
+    shares = split(len(sheets), min(cores, len(sheets)))
+    again = f"`nngeom figures {shlex.quote(str(run.directory))}` draws them again."
+    with (
+        held(run.directory, "nngeom figures") if directory is None else nullcontext(),
+        Progress("figure", len(sheets)) as progress,
+        losses_explained(run.geometry.nbytes, again),
+        in_processes([drawn(share) for share in shares]) as done,
+    ):
+        for path in chain.from_iterable(done):
+            files.append(path)
+            progress.update(len(files))
+    return files
+
+
+def grid_sheets(run: Run) -> Sheets:
+    """All layers through training, and each across replicates."""
+    layers = run.geometry.layer.values.tolist()
+    sheets: Sheets = {f"plane-{name}": partial(through_training, run, *some) for name, some in shared(layers).items()}
+    if run.geometry.sizes["replicate"] > 1:
+        sheets |= {f"plane-layer-{layer}-replicates": partial(across_replicates, run, layer) for layer in layers}
+    return sheets
+
+
+def path_sheets(run: Run) -> Sheets:
+    """For each layer: the effective volume, the distances of its peaks to a change of prediction, and the speed."""
+    sheets: Sheets = {}
+    for layer in run.geometry.layer.values.tolist():
+        sheets[f"path-layer-{layer}"] = partial(along_paths, run, layer)
+        sheets[f"path-layer-{layer}-peaks"] = partial(peak_distances, run, layer)
+        if "speed" in run.geometry:
+            sheets[f"path-layer-{layer}-speed"] = partial(along_paths, run, layer, curve=SPEED)
+    return sheets
+
+
+def plane_sheets(run: Run) -> Sheets:
+    """Each plane through three inputs, all layers."""
+    parts = shared(run.geometry.layer.values.tolist())
+    names = ["-".join(f"{end:g}" for end in triple) for triple in run.geometry[naming(run)].values]
+    return {
+        f"plane-{name}-{part}": partial(on_image_plane, run, plane, *layers)
+        for plane, name in enumerate(names)
+        for part, layers in parts.items()
+    }
+
+
+def naming(run: Run) -> str:
+    """The variable that names the three inputs of a plane: their classes, or their rows if those were given."""
+    return "corner_class" if run.config["probe"]["corners"] == "class" else "corner_index"
+
+
+def shared(layers: list[int]) -> dict[str, list[int]]:
+    """The layers of each sheet, by the part of its name that says which; no more than fit into one picture.
+
+    Example:
+        >>> shared([2]), shared([1, 2]), list(shared(list(range(1, 51))))
+        ({'layer-2': [2]}, {'layers': [1, 2]}, ['layers-1-20', 'layers-21-40', 'layers-41-50'])
+    """
+    if len(layers) <= MOST_LAYERS:
+        return {f"layer-{layers[0]}" if len(layers) == 1 else "layers": layers}
+    parts = [layers[first : first + MOST_LAYERS] for first in range(0, len(layers), MOST_LAYERS)]
+    return {f"layers-{part[0]}-{part[-1]}": part for part in parts}
+
+
+SHEETS: dict[str, Callable[[Run], Sheets]] = {"grid": grid_sheets, "path": path_sheets, "plane": plane_sheets}
