@@ -55,20 +55,29 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
         state |= {name: arrays[name] for name in ALONE}
         return Checkpoint(epoch=int(arrays["epoch"]), **state), history, run
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
-        raise DamageError(
-            f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` repairs a run."
-        ) from error
+        raise _other_arrays(path) from error
 
 
 def read_weights(path: Path) -> list[np.ndarray]:
     """The weights of each layer in a checkpoint file.
 
     Raises:
-        DamageError: the file does not hold arrays.
+        DamageError: the file does not hold them.
     """
-    return _layers(read_arrays(path), "weights")
+    arrays = read_arrays(path)
+    try:
+        weights = _layers(arrays, "weights")
+    except KeyError as error:
+        raise _other_arrays(path) from error
+    if not weights or any(layer.ndim != 3 for layer in weights):  # (replicates, out, in + 1)
+        raise _other_arrays(path)
+    return weights
 
 
 def _layers(arrays: dict[str, np.ndarray], name: str) -> list[np.ndarray]:
     count = sum(key.startswith(f"{name}.") for key in arrays)
     return [arrays[f"{name}.{layer}"] for layer in range(count)]
+
+
+def _other_arrays(path: Path) -> DamageError:
+    return DamageError(f"`{path}` must hold a checkpoint. Got other arrays. `nngeom resume` repairs a run.")

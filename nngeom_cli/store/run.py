@@ -128,10 +128,12 @@ class Run:
         """
         import torch
 
-        name = checkpoint_name(epoch)
-        if not (self.directory / name).exists() and name not in (self.manifest or ()):
-            saved = ", ".join(map(str, saved_epochs(self.directory, CHECKPOINTS)))
-            raise FileNotFoundError(f"`epoch` must be one that was saved. Got {epoch}. Choose from {saved}.")
+        written = [epoch_of(name) for name in self.manifest or () if name.startswith(f"{CHECKPOINTS}/")]
+        saved = sorted({*saved_epochs(self.directory, CHECKPOINTS), *(epoch for epoch in written if epoch >= 0)})
+        if epoch not in saved:
+            way_out = f"Choose from {', '.join(map(str, saved))}." if saved else "The run has no checkpoints."
+            raise FileNotFoundError(f"`epoch` must be one that was saved. Got {shown(epoch)}. {way_out}")
+        name = checkpoint_name(int(epoch))
         weights = self._consistent(lambda run: read_weights(run._whole(name)))
         return [torch.from_numpy(layer) for layer in weights]
 
@@ -152,7 +154,7 @@ class Run:
 
         Example:
             >>> run = load_run("outputs/runs/xor/20260101-120000-000000-seed0")    # doctest: +SKIP
-            >>> ricci_scalar(run.feature_map(epoch=2000, layer=1), torch.zeros(2)).shape    # doctest: +SKIP
+            >>> ricci_scalar(run.feature_map(epoch=2000, layer=1), [0.0, 0.0]).shape    # doctest: +SKIP
             torch.Size([8])
         """
         from nngeom_cli.config.loader import load_config
@@ -163,7 +165,7 @@ class Run:
         layers = range(1, hidden + 1 + (architecture.output_scale is None))
         if layer not in layers:
             which = "hidden" if len(layers) == hidden else f"{hidden + 1} is the output"
-            raise ValueError(f"`layer` must be {one_of(map(str, layers))} ({which}). Got {layer}.")
+            raise ValueError(f"`layer` must be {one_of(map(str, layers))} ({which}). Got {shown(layer)}.")
         weights = self.parameters(epoch)
         network = Network(
             [weights[0].shape[2] - 1, *(matrix.shape[1] for matrix in weights)],
@@ -173,7 +175,7 @@ class Run:
             dtype=weights[0].dtype,
         )
         network.load([matrix.numpy() for matrix in weights])
-        return network.feature_map(layer)
+        return network.feature_map(int(layer))
 
     def look_through(self) -> None:
         """Looks quickly for damage: history.csv must be as it was written, and the other files must exist.

@@ -6,8 +6,10 @@ import torch
 from small_runs import config
 
 from nngeom_cli import load_run
+from nngeom_cli.errors import DamageError
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, ricci_scalar
 from nngeom_cli.runs.run import run as train_and_measure
+from nngeom_cli.store.checkpoints import read_weights
 
 HIDDEN = [5, 4]
 
@@ -84,6 +86,8 @@ def test_the_output_is_the_layer_past_the_last_hidden_one(runs):
         (5, 4, None, ValueError, r"`layer` must be 1, 2 or 3 \(3 is the output\)\. Got 4\."),
         (5, 0, None, ValueError, r"`layer` must be 1, 2 or 3 \(3 is the output\)\. Got 0\."),
         (5, 3, 10.0, ValueError, r"`layer` must be 1 or 2 \(hidden\)\. Got 3\."),
+        ("5", 1, None, FileNotFoundError, r"`epoch` must be one that was saved\. Got 5\. Choose from 0, 5\."),
+        (None, 1, None, FileNotFoundError, r"`epoch` must be one that was saved\. Got null\. Choose from 0, 5\."),
     ],
 )
 def test_an_epoch_or_layer_that_is_not_there_is_a_sentence_with_those_that_are(
@@ -91,3 +95,34 @@ def test_an_epoch_or_layer_that_is_not_there_is_a_sentence_with_those_that_are(
 ):
     with pytest.raises(kind, match=sentence):
         runs(architecture__output_scale=scale).feature_map(epoch, layer)
+
+
+def test_the_epochs_and_layers_of_what_was_measured_can_be_gone_through(runs):
+    run = runs()
+    for epoch in run.geometry.epoch:
+        for layer in run.geometry.layer:
+            measured = run.geometry.log_volume_element.sel(epoch=epoch, layer=layer)
+            volume = log_volume_element(
+                run.feature_map(epoch, layer), [run.geometry.x[0].item(), run.geometry.y[0].item()]
+            )
+            assert np.allclose(volume, measured[:, 0, 0])
+
+
+def test_the_example_of_feature_map_runs(runs):
+    run = runs(optimizer__epochs=6, probe__layers=[1], probe__checkpoints=[0])
+    (last,) = (line for line in type(run).feature_map.__doc__.splitlines() if "ricci_scalar(" in line)
+    call = last.partition(">>> ")[2].partition("#")[0].replace("2000", "6")
+    assert eval(call, {"run": run, "ricci_scalar": ricci_scalar}) == (2,)
+
+
+def test_a_run_without_checkpoints_says_so(runs, tmp_path):
+    (tmp_path / "run.json").write_bytes((runs().directory / "run.json").read_bytes())
+    with pytest.raises(FileNotFoundError, match=r"Got 5\. The run has no checkpoints\.$"):
+        load_run(tmp_path, verify=False).parameters(5)
+
+
+@pytest.mark.parametrize("arrays", [{"a": 1.0}, {"weights.0": 1.0}, {"weights.1": np.ones((2, 3, 4))}], ids=str)
+def test_arrays_that_are_no_weights_are_damage(tmp_path, arrays):
+    np.savez(tmp_path / "epoch.npz", **arrays)
+    with pytest.raises(DamageError, match="must hold a checkpoint"):
+        read_weights(tmp_path / "epoch.npz")
