@@ -6,6 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from nngeom_cli.analysis.run_rows import STATISTICS
+from nngeom_cli.config.probe import ProbeSection
+from nngeom_cli.figures import SHEETS
+from nngeom_cli.store.measured import ARRAYS, NUMBERS
+
 ROOT = Path(__file__).parent.parent.parent
 PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 TABLE = PAGE.partition("## Where to find what")[2]
@@ -48,3 +53,10 @@ def test_every_package_is_described():
 def test_every_path_in_a_page_is_there(page):
     text = page.read_text(encoding="utf-8")
     assert sorted({path for path in PATH.findall(text) if not (ROOT / path).exists()} - NEW) == []
+
+
+def test_each_kind_of_probe_is_in_each_table_of_kinds_and_contributing_names_them():
+    adding = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("- **A probe:**")[2].partition("\n- ")[0]
+    for name, table in {"ARRAYS": ARRAYS, "NUMBERS": NUMBERS, "SHEETS": SHEETS, "STATISTICS": STATISTICS}.items():
+        assert set(table) == set(ProbeSection.schemas)
+        assert f"`{name}`" in adding
