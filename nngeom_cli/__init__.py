@@ -11,6 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["__version__", "load_run", "load_sweep"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     """The public names, each imported when it is first used, so that `nngeom --help` does not wait for pandas."""
     if name not in __all__:

@@ -162,6 +162,7 @@ def system_words(error: OSError, then: str = AGAIN) -> str:
     if path is None:
         return f"There must be room for what the command writes. Got: {said}. {again or 'Try again.'}"
     way_out = ELSEWHERE.get(error.errno) or again or "Check the path."
+    path = beginning_of(str(path)) if error.errno == errno.ENAMETOOLONG else path
     return f"`{path}` must be a file or folder that can be used. Got: {said}. {way_out}"
 
 

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
-from nngeom_cli.errors import ConfigError
+from nngeom_cli.errors import ConfigError, shown
 
-__all__ = ["figures_keys", "frozen_run", "key_of_flag", "known_flags", "run_folders"]
+__all__ = ["figures_keys", "frozen_run", "is_there", "key_of_flag", "known_flags", "run_folders"]
 
 MOST_FOLDERS = 10_000  # that are searched for a suggestion
 DEPTH = 4  # folders between outputs and its runs, at most
 NEWEST = 3  # runs that a suggestion names
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file or folder of that name. There is none of a name that is too long."""
+    try:
+        return path.exists()
+    except OSError as error:
+        if error.errno != errno.ENAMETOOLONG:
+            raise
+        return False
 
 
 def run_folders(command: str, words: Sequence[str]) -> list[Path]:
@@ -28,7 +39,7 @@ def run_folders(command: str, words: Sequence[str]) -> list[Path]:
         *([".hydra/config.yaml"] if command == "resume" else []),
     ]  # resume also starts a run that has not started
     for word in words or [""]:
-        if not any((Path(word) / name).is_file() for name in names):
+        if not word or not any((Path(word) / name).is_file() for name in names):  # Path("") would be the current folder
             got = _no_run(Path(word)) if word else "nothing. See outputs/runs."
             raise ConfigError(f"`nngeom {command}` must be followed by run directories. Got {got}")
     return [Path(word) for word in words]
@@ -66,19 +77,22 @@ def _runs_below(path: Path) -> list[Path]:
     return runs
 
 
-def frozen_run(named: str, words: Sequence[str]) -> Path:
+def frozen_run(runs: Sequence[str], words: Sequence[str]) -> Path:
     """The run named by `--from`.
 
     Args:
-        named: the word after it.
+        runs: the word after each `--from`.
         words: all other words.
 
     Raises:
-        ConfigError: it names no run, or a group is chosen beside it.
+        ConfigError: it names no run or several, or a group is chosen beside it.
     """
     from nngeom_cli.config.sections import SECTIONS
 
-    if not (Path(named) / "run.json").is_file() or not named:
+    named = runs[0]
+    if len(runs) > 1:
+        raise ConfigError(f"`--from` must be given once. Got {' and '.join(map(shown, runs))}. Name one run.")
+    if not named or not (Path(named) / "run.json").is_file():
         got = _no_run(Path(named)) if named else "nothing. See outputs/runs."
         raise ConfigError(f"`--from` must be followed by a run directory. Got {got}")
     for key in (word.partition("=")[0] for word in words if "=" in word):
@@ -97,7 +111,7 @@ def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
     from nngeom_cli.config.unknown_key import key_meant
     from nngeom_cli.synonyms import typed
 
-    settings = [word for word in words if "=" in word and not word.startswith("-") and not Path(word).exists()]
+    settings = [word for word in words if "=" in word and not word.startswith("-") and not is_there(Path(word))]
     for word in settings:
         key, _, value = word.partition("=")
         if not key.startswith("figures.") and "/" not in key:
@@ -105,7 +119,9 @@ def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
             way_out = f"`nngeom run --from RUN {word}` runs it again, changed."
             if meant.startswith("figures."):
                 way_out = f"Did you mean `{typed(meant, value)}`?"
-            raise ConfigError(f"`{key}` must be a key of figures, as what is saved stays. Got {value}. {way_out}")
+            raise ConfigError(
+                f"`{key}` must be a key of figures, as what is saved stays. Got {shown(value)}. {way_out}"
+            )
     settings = [word for word in settings if word.startswith("figures.")]
     return settings, [word for word in words if word not in settings]
 
@@ -127,9 +143,11 @@ def known_flags(words: Sequence[str]) -> list[str]:
             if known.overrides and not any(
                 other.startswith("-") for other in others
             ):  # argparse takes positional words only in one place
-                words = [word for word in words if word not in others]
-                place = words.index(known.overrides[-1]) + 1
-                words[place:place] = others
+                words = list(words)
+                positional = [*known.overrides, *others]
+                for word in reversed(positional):
+                    del words[len(words) - 1 - words[::-1].index(word)]  # the last one: a word may come twice
+                words += positional
             parsed = PARSED_COMMAND.now()(words)
         except SystemExit as end:
             if not end.code:

@@ -25,7 +25,7 @@ def run(options: Namespace) -> int:
     from nngeom_cli.launch.application import launch
 
     words = options.words
-    frozen = None if options.saved is None else frozen_run(options.saved, words)
+    frozen = frozen_run(options.saved, words) if options.saved else None
     shown = ["--resolve"] if {"--help", "-h"} & set(words) else []
     sweep, outcomes = launch([*known_flags(words), *shown], "nngeom run", frozen)
     if sweep is not None:
@@ -117,7 +117,7 @@ def summarize(options: Namespace) -> int:
 
     from nngeom_cli.analysis.summary import FORMATS, summarize_runs
 
-    if not options.words:
+    if not all(options.words or [""]):
         raise ConfigError("`nngeom summarize` must be followed by directories of runs. Got nothing. See outputs/.")
     way_out = did_you_mean(options.format, FORMATS) or "Leave it out for a table in the terminal."
     require(options.format in FORMATS, "--format", one_of(FORMATS), options.format, way_out)

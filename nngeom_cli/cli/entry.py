@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shlex
 import sys
 from collections.abc import Sequence
@@ -10,7 +11,17 @@ from pathlib import Path
 import nngeom_cli
 from nngeom_cli.cli.commands import COMMANDS, DONE, FAILED, INTERRUPTED, REFUSED
 from nngeom_cli.cli.parser import UsageError, command_line
-from nngeom_cli.errors import ConfigError, DamageError, NngeomError, did_you_mean, nearest, one_of, say, system_words
+from nngeom_cli.errors import (
+    ConfigError,
+    DamageError,
+    NngeomError,
+    did_you_mean,
+    nearest,
+    one_of,
+    say,
+    shown,
+    system_words,
+)
 from nngeom_cli.synonyms import command_named
 from nngeom_cli.system.surroundings import lenient_streams, own_process
 
@@ -46,7 +57,7 @@ def _exit_code(words: list[str]) -> int:
     except OSError as error:
         say(system_words(error))
         no_run = isinstance(error, FileNotFoundError) and error.errno is None  # so do we say that there is none
-        return REFUSED if no_run else FAILED
+        return REFUSED if no_run or error.errno == errno.ENAMETOOLONG else FAILED
     except KeyboardInterrupt as stop:
         say(_interrupted(*stop.args))
         return INTERRUPTED
@@ -58,8 +69,6 @@ def _interrupted(directory: Path | None = None) -> str:
         return "Interrupted."
     if not any((directory / name).exists() for name in ("run.json", "sweep.json")):
         return "Interrupted before anything was saved."
-    import shlex
-
     return f"Interrupted. What was done is saved. Resume with: {shlex.join(['nngeom', 'resume', str(directory)])}"
 
 
@@ -89,23 +98,25 @@ def _dispatch(words: list[str]) -> int:
         raise ConfigError(f"The working directory must exist. Got: {error.strerror}. Change into another.") from error
     if options.command == "run":
         options.words = left  # as they were typed, for Hydra
-    elif flags := [word for word in left if word.startswith("-")] or ("words" not in options and left):
-        parsers[options.command].refuse(" ".join(flags))
-    elif left:
-        options.words += left  # behind a flag
+    elif left:  # words behind a flag, and after "--" whatever they are
+        end = left.index("--") if "--" in left else len(left)
+        flags = [word for word in left[:end] if word.startswith("-")]
+        if flags or "words" not in options:
+            parsers[options.command].refuse(" ".join(flags or left))
+        options.words += left[:end] + left[end + 1 :]
     function, _ = COMMANDS[options.command]
     return function(options)
 
 
 def _no_command(words: list[str]) -> ConfigError:
     """The error for words that begin with no command."""
-    got = words[0] if words else "nothing"
+    got = shown(words[0] if words else "")
     return ConfigError(f"`nngeom` must be followed by {one_of(COMMANDS)}. Got {got}. {_command_meant(words)}")
 
 
 def _command_meant(words: list[str]) -> str:
     """A suggestion for words that begin with no command."""
-    from nngeom_cli.cli.arguments import key_of_flag
+    from nngeom_cli.cli.arguments import is_there, key_of_flag
 
     got, rest = words[0] if words else "", words[1:]
     named = command_named(got)
@@ -115,11 +126,13 @@ def _command_meant(words: list[str]) -> str:
         named = shlex.join(["nngeom", "run", *rest])
     elif named and rest and named.endswith(" RUN"):
         named = f"{named[:-4]} {shlex.join(rest)}"
+    elif not got.strip("-"):  # `nngeom -- run`
+        named = shlex.join(["nngeom", *rest]) if rest and rest[0] in COMMANDS else None
     elif not named and got.startswith("-") and not nearest(got, ["--help", "--version"]):
         named = f"nngeom run {key_of_flag(words) or shlex.join(words)}"
     elif "=" in got:
         named = shlex.join(["nngeom", "run", *words])
-    elif (Path(got) / "run.json").is_file():
+    elif is_there(Path(got) / "run.json"):
         named = shlex.join(["nngeom", "figures", got])
     way_out = did_you_mean(got, [*COMMANDS, "--help", "--version"]) or "`nngeom --help` tells what each does."
     return f"Did you mean `{named}`?" if named else way_out

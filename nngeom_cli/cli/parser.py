@@ -8,7 +8,7 @@ from textwrap import dedent
 from typing import Any, NoReturn
 
 from nngeom_cli.cli.examples import EXAMPLES
-from nngeom_cli.errors import ConfigError, did_you_mean
+from nngeom_cli.errors import ConfigError, beginning_of, did_you_mean
 from nngeom_cli.groups import conf_directory
 
 __all__ = ["Parser", "UsageError", "command_line"]
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         command = self.prog.rpartition(" ")[2]
         must, see = TAKES[command]
         way_out = did_you_mean(got, self.flags) if got.startswith("-") else ""
-        raise ConfigError(f"`nngeom {command}` must be {must}. Got {got}. {way_out or see}")
+        raise ConfigError(f"`nngeom {command}` must be {must}. Got {beginning_of(got)}. {way_out or see}")
 
 
 def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, Parser]]:
@@ -100,7 +100,7 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
         if name not in ("run", "reproduce"):
             commands[name].add_argument("words", nargs="*", help=argparse.SUPPRESS)
 
-    commands["run"].add_argument("--from", dest="saved", nargs="?", const="", metavar="RUN")
+    commands["run"].add_argument("--from", dest="saved", action="append", nargs="?", const="", metavar="RUN")
     summarize = commands["summarize"]
     summarize.add_argument("--group", action="store_true", help="one row for all runs that differ only in their seeds")
     keys = "config keys to show (optimizer.lr), or sections (architecture); those that vary if left out"

@@ -194,6 +194,7 @@ def test_single_keys_of_a_saved_config_can_be_set_and_swept(nngeom, runner, save
     [
         (["--from"], "`--from` must be followed by a run directory. Got nothing. See outputs/runs."),
         (["--from", "nowhere"], "`--from` must be followed by a run directory. Got nowhere, which does not exist. "),
+        (["--from=SAVED", "--from", "other"], "`--from` must be given once. Got "),
         (["--from=SAVED", "task=xor"], "`task` must be left out with --from. Got a group, of which the run has one. "),
         (["--from=SAVED", "optimizer.momentum=0"], "`optimizer.momentum` must be left out here. Got 0. Only "),
     ],
@@ -425,11 +426,57 @@ def test_a_wrong_config_is_one_sentence_exit_2_and_nothing_on_disk(nngeom, runne
         ),
         (["figures"], "`nngeom figures` must be followed by run directories. Got nothing. See outputs/runs."),
         (["figures", "--all"], "`nngeom figures` must be followed by run directories. Got --all. See outputs/runs."),
+        ([""], f"`nngeom` must be followed by {COMMANDS}. Got nothing. `nngeom --help` tells what each does."),
+        (["--"], f"`nngeom` must be followed by {COMMANDS}. Got --. `nngeom --help` tells what each does."),
+        (
+            ["--", "figures", "a b"],
+            f"`nngeom` must be followed by {COMMANDS}. Got --. Did you mean `nngeom figures 'a b'`?",
+        ),
     ],
     ids=str,
 )
 def test_a_wrong_command_is_one_sentence(nngeom, words, sentence):
     assert nngeom(*words) == (2, [], [f"nngeom: {sentence}"])
+
+
+@pytest.mark.parametrize("words", [[], [""]], ids=str)
+@pytest.mark.parametrize("command", ["figures", "animate", "resume", "summarize"])
+def test_inside_a_run_no_folder_does_not_mean_that_run(nngeom, command, words):
+    Path("run.json").write_text('{"status": "complete"}')
+    code, out, (said,) = nngeom(command, *words)
+    assert (code, out) == (2, [])
+    assert f"`nngeom {command}` must be followed by " in said
+    assert "Got nothing." in said
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [],
+        ["figures"],
+        ["animate"],
+        ["resume"],
+        ["summarize"],
+        ["run", "--from"],
+        ["figures", "--"],
+    ],
+    ids=" ".join,
+)
+def test_a_word_that_is_too_long_for_a_name_is_refused_in_a_short_sentence(nngeom, words):
+    code, out, (said,) = nngeom(*words, "y" * 5000)
+    assert (code, out) == (2, [])
+    assert len(said) < 500
+
+
+def test_a_flag_that_is_very_long_is_refused_in_a_short_sentence(nngeom):
+    code, out, (said,) = nngeom("figures", "--" + "y" * 5000)
+    assert (code, out, len(said) < 500) == (2, [], True)
+
+
+def test_words_after_two_dashes_are_folders_wherever_the_dashes_are(nngeom):
+    said = [nngeom("summarize", *words)[2] for words in (["a", "--group", "--", "-x"], ["--group", "a", "--", "-x"])]
+    assert said[0] == said[1] != []
+    assert "`a` must be a directory" in said[0][0]
 
 
 # ---- what only shows something
@@ -457,6 +504,15 @@ def test_cfg_job_prints_the_config_as_yaml(nngeom):
     code, out, _ = nngeom("run", "task=sinusoid", "--cfg", "job")
     assert code == 0
     assert OmegaConf.create("\n".join(out)).optimizer.epochs == 150_000
+
+
+@pytest.mark.parametrize(
+    "words", [["seed=3", "--cfg", "job", "seed=3"], ["seed=2", "--cfg", "job", "replicates=4", "seed=3"]], ids=" ".join
+)
+def test_the_last_of_several_values_of_a_key_is_taken_with_flags_between_them(nngeom, words):
+    code, out, err = nngeom("run", *words)
+    assert (code, err) == (0, [])
+    assert "seed: 3" in out
 
 
 def test_info_prints_the_defaults_list(nngeom):
