@@ -8,7 +8,7 @@ from textwrap import dedent
 from typing import Any, NoReturn
 
 from nngeom_cli.cli.examples import EXAMPLES
-from nngeom_cli.errors import ConfigError, beginning_of, did_you_mean
+from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.groups import conf_directory
 
 __all__ = ["Parser", "UsageError", "command_line"]
@@ -71,7 +71,7 @@ class Parser(argparse.ArgumentParser):
         command = self.prog.rpartition(" ")[2]
         must, see = TAKES[command]
         way_out = did_you_mean(got, self.flags) if got.startswith("-") else ""
-        raise ConfigError(f"`nngeom {command}` must be {must}. Got {beginning_of(got)}. {way_out or see}")
+        raise ConfigError(f"`nngeom {command}` must be {must}. Got {shown(got)}. {way_out or see}")
 
 
 def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, Parser]]:

@@ -427,6 +427,10 @@ def test_a_wrong_config_is_one_sentence_exit_2_and_nothing_on_disk(nngeom, runne
         (["figures"], "`nngeom figures` must be followed by run directories. Got nothing. See outputs/runs."),
         (["figures", "--all"], "`nngeom figures` must be followed by run directories. Got --all. See outputs/runs."),
         ([""], f"`nngeom` must be followed by {COMMANDS}. Got nothing. `nngeom --help` tells what each does."),
+        (
+            ["reproduce", ""],
+            "`nngeom reproduce` must be given --quick or nothing. Got nothing. See `nngeom reproduce --help`.",
+        ),
         (["--"], f"`nngeom` must be followed by {COMMANDS}. Got --. `nngeom --help` tells what each does."),
         (
             ["--", "figures", "a b"],
