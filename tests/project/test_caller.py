@@ -265,3 +265,7 @@ print([what for what in before if after[what] != before[what]], configs == repr(
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["[]", "True"], done.stdout
+
+
+def test_the_names_of_the_package_are_offered_before_they_are_used():
+    assert dir(nngeom_cli) == sorted(nngeom_cli.__all__)
