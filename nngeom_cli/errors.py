@@ -83,7 +83,7 @@ class RunError(NngeomError):
 
 
 class LostProcessError(RunError):
-    """A process at work for this one ended without a word.
+    """A worker process ended unexpectedly.
 
     Attributes:
         exitcode: as `multiprocessing` has it: minus the signal, if one ended it.
@@ -98,7 +98,7 @@ class JobError(NngeomError):
     """Why a job of a sweep failed. It goes through any launcher."""
 
 
-def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str) -> None:
+def require(satisfied: bool, key: str, constraint: str, value: Any, suggestion: str) -> None:
     """Raise `ConfigError` unless `satisfied`.
 
     Args:
@@ -106,7 +106,7 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
         key: the config key as a user types it, `optimizer.lr`.
         constraint: what follows "must be", without a full stop.
         value: what the key holds.
-        way_out: a sentence that says what to do instead.
+        suggestion: a sentence that says what to do instead.
 
     Raises:
         ConfigError: `satisfied` is false.
@@ -118,7 +118,7 @@ def require(satisfied: bool, key: str, constraint: str, value: Any, way_out: str
         nngeom_cli.errors.ConfigError: `replicates` must be at least 1. Got 0. Leave it out for 8 networks.
     """
     if not satisfied:
-        raise ConfigError(f"`{key}` must be {constraint}. Got {shown(value)}. {way_out}")
+        raise ConfigError(f"`{key}` must be {constraint}. Got {shown(value)}. {suggestion}")
 
 
 def require_seed(key: str, seed: int) -> None:
@@ -136,11 +136,11 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def sentence_of(error: BaseException, way_out: str) -> str:
+def sentence_of(error: BaseException, suggestion: str) -> str:
     """An error as one line: our own are one already; others get their type and where to read more."""
     if isinstance(error, NngeomError):
         return str(error)
-    return f"{type(error).__name__}: {' '.join(str(error).split())}. {way_out}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}. {suggestion}"
 
 
 def system_words(error: OSError, then: str = AGAIN) -> str:
@@ -161,9 +161,9 @@ def system_words(error: OSError, then: str = AGAIN) -> str:
     path = error.filename2 or error.filename
     if path is None:
         return f"There must be room for what the command writes. Got: {said}. {again or 'Try again.'}"
-    way_out = ELSEWHERE.get(error.errno) or again or "Check the path."
+    suggestion = ELSEWHERE.get(error.errno) or again or "Check the path."
     path = beginning_of(str(path)) if error.errno == errno.ENAMETOOLONG else path
-    return f"`{path}` must be a file or folder that can be used. Got: {said}. {way_out}"
+    return f"`{path}` must be a file or folder that can be used. Got: {said}. {suggestion}"
 
 
 def disk_trouble(error: BaseException) -> OSError | None:

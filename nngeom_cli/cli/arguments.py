@@ -97,8 +97,10 @@ def frozen_run(runs: Sequence[str], words: Sequence[str]) -> Path:
         raise ConfigError(f"`--from` must be followed by a run directory. Got {got}")
     for key in (word.partition("=")[0] for word in words if "=" in word):
         if key in (*SECTIONS, "experiment"):
-            way_out = f"Set single keys: {key}.NAME=VALUE."
-            raise ConfigError(f"`{key}` must be left out with --from. Got a group, of which the run has one. {way_out}")
+            suggestion = f"Set single keys: {key}.NAME=VALUE."
+            raise ConfigError(
+                f"`{key}` must be left out with --from. Got a group, of which the run has one. {suggestion}"
+            )
     return Path(named)
 
 
@@ -116,11 +118,11 @@ def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
         key, _, value = word.partition("=")
         if not key.startswith("figures.") and "/" not in key:
             meant = key_meant(key) or ""
-            way_out = f"`nngeom run --from RUN {word}` runs it again, changed."
+            suggestion = f"`nngeom run --from RUN {word}` runs it again, changed."
             if meant.startswith("figures."):
-                way_out = f"Did you mean `{typed(meant, value)}`?"
+                suggestion = f"Did you mean `{typed(meant, value)}`?"
             raise ConfigError(
-                f"`{key}` must be a key of figures, as what is saved stays. Got {shown(value)}. {way_out}"
+                f"`{key}` must be a key of figures, as what is saved stays. Got {shown(value)}. {suggestion}"
             )
     settings = [word for word in settings if word.startswith("figures.")]
     return settings, [word for word in words if word not in settings]
@@ -154,12 +156,12 @@ def known_flags(words: Sequence[str]) -> list[str]:
                 raise
             reason = complaint.getvalue().strip().rpartition("error: ")[2]
             meant = key_of_flag(words, reason)
-            way_out = f"Did you mean `{meant}`?" if meant else "See `nngeom run --help`."
-            raise ConfigError(f"`nngeom run` must be given flags that it has. Got {reason}. {way_out}") from None
+            suggestion = f"Did you mean `{meant}`?" if meant else "See `nngeom run --help`."
+            raise ConfigError(f"`nngeom run` must be given flags that it has. Got {reason}. {suggestion}") from None
     if parsed.experimental_rerun is not None:
         meant = key_of_flag(words)
-        way_out = f"Did you mean `{meant}`?" if meant else "Name the config."
-        raise ConfigError(f"`--experimental-rerun` must be left out. Got a pickle, which can run code. {way_out}")
+        suggestion = f"Did you mean `{meant}`?" if meant else "Name the config."
+        raise ConfigError(f"`--experimental-rerun` must be left out. Got a pickle, which can run code. {suggestion}")
     if parsed.multirun and (shown := "--cfg" if parsed.cfg else "--info" if parsed.info else ""):
         raise ConfigError(f"`{shown}` must be left out with -m. Got both. It shows the config of one run.")
     for flag, value in (("--config-path", parsed.config_path), ("--config-name", parsed.config_name)):

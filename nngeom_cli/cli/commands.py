@@ -119,8 +119,8 @@ def summarize(options: Namespace) -> int:
 
     if not all(options.words or [""]):
         raise ConfigError("`nngeom summarize` must be followed by directories of runs. Got nothing. See outputs/.")
-    way_out = did_you_mean(options.format, FORMATS) or "Leave it out for a table in the terminal."
-    require(options.format in FORMATS, "--format", one_of(FORMATS), options.format, way_out)
+    suggestion = did_you_mean(options.format, FORMATS) or "Leave it out for a table in the terminal."
+    require(options.format in FORMATS, "--format", one_of(FORMATS), options.format, suggestion)
     columns = [key for key in options.columns.split(",") if key]
     summary = summarize_runs([Path(word) for word in options.words], grouped=options.group, columns=columns)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None

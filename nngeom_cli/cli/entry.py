@@ -134,8 +134,8 @@ def _command_meant(words: list[str]) -> str:
         named = shlex.join(["nngeom", "run", *words])
     elif is_there(Path(got) / "run.json"):
         named = shlex.join(["nngeom", "figures", got])
-    way_out = did_you_mean(got, [*COMMANDS, "--help", "--version"]) or "`nngeom --help` tells what each does."
-    return f"Did you mean `{named}`?" if named else way_out
+    suggestion = did_you_mean(got, [*COMMANDS, "--help", "--version"]) or "`nngeom --help` tells what each does."
+    return f"Did you mean `{named}`?" if named else suggestion
 
 
 if __name__ == "__main__":

@@ -70,8 +70,8 @@ class Parser(argparse.ArgumentParser):
         """Raises the error for words that this command does not take."""
         command = self.prog.rpartition(" ")[2]
         must, see = TAKES[command]
-        way_out = did_you_mean(got, self.flags) if got.startswith("-") else ""
-        raise ConfigError(f"`nngeom {command}` must be {must}. Got {shown(got)}. {way_out or see}")
+        suggestion = did_you_mean(got, self.flags) if got.startswith("-") else ""
+        raise ConfigError(f"`nngeom {command}` must be {must}. Got {shown(got)}. {suggestion or see}")
 
 
 def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, Parser]]:

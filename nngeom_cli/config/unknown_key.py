@@ -42,11 +42,11 @@ def unknown_key(key: str, value: Any, name: str = "") -> ConfigError:
     near = key_meant(key)
     names = [known.partition(".")[2] for known in _known() if known.startswith(f"{section}.")]
     otherwise = f"`{section}` has {', '.join(names)}." if names else "`nngeom run --help` lists all keys."
-    way_out = otherwise
+    suggestion = otherwise
     if near not in (None, key):
         meant = near if isinstance(value, Mapping) else typed(near, shown(value), key)  # a section is not typed whole
-        way_out = f"Did you mean `{meant}`?"
-    return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {way_out}")
+        suggestion = f"Did you mean `{meant}`?"
+    return ConfigError(f"`{key}` must be a key of the config. Got {shown(value)}. {suggestion}")
 
 
 def key_meant(word: str) -> str | None:

@@ -87,8 +87,8 @@ def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], lis
             composed.hydra.job.num = number
             composed.hydra.job.id = str(number)
         directory = _selected(composed, "hydra.sweep.subdir")
-        way_out = "Name a folder of the sweep, for example ${hydra.job.num}."
-        require(is_inside(directory), "hydra.sweep.subdir", "a folder in the sweep's own", directory, way_out)
+        suggestion = "Name a folder of the sweep, for example ${hydra.job.num}."
+        require(is_inside(directory), "hydra.sweep.subdir", "a folder in the sweep's own", directory, suggestion)
         if directory in jobs:
             raise ConfigError(
                 f"`hydra.sweep.subdir` must be different for each job. Got {directory} for "
@@ -113,8 +113,10 @@ def _values(override: Override) -> int:
     )
     if count == 0:
         key, typed = override.get_key_element(), str(override.input_line).partition("=")[2]
-        way_out = f"List them: {key}=A,B." if "glob" in typed else "List them: 1,2,3; or range(1,4), which is the same."
-        raise ConfigError(f"`{key}` must have values to sweep over. Got {typed}, which has none. {way_out}")
+        suggestion = (
+            f"List them: {key}=A,B." if "glob" in typed else "List them: 1,2,3; or range(1,4), which is the same."
+        )
+        raise ConfigError(f"`{key}` must have values to sweep over. Got {typed}, which has none. {suggestion}")
     return count
 
 

@@ -68,8 +68,10 @@ def explained(error: Exception, words: Sequence[str] = (), config_name: str = ""
         return ConfigError(f"`{key}` must be a name. Got {value}. `nngeom run --help` lists the groups.")
     for key, _, value in (word.partition("=") for word in words):
         if key in GROUPS and value.startswith(("[", "{")):  # Hydra fails in many ways at these
-            way_out = f"Did you mean `{typed('architecture.hidden', value)}`?" if key == "architecture" else ""
-            return ConfigError(f"`{key}` must be a name. Got {value}. {way_out or '`nngeom run --help` lists them.'}")
+            suggestion = f"Did you mean `{typed('architecture.hidden', value)}`?" if key == "architecture" else ""
+            return ConfigError(
+                f"`{key}` must be a name. Got {value}. {suggestion or '`nngeom run --help` lists them.'}"
+            )
     lines = [*text.splitlines(), *str(error.__cause__ or "").splitlines()]
     useful = [
         line.strip().rstrip(".") for line in lines if not re.match(r"\s*(full_key|object_type|See https|$)", line)
@@ -85,13 +87,13 @@ def _unknown_option(file: str, options: list[str]) -> ConfigError:
     """The error for an option that a group has not."""
     group = next((group for group in GROUPS if file.startswith(f"{group}/")), file.rpartition("/")[0])
     name = file.removeprefix(f"{group}/")
-    way_out = did_you_mean(name, options) or "`nngeom run --help` lists the groups."
+    suggestion = did_you_mean(name, options) or "`nngeom run --help` lists the groups."
     kind = KINDS.get(PurePath(name).suffix)
     if group == "task" and kind:
-        way_out = f"Did you mean `task={kind} {pasted('task.path', name)}`?"
+        suggestion = f"Did you mean `task={kind} {pasted('task.path', name)}`?"
     elif group == "task" and plain(name) in DATASETS:
-        way_out = "digits has small images; task=npz task.path=FILE takes arrays of your own, task=csv a table."
-    return ConfigError(f"`{group}` must be {one_of(options)}. Got {name}. {way_out}")
+        suggestion = "digits has small images; task=npz task.path=FILE takes arrays of your own, task=csv a table."
+    return ConfigError(f"`{group}` must be {one_of(options)}. Got {name}. {suggestion}")
 
 
 def _unreadable(word: str, words: Sequence[str]) -> ConfigError:
@@ -105,14 +107,14 @@ def _unreadable(word: str, words: Sequence[str]) -> ConfigError:
         return ConfigError(
             f"`{key}` must be quoted for Hydra, inside the shell's quotes. Got {value}. {_as_text(word)}"
         )
-    way_out = "Close brackets, quote = and ,."
+    suggestion = "Close brackets, quote = and ,."
     if re.search(r"\s[\w./]+=", value):
-        way_out = "Each KEY=VALUE is a word of its own."
+        suggestion = "Each KEY=VALUE is a word of its own."
     elif re.fullmatch(r"\[[^][{}'\"]*\]", value):
-        way_out = f"Type: {shlex.quote(f'{key}=[' + ','.join(map(quoted, value[1:-1].split(','))) + ']')}"
+        suggestion = f"Type: {shlex.quote(f'{key}=[' + ','.join(map(quoted, value[1:-1].split(','))) + ']')}"
     elif re.fullmatch(r"[({][\d., ]*[)}]", value):
-        way_out = f"A list has brackets: {shlex.quote(f'{key}=[{value[1:-1]}]')}"
-    return ConfigError(f"`{key}` must be a value that Hydra can read. Got {value}. {way_out}")
+        suggestion = f"A list has brackets: {shlex.quote(f'{key}=[{value[1:-1]}]')}"
+    return ConfigError(f"`{key}` must be a value that Hydra can read. Got {value}. {suggestion}")
 
 
 def _no_assignment(word: str, words: Sequence[str]) -> ConfigError:
@@ -125,23 +127,23 @@ def _no_assignment(word: str, words: Sequence[str]) -> ConfigError:
         return ConfigError(f"`{key}` must be one word of the shell's. Got {value}. Type: {whole}")
     group, meant, kind = group_of(word), key_meant(word), KINDS.get(PurePath(word).suffix)
     if group:
-        way_out = f"Did you mean `{group}={word}`?"
+        suggestion = f"Did you mean `{group}={word}`?"
     elif kind:
-        way_out = f"Did you mean `task={kind} {pasted('task.path', word)}`?"
+        suggestion = f"Did you mean `task={kind} {pasted('task.path', word)}`?"
     elif meant:
-        way_out = f"Write {meant if '=' in meant else f'{meant}=VALUE'}, without blanks."
+        suggestion = f"Write {meant if '=' in meant else f'{meant}=VALUE'}, without blanks."
     elif (Path(word) / "run.json").is_file():
-        way_out = f"Did you mean `nngeom run --from {shlex.quote(word)}`?"
+        suggestion = f"Did you mean `nngeom run --from {shlex.quote(word)}`?"
     else:
-        way_out = "For example seed=1 or task=xor."
-    return ConfigError(f"`{word}` must be KEY=VALUE. Got no `=`. {way_out}")
+        suggestion = "For example seed=1 or task=xor."
+    return ConfigError(f"`{word}` must be KEY=VALUE. Got no `=`. {suggestion}")
 
 
 def _unknown_to_theory(key: str, value: str) -> ConfigError:
     """The error for a key that `nngeom theory` does not have."""
     near = OF_THEORY.get(key) or nearest(key, theory_keys())
-    way_out = f"Did you mean `{typed(near, value)}`?" if near else "`nngeom theory --help` shows all."
-    return ConfigError(f"`{key}` must be a key of theory. Got {value}. {way_out}")
+    suggestion = f"Did you mean `{typed(near, value)}`?" if near else "`nngeom theory --help` shows all."
+    return ConfigError(f"`{key}` must be a key of theory. Got {value}. {suggestion}")
 
 
 def _several(key: str, value: str, config_name: str) -> ConfigError:
@@ -150,21 +152,21 @@ def _several(key: str, value: str, config_name: str) -> ConfigError:
     if not theory and key_meant(key) not in (key, None):
         return unknown_key(key, value)
     if key in TEXTS:
-        way_out = _as_text(f"{key}={value}")
+        suggestion = _as_text(f"{key}={value}")
     elif theory:
         listed = shlex.quote(f"{key}=[{value}]")
-        way_out = f"A list has brackets: {listed}" if key in ("activation", "widths") else "Draw one after another."
+        suggestion = f"A list has brackets: {listed}" if key in ("activation", "widths") else "Draw one after another."
     elif key in LISTS:
-        way_out = f"A list has brackets: {typed(key, value)}"
+        suggestion = f"A list has brackets: {typed(key, value)}"
     elif takes_integers(key):
-        way_out = "Run all of them with -m."
+        suggestion = "Run all of them with -m."
         if re.fullmatch(r"[1-9][0-9]{0,2}(,[0-9]{3})+", value):  # marks between thousands
-            way_out = f"Run all of them with -m; or type {key}={value.replace(',', '')}."
+            suggestion = f"Run all of them with -m; or type {key}={value.replace(',', '')}."
     elif re.fullmatch(r"-?[0-9]+,[0-9]+", value):
-        way_out = f"Run all of them with -m; or, with a decimal point, type {key}={value.replace(',', '.')}."
+        suggestion = f"Run all of them with -m; or, with a decimal point, type {key}={value.replace(',', '.')}."
     else:
-        way_out = "Run all of them with -m, or write a list: [1,2]."
-    return ConfigError(f"`{key}` must be one value. Got {value}. {way_out}")
+        suggestion = "Run all of them with -m, or write a list: [1,2]."
+    return ConfigError(f"`{key}` must be one value. Got {value}. {suggestion}")
 
 
 def _as_text(word: str) -> str:

@@ -44,8 +44,8 @@ def words_of_lost(sweep: Sweep, job: Job, heard: str) -> str | None:
     if shutil.disk_usage(sweep.directory).free < FULL:
         return str(unwritable(sweep.directory, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
     ends = [-number for number in Signals if any(sign in heard for sign in _signs(number))]
-    way_out = f"`nngeom resume {shlex.quote(str(sweep.directory))}` continues it."
-    return lost_words(ends[0] if ends else None, needed, way_out)
+    suggestion = f"`nngeom resume {shlex.quote(str(sweep.directory))}` continues it."
+    return lost_words(ends[0] if ends else None, needed, suggestion)
 
 
 def _signs(number: Signals) -> tuple[str, str]:

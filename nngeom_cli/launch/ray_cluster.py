@@ -23,8 +23,8 @@ def refuse_new_cluster(launcher: Any) -> None:
     if type(launcher).__name__ == "RayLauncher" and (init := launcher.ray_cfg.init).address is not None:
         for name in OF_NEW_CLUSTER:
             what = f"left out with an address, here {init.address}"
-            way_out = f"`ray start --{name.replace('_', '-')}` sets it on each machine."
-            require(init.get(name) is None, f"hydra.launcher.ray.init.{name}", what, init.get(name), way_out)
+            suggestion = f"`ray start --{name.replace('_', '-')}` sets it on each machine."
+            require(init.get(name) is None, f"hydra.launcher.ray.init.{name}", what, init.get(name), suggestion)
 
 
 def start_ray(launcher: Any, sweep: Sweep) -> None:

@@ -131,8 +131,8 @@ class Run:
         written = [epoch_of(name) for name in self.manifest or () if name.startswith(f"{CHECKPOINTS}/")]
         saved = sorted({*saved_epochs(self.directory, CHECKPOINTS), *(epoch for epoch in written if epoch >= 0)})
         if epoch not in saved:
-            way_out = f"Choose from {', '.join(map(str, saved))}." if saved else "The run has no checkpoints."
-            raise FileNotFoundError(f"`epoch` must be one that was saved. Got {shown(epoch)}. {way_out}")
+            suggestion = f"Choose from {', '.join(map(str, saved))}." if saved else "The run has no checkpoints."
+            raise FileNotFoundError(f"`epoch` must be one that was saved. Got {shown(epoch)}. {suggestion}")
         name = checkpoint_name(int(epoch))
         weights = self._consistent(lambda run: read_weights(run._whole(name)))
         return [torch.from_numpy(layer) for layer in weights]

@@ -104,8 +104,8 @@ def full_at(name, last, number, whole, folder, capsys):
         assert said
         for line in said:
             assert "Error" not in line
-            way_out = r"(.*, then .*|Copy it to one that is not|Set hydra.*=FOLDER)\."
-            assert re.fullmatch(rf"nngeom: .*must be .* Got.*: {os.strerror(number)}\. {way_out}", line), said
+            suggestion = r"(.*, then .*|Copy it to one that is not|Set hydra.*=FOLDER)\."
+            assert re.fullmatch(rf"nngeom: .*must be .* Got.*: {os.strerror(number)}\. {suggestion}", line), said
         for command in commands_in("\n".join(said)) or [shlex.join(["nngeom", *words])]:
             assert main(shlex.split(command)[1:]) == 0, (said, command, capsys.readouterr().err)
     if name == "run":
