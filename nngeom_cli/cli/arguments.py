@@ -53,7 +53,7 @@ def _no_run(path: Path) -> str:
         return f"{path}, a file. `nngeom run` prints the directory of its run."
     runs = _runs_below(path)
     if not runs:
-        return f"{path} without run.json. `nngeom run` prints its own."
+        return f"{path} without run.json. `nngeom run` prints where a run is."
     newest = sorted(runs, key=lambda run: (run / "run.json").stat().st_mtime)[-NEWEST:]
     names = " ".join(shlex.quote(str(run)) for run in reversed(newest))
     return f"{path}, a folder of {len(runs)} of them. The newest: {names}"

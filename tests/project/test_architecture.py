@@ -8,7 +8,7 @@ import pytest
 
 from nngeom_cli.analysis.run_rows import STATISTICS
 from nngeom_cli.config.probe import ProbeSection
-from nngeom_cli.figures import SHEETS
+from nngeom_cli.figures.draw import SHEETS
 from nngeom_cli.store.measured import ARRAYS, NUMBERS
 
 ROOT = Path(__file__).parent.parent.parent
