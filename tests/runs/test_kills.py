@@ -17,6 +17,7 @@ from small_runs import assert_same
 
 from nngeom_cli.cli.entry import main
 from nngeom_cli.figures import draw as figures
+from nngeom_cli.figures.style import SETTINGS
 from nngeom_cli.store.run import load_run
 
 WORDS = ["optimizer.epochs=300", "probe.checkpoints=[0,100]", "probe.resolution=5", "replicates=2"]
@@ -81,6 +82,14 @@ class Command:
     @property
     def said(self):
         return self.log.read_text()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _pictures_as_a_cold_command_draws_them(as_a_user_has_them):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(SETTINGS, "pdf.fonttype", as_a_user_has_them["pdf.fonttype"])
+        patch.setattr("nngeom_cli.figures.output.DPI", as_a_user_has_them["DPI"])
+        yield
 
 
 @pytest.fixture(scope="module")
