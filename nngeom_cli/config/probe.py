@@ -92,6 +92,23 @@ class GridConfig(ProbeSection, kind="grid"):
     )
 
 
+def _examples(groups: str) -> Any:
+    """The key that says what the numbers in pairs or triples are."""
+    return key(
+        f"class: {groups} are of classes, each by its first example; index: of rows of the dataset",
+        choice("class", "index"),
+        suggestion="class takes the first example of a class, index a row of the dataset.",
+    )
+
+
+def _top_k() -> Any:
+    return key(
+        "leading eigenvalues of the metric that the effective volume element takes",
+        at_least(1),
+        suggestion="The paper uses 6.",
+    )
+
+
 @dataclass(frozen=True)
 class PathConfig(ProbeSection, kind="path"):
     """`steps` + 1 points on the line between two examples."""
@@ -104,17 +121,9 @@ class PathConfig(ProbeSection, kind="path"):
         ),
         suggestion="From the first class to the second: probe.pairs=[[0,1]].",
     )
-    endpoints: str = key(
-        "class: pairs are of classes, each by its first example; index: of rows of the dataset",
-        choice("class", "index"),
-        suggestion="class takes the first example of a class, index a row of the dataset.",
-    )
+    endpoints: str = _examples("pairs")
     steps: int = key("steps along each path", at_least(1), suggestion="The paper uses 64.")
-    top_k: int = key(
-        "leading eigenvalues of the metric that the effective volume element takes",
-        at_least(1),
-        suggestion="The paper uses 6.",
-    )
+    top_k: int = _top_k()
 
 
 @dataclass(frozen=True)
@@ -129,22 +138,14 @@ class PlaneConfig(ProbeSection, kind="plane"):
         ),
         suggestion="The first three classes: probe.triples=[[0,1,2]].",
     )
-    corners: str = key(
-        "class: triples are of classes, each by its first example; index: of rows of the dataset",
-        choice("class", "index"),
-        suggestion="class takes the first example of a class, index a row of the dataset.",
-    )
+    corners: str = _examples("triples")
     resolution: int = key("points per side of the plane", at_least(2), suggestion="The default is 36.")
     reach: float = key(
         "half the window's side, in units of the distance from the examples' centroid to the farthest one",
         at_least(1),
         suggestion="The default is 1.1.",
     )
-    top_k: int = key(
-        "leading eigenvalues of the metric that the effective volume element takes",
-        at_least(1),
-        suggestion="The paper uses 6.",
-    )
+    top_k: int = _top_k()
 
 
 ProbeConfig: TypeAlias = GridConfig | PathConfig | PlaneConfig

@@ -56,7 +56,7 @@ class Internal:
         return attrgetter(self.name)(import_module(self.module))
 
     def replaced(self, value: Any, *, on: Any = None) -> AbstractContextManager[None]:
-        """`value` stands there meanwhile, of one object alone if it is given with `on`."""
+        """Inside the block, `value` stands there; for one object alone if it is given as `on`."""
         owner, _, attribute = self.name.rpartition(".")
         if on is None:
             module = import_module(self.module)

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from reference import doubles, golden
+from reference import FILES, NETWORKS, TOLERANCE, doubles
 
 from nngeom_cli.geometry import (
     MLPFeatureMap,
@@ -16,10 +16,6 @@ from nngeom_cli.geometry import (
     ricci_scalar,
     ricci_tensor,
 )
-
-TOLERANCE = {"golden.json": 1e-10, "golden_hard.json": 1e-6}
-NETWORKS = [(name, index) for name in TOLERANCE for index in range(len(golden(name)["mlp"]))]
-FILES = {name: golden(name) for name in TOLERANCE}
 
 
 def entry_of(name, index):

@@ -6,7 +6,7 @@ from importlib import import_module
 
 import pytest
 import torch
-from reference import doubles, golden, network_function, points, random_network, scalar
+from reference import FILES, NETWORKS, TOLERANCE, doubles, network_function, points, random_network, scalar
 
 from nngeom_cli.geometry import (
     MLPFeatureMap,
@@ -21,9 +21,6 @@ from nngeom_cli.geometry import (
     ricci_scalar,
 )
 
-TOLERANCE = {"golden.json": 1e-10, "golden_hard.json": 1e-6}
-NETWORKS = [(name, index) for name in TOLERANCE for index in range(len(golden(name)["mlp"]))]
-FILES = {name: golden(name) for name in TOLERANCE}
 QUANTITIES = ("pullback_metric", "log_volume_element", "ricci_scalar", "ricci_scalar_error", "condition_number")
 
 

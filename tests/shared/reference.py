@@ -23,6 +23,11 @@ def golden(name: str) -> dict:
     return json.loads((HERE / name).read_text())
 
 
+TOLERANCE = {"golden.json": 1e-10, "golden_hard.json": 1e-6}
+NETWORKS = [(name, index) for name in TOLERANCE for index in range(len(golden(name)["mlp"]))]
+FILES = {name: golden(name) for name in TOLERANCE}
+
+
 def doubles(numbers: object) -> Tensor:
     """Nested lists of numbers or decimal strings as float64."""
     if isinstance(numbers, list):
