@@ -11,10 +11,10 @@ import xarray as xr
 
 from nngeom_cli.config.probe import GridConfig
 from nngeom_cli.config.quantity import ON_GRIDS
-from nngeom_cli.geometry import measure_layers
-from nngeom_cli.probes.labelled import Probe, array, attributes, dataset
+from nngeom_cli.models.model import Model
+from nngeom_cli.probes.labelled import Probe, array, attributes, dataset, placed
+from nngeom_cli.probes.layers import quantities_of
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.network import Network
 
 __all__ = ["grid"]
 
@@ -34,12 +34,11 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
         constant["input"] = (("point", "feature"), task.inputs.numpy())
         constant["label"] = ("point", task.labels.numpy())
 
-    def probe(network: Network) -> xr.Dataset:
-        x = points.to(network.parameters)
-        outputs = network.outputs(x.flatten(0, 1))
+    def probe(model: Model) -> xr.Dataset:
+        x = placed(points, model.describe())
+        outputs = model.outputs(x.flatten(0, 1))
         margin, predicted = (of(outputs).unflatten(-1, x.shape[:2]) for of in (task.loss.margin, task.loss.predict))
-        feature_map = network.feature_map(max(config.layers))
-        measured = measure_layers(feature_map, x, config.layers, tuple(quantity.name for quantity in ON_GRIDS))
+        measured = quantities_of(model, config.layers, x, tuple(quantity.name for quantity in ON_GRIDS))
         arrays: dict[str, Any] = {
             "margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"}),
             "predicted_class": (("replicate", "y", "x"), predicted.cpu().numpy(), {"long_name": "predicted class"}),
@@ -48,7 +47,7 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
             stacked = np.stack([array(measured[layer][quantity.name]) for layer in config.layers])
             arrays[quantity.name] = (("layer", "replicate", "y", "x"), stacked, attributes(quantity))
         box = [float(value) for value in (low[0], high[0], low[1], high[1])]
-        return dataset(arrays, constant, network, task, config, seed, box=box)
+        return dataset(arrays, constant, model, task, config, seed, box=box)
 
     return probe
 

@@ -13,14 +13,15 @@ from torch import Tensor
 from nngeom_cli.config.probe import ProbeConfig
 from nngeom_cli.config.quantity import Quantity
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, MLPFeatureMap, layer_spectra
+from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR
+from nngeom_cli.models.model import Description, Model
+from nngeom_cli.probes.layers import spectra_of
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.network import Network
 
-__all__ = ["Probe", "array", "attributes", "dataset", "effective_volume", "example_rows"]
+__all__ = ["Probe", "array", "attributes", "dataset", "effective_volume", "example_rows", "placed"]
 
-Probe = Callable[[Network], xr.Dataset]
-"""Measures a network as it is now."""
+Probe = Callable[[Model], xr.Dataset]
+"""Measures networks as they are now."""
 
 
 def attributes(quantity: Quantity) -> dict[str, Any]:
@@ -41,11 +42,14 @@ def example_rows(task: Task, chosen: Sequence[Sequence[int]], by: str, groups: s
     return torch.tensor([[named[end] if by == "class" else end for end in group] for group in chosen])
 
 
-def effective_volume(
-    feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], top_k: int
-) -> tuple[np.ndarray, np.ndarray]:
+def placed(values: Tensor, about: Description) -> Tensor:
+    """Points or directions in the dtype and on the device of the networks."""
+    return values.to(about.device, about.dtype)
+
+
+def effective_volume(model: Model, x: Tensor, layers: Sequence[int], top_k: int) -> tuple[np.ndarray, np.ndarray]:
     """Leading eigenvalues, one more than `top_k` if there is one, and log effective volume: (layer, replicate, ...)."""
-    found = layer_spectra(feature_map, x, layers, min(top_k + 1, x.shape[-1]))
+    found = spectra_of(model, layers, x, min(top_k + 1, x.shape[-1]))
     spectra = np.stack([array(found[layer]) for layer in layers])
     with np.errstate(divide="ignore"):
         return spectra, 0.5 * np.log(spectra[..., :top_k]).sum(axis=-1)
@@ -54,20 +58,16 @@ def effective_volume(
 def dataset(
     arrays: dict[str, Any],
     constant: dict[str, Any],
-    network: Network,
+    model: Model,
     task: Task,
     config: ProbeConfig,
     seed: int,
     **attributes: Any,
 ) -> xr.Dataset:
     """Measured and constant arrays with the coordinates and attributes that every probe has."""
-    coordinates = {"replicate": seed + np.arange(network.replicates), "layer": np.array(config.layers)}
-    common = {
-        "kind": config.kind,
-        "task": task.name,
-        "activation": network.activation.name,
-        "widths": list(network.widths),
-    }
+    about = model.describe()
+    coordinates = {"replicate": seed + np.arange(model.replicates), "layer": np.array(config.layers)}
+    common = {"kind": config.kind, "task": task.name, "activation": about.name, "widths": list(about.widths)}
     return xr.Dataset(arrays | constant, coords=coordinates, attrs=common | attributes)
 
 

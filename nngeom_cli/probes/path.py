@@ -12,10 +12,10 @@ from torch import Tensor
 
 from nngeom_cli.config.probe import PathConfig
 from nngeom_cli.config.quantity import EFFECTIVE_VOLUME
-from nngeom_cli.geometry import MLPFeatureMap, measure_layers
-from nngeom_cli.probes.labelled import Probe, array, dataset, effective_volume, example_rows
+from nngeom_cli.models.model import Model
+from nngeom_cli.probes.labelled import Probe, array, dataset, effective_volume, example_rows, placed
+from nngeom_cli.probes.layers import quantities_of
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.network import Network
 
 __all__ = ["path"]
 
@@ -32,12 +32,11 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
         "endpoint_index": (("pair", "end"), rows.numpy()),
     }
 
-    def probe(network: Network) -> xr.Dataset:
-        x = points.to(network.parameters)
-        predicted = task.loss.predict(network.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
-        feature_map = network.feature_map(max(config.layers))
-        spectra, log_volume = effective_volume(feature_map, x, config.layers, config.top_k)
-        speeds = [speed(feature_map, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
+    def probe(model: Model) -> xr.Dataset:
+        x = placed(points, model.describe())
+        predicted = task.loss.predict(model.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
+        spectra, log_volume = effective_volume(model, x, config.layers, config.top_k)
+        speeds = [speed(model, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
         order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
         arrays: dict[str, Any] = {
             "log_effective_volume_element": (
@@ -58,19 +57,17 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
             "predicted_class": (("pair", "replicate", "step"), predicted.cpu().numpy().transpose(1, 0, 2)),
         }
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
-        return dataset(arrays, constant, network, task, config, seed, steps=config.steps, top_k=config.top_k, **shape)
+        return dataset(arrays, constant, model, task, config, seed, steps=config.steps, top_k=config.top_k, **shape)
 
     return probe
 
 
-def speed(
-    feature_map: MLPFeatureMap, start: Tensor, end: Tensor, fractions: Tensor, layers: Sequence[int]
-) -> np.ndarray:
+def speed(model: Model, start: Tensor, end: Tensor, fractions: Tensor, layers: Sequence[int]) -> np.ndarray:
     """Speed |J v|, v = end - start, at fractions (steps, 1) of a straight path, as (layer, replicate, step).
 
     It is the volume element of the map restricted to the path.
     """
-    start, end, fractions = (values.to(feature_map.weights[0]) for values in (start, end, fractions))
-    on_path = feature_map.restricted_to(start, (end - start)[None])
-    measured = measure_layers(on_path, fractions, layers, ("log_volume_element",))
+    start, end, fractions = (placed(values, model.describe()) for values in (start, end, fractions))
+    path = (start, (end - start)[None])
+    measured = quantities_of(model, layers, fractions, ("log_volume_element",), path)
     return np.stack([array(measured[layer]["log_volume_element"].exp()) for layer in layers])

@@ -13,7 +13,7 @@ from torch import Tensor
 from nngeom_cli.config.probe import PlaneConfig
 from nngeom_cli.config.quantity import ON_GRIDS, ON_PLANES
 from nngeom_cli.errors import ConfigError
-from nngeom_cli.geometry import measure_layers
+from nngeom_cli.models.model import Model
 from nngeom_cli.probes.labelled import (
     Probe,
     array,
@@ -21,9 +21,10 @@ from nngeom_cli.probes.labelled import (
     dataset,
     effective_volume,
     example_rows,
+    placed,
 )
+from nngeom_cli.probes.layers import quantities_of
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.network import Network
 
 __all__ = ["plane"]
 
@@ -48,17 +49,16 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
         "corner_index": (("plane", "end"), rows.numpy()),
     }
 
-    def probe(network: Network) -> xr.Dataset:
-        feature_map = network.feature_map(max(config.layers))
+    def probe(model: Model) -> xr.Dataset:
+        about = model.describe()
         parts, names = [], tuple(quantity.name for quantity in ON_GRIDS)
         for origin, directions, _ in frames:
-            u, start, steps = (values.to(network.parameters) for values in (points, origin, directions))
-            restricted = feature_map.restricted_to(start, steps)
-            measured = measure_layers(restricted, u, config.layers, names)
+            u, start, steps = (placed(values, about) for values in (points, origin, directions))
+            measured = quantities_of(model, config.layers, u, names, (start, steps))
             x = start + u @ steps
-            outputs = network.outputs(x)
+            outputs = model.outputs(x)
             fields = {name: np.stack([array(measured[n][name]) for n in config.layers]) for name in names}
-            fields["log_effective_volume_element"] = effective_volume(feature_map, x, config.layers, config.top_k)[1]
+            fields["log_effective_volume_element"] = effective_volume(model, x, config.layers, config.top_k)[1]
             fields["margin"] = array(task.loss.margin(outputs))
             fields["predicted_class"] = task.loss.predict(outputs).cpu().numpy()
             fields["entropy"] = array(task.loss.entropy(outputs))
@@ -72,7 +72,7 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
             on_grid = stacked.reshape(*stacked.shape[:-1], len(axis), len(axis))
             arrays[quantity.name] = (dims, on_grid, attributes(quantity))
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
-        return dataset(arrays, constant, network, task, config, seed, top_k=config.top_k, **shape)
+        return dataset(arrays, constant, model, task, config, seed, top_k=config.top_k, **shape)
 
     return probe
 

@@ -13,7 +13,7 @@ __all__ = ["run_source", "source_hash"]
 
 PACKAGE = Path(__file__).parent.parent
 TRAINING = ("tables", "tasks", "training", "config/schedule.py", "geometry/activations.py")
-PROBE = ("probes", "geometry", "config/quantity.py")
+PROBE = ("probes", "models", "geometry", "config/quantity.py")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from nngeom_cli.geometry import Activation, MLPFeatureMap, get_activation
+from nngeom_cli.models.model import Description
 from nngeom_cli.training.forward import LEAST_ROWS, ForwardPass
 from nngeom_cli.training.padding import padded, padded_points
 
@@ -157,6 +158,14 @@ class Network:
         weights = self.views(self._effective(self.parameters))[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
+
+    def state(self) -> dict[str, Tensor]:
+        """The weights of each layer, by the names that they have in a checkpoint file."""
+        return {f"weights.{layer}": weights for layer, weights in enumerate(self.weights)}
+
+    def describe(self) -> Description:
+        """Activation, widths, dtype and device."""
+        return Description(self.activation.name, self.widths, self.parameters.dtype, self.parameters.device)
 
 
 def initial_network(

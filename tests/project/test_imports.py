@@ -21,7 +21,7 @@ LEVELS = [
     {"errors"},
     {"system"},
     {"config"},
-    {"tables", "theory"},
+    {"tables", "theory", "models"},
     {"tasks"},
     {"training"},
     {"probes", "store"},

@@ -1,0 +1,74 @@
+"""Probes measure anything that answers what `Model` asks, and learn nothing else of it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from test_probes import GRID, PATH, PLANE, network_for
+
+from nngeom_cli.config.task import DigitsConfig, SinusoidConfig
+from nngeom_cli.geometry import TorchFeatureMap
+from nngeom_cli.models.stacked import StackedFeatureMap
+from nngeom_cli.probes.make import make_probe
+from nngeom_cli.tasks.make import make_task
+
+SINUSOID = SinusoidConfig("sinusoid", points=50, data_seed=0)
+
+
+class Foreign:
+    """The interface and nothing more, with feature maps that are plain functions."""
+
+    def __init__(self, network):
+        self._network = network
+
+    @property
+    def replicates(self):
+        return self._network.replicates
+
+    def outputs(self, x):
+        return self._network.outputs(x)
+
+    def feature_map(self, layer):
+        exact = self._network.feature_map(layer)
+        alone = [exact.block(slice(replicate, replicate + 1)) for replicate in range(self.replicates)]
+        return StackedFeatureMap([TorchFeatureMap(lambda p, of=each: of(p)[0]) for each in alone])
+
+    def state(self):
+        return self._network.state()
+
+    def describe(self):
+        return self._network.describe()
+
+
+@pytest.mark.parametrize(
+    ("config", "task"),
+    [
+        (GRID, make_task(SINUSOID)),
+        (replace(PATH, layers=[1, 2], pairs=[[0, 1]], steps=4, top_k=3), make_task(DigitsConfig("digits"))),
+        (replace(PLANE, layers=[2, 1], triples=[[0, 6, 8]], top_k=2), make_task(DigitsConfig("digits"))),
+    ],
+    ids=lambda value: getattr(value, "kind", ""),
+)
+@pytest.mark.filterwarnings("ignore:The feature map uses:UserWarning")
+def test_a_model_of_another_kind_is_measured_alike(config, task):
+    network = network_for(task, [5, 3])
+    own, foreign = (make_probe(config, task, seed=7)(model) for model in (network, Foreign(network)))
+    assert foreign.attrs == own.attrs
+    assert set(foreign) == set(own)
+    for name in own:
+        assert foreign[name].dims == own[name].dims
+        scale = float(abs(own[name]).max())
+        if not str(name).endswith("_error"):  # another route has other errors
+            assert abs(foreign[name] - own[name]).max() <= 1e-9 * scale + 1e-12, name
+    if "ricci_scalar_error" in own:
+        off = abs(foreign.ricci_scalar - own.ricci_scalar)
+        assert (off <= 3 * (own.ricci_scalar_error + foreign.ricci_scalar_error)).all()
+
+
+def test_the_state_of_a_network_is_its_weights_by_name():
+    network = network_for(make_task(SINUSOID), [5, 4])
+    state = network.state()
+    assert list(state) == ["weights.0", "weights.1", "weights.2"]
+    assert all(torch.equal(values, weights) for values, weights in zip(state.values(), network.weights, strict=True))
+    about = network.describe()
+    assert (about.name, about.widths, about.dtype) == ("sigmoid", (2, 5, 4, 2), torch.float64)
