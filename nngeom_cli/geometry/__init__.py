@@ -13,6 +13,7 @@ from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.infinite_width import InfiniteWidth
 from nngeom_cli.geometry.layers import layer_spectra, measure_layers
 from nngeom_cli.geometry.measure import measure
+from nngeom_cli.geometry.module_feature_map import ModuleFeatureMap
 from nngeom_cli.geometry.spectrum import (
     log_effective_volume_element,
     log_spectral_gap,
@@ -34,6 +35,7 @@ __all__ = [
     "Activation",
     "InfiniteWidth",
     "MLPFeatureMap",
+    "ModuleFeatureMap",
     "PrincipalRicci",
     "TorchFeatureMap",
     "condition_number",

@@ -155,6 +155,7 @@ GEOMETRY = {
     "Activation": lambda kind: kind("cube", lambda z: z**3, lambda z: 3 * z**2, lambda z: (3 * z**2, 6 * z), odd=True),
     "InfiniteWidth": lambda limit: limit("sin", 1.0, 0.5, 2).ricci_scalar(X[:, 0].abs() + 0.1),
     "MLPFeatureMap": lambda kind: kind.from_module(MODULE, layer=1)(X),
+    "ModuleFeatureMap": lambda kind: kind(MODULE, "0").outputs(X),
     "PrincipalRicci": lambda kind: kind(X, X),
     "TorchFeatureMap": lambda kind: kind(paraboloid)(X),
     "get_activation": lambda get: get("gelu"),

@@ -8,8 +8,8 @@ from nngeom_cli import geometry
 
 FUNCTIONS = [name for name in geometry.__all__ if inspect.isfunction(getattr(geometry, name))]
 CLASSES = [name for name in geometry.__all__ if inspect.isclass(getattr(geometry, name))]
-METHODS = [(name, method) for name in ("MLPFeatureMap", "TorchFeatureMap") for method in ("restricted_to",)]
-METHODS += [("MLPFeatureMap", "from_module")]
+METHODS = [(name, "restricted_to") for name in ("MLPFeatureMap", "ModuleFeatureMap", "TorchFeatureMap")]
+METHODS += [("MLPFeatureMap", "from_module"), ("ModuleFeatureMap", "outputs")]
 METHODS += [("InfiniteWidth", name) for name in ("kernel", "metric", "omega", "log_volume_element", "ricci_scalar")]
 
 
