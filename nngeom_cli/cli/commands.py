@@ -41,7 +41,7 @@ def figures(options: Namespace) -> int:
     """nngeom figures RUN_OR_SWEEP... [figures.KEY=VALUE ...]
 
     Draws the figures of runs again, from what is saved, and prints their paths. figures.curvature_convention=paper
-    draws 3 R, figures.band=0.3 takes a wider band; what is saved stays as it is.
+    draws V and |3 R| as the paper does, figures.band=0.3 takes a wider band; what is saved stays as it is.
 
     RUN is a run directory, the last line that `nngeom run` prints. For a SWEEP whose experiment compares its runs,
     draws that figure and prints its table; for any other sweep, the figures of its runs.

@@ -21,9 +21,9 @@ class FiguresConfig(Section, section="figures"):
         measured=False,
     )
     curvature_convention: str = key(
-        "geometric: R, the unit 2-sphere has +2; paper: the 3 R that the paper prints",
+        "geometric: log V and R, the unit 2-sphere has +2; paper: the magnitudes V and |3 R| that the paper plots",
         choice("geometric", "paper"),
-        suggestion="geometric draws R (unit 2-sphere: +2), paper draws the 3 R that the paper prints.",
+        suggestion="geometric draws log V and R (unit 2-sphere: +2), paper the magnitudes V and |3 R|.",
         default="geometric",
         measured=False,
     )

@@ -176,7 +176,7 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block
         values = data[quantity.name].values
         values = values % len(CLASS_COLOURS) if quantity.look == "classes" else values
         errors = quantity.factor * data[error].values if error is not None and error in data else None
-        fields.append(Field(quantity.factor * values, errors))
+        fields.append(Field(LOOKS[quantity.look].drawn(quantity.factor * values), errors))
     number = int(panels[0].layer) if panels[0].layer.ndim == 0 else 0
     norm = LOOKS[quantity.look].norm(np.stack([field.shown for field in fields]))
     judged = [pooled(fields)] * len(fields) if norm is None else fields  # without colours, one sentence for all panels
@@ -192,7 +192,7 @@ def pooled(fields: Sequence[Field]) -> Field:
 
 def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset, norm: Normalize | None) -> str:
     """What a panel says if its values are all 0 or all missing for a known reason; empty otherwise."""
-    if quantity.look == "curvature" and field.zero:
+    if quantity.name == "ricci_scalar" and field.zero:
         return flat_words(data.attrs["widths"], int(data.layer))
     if "layer" in data[quantity.name].coords and field.missing.all():
         return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.name))

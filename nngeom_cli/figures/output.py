@@ -17,7 +17,7 @@ __all__ = ["convention_words", "metadata", "save"]
 
 CURVATURE = {
     "geometric": "Ricci scalar: the unit 2-sphere has R = +2",
-    "paper": "Ricci scalar as the paper prints it, 3 R, where the unit 2-sphere has R = +2",
+    "paper": "magnitudes as the paper plots them, V and |3 R|, where the unit 2-sphere has R = +2",
 }
 
 

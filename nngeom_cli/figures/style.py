@@ -49,6 +49,7 @@ __all__ = [
     "control_colours",
     "in_convention",
     "linear_norm",
+    "magnitude_norm",
     "power_words",
     "style",
     "symmetric_log_norm",
@@ -104,6 +105,7 @@ CURVATURE_COLOURS: Colormap = LinearSegmentedColormap.from_list(
     ],
     N=513,
 )
+MAGNITUDE_COLOURS: Colormap = ListedColormap(CURVATURE_COLOURS(np.linspace(0.5, 1.0, 257)), "magnitude")
 VOLUME_COLOURS: Colormap = matplotlib.colormaps["viridis"]
 ENTROPY_COLOURS: Colormap = matplotlib.colormaps["magma"]
 REGION_COLOURS = ListedColormap([tuple(0.5 + 0.5 * np.array(to_rgb(colour))) for colour in CLASS_COLOURS], "regions")
@@ -186,29 +188,49 @@ def symmetric_log_norm(values: Array) -> Normalize | None:
     return SymLogNorm(float(threshold), linscale=0.5, vmin=-float(limit), vmax=float(limit), base=10)
 
 
+def magnitude_norm(values: Array) -> Normalize | None:
+    """The positive half of `symmetric_log_norm`, for magnitudes."""
+    norm = symmetric_log_norm(values)
+    if norm is not None:
+        norm.vmin = 0.0
+    return norm
+
+
+def volume(log_volume: Array) -> Array:
+    """V; infinite where it has no number."""
+    with np.errstate(over="ignore"):
+        return np.exp(log_volume)
+
+
 def symmetric_log_ticks(norm: Normalize) -> tuple[list[float], list[str]]:
-    """Zero and at most three powers of ten on each side, none so near to zero that their labels touch."""
+    """Zero and at most three powers of ten on each side that is shown, none so near to zero that their labels touch."""
     assert isinstance(norm, SymLogNorm)
+    assert norm.vmin is not None
     assert norm.vmax is not None
     first, last = round(np.log10(norm.linthresh)), int(np.floor(np.log10(norm.vmax) + 1e-9))
     powers = range(last, first - 1, -max(1, int(np.ceil((last - first + 1) / 3))))
-    far = [power for power in reversed(powers) if float(norm(10.0**power)) > 0.6]
+    far = [power for power in reversed(powers) if float(norm(10.0**power)) > float(norm(0.0)) + 0.1]
     positive = [(10.0**power, power_words(10.0**power)) for power in far]
-    ticks = [(-value, f"−{text}") for value, text in reversed(positive)] + [(0.0, "0"), *positive]
+    negative = [(-value, f"−{text}") for value, text in reversed(positive)] if norm.vmin < 0 else []
+    ticks = [*negative, (0.0, "0"), *positive]
     return [value for value, _ in ticks], [text for _, text in ticks]
 
 
 class Look(NamedTuple):
-    """Colour map, the scale for given values, and its ticks' positions and labels, None for automatic ones."""
+    """Colour map, the scale for given values, its ticks' positions and labels, None for automatic ones, and what is
+    drawn of a value."""
 
     colours: Colormap
     norm: Callable[[Array], Normalize | None]
     ticks: Callable[[Normalize], tuple[list[float], list[str]]] | None = None
+    drawn: Callable[[Array], Array] = np.asarray
 
 
 LOOKS = {  # words replace a curvature that is 0 wherever it exists; classes have legend entries and no colour bar
     "volume": Look(VOLUME_COLOURS, linear_norm),
     "curvature": Look(CURVATURE_COLOURS, symmetric_log_norm, symmetric_log_ticks),
+    "volume magnitude": Look(VOLUME_COLOURS, linear_norm, drawn=volume),
+    "curvature magnitude": Look(MAGNITUDE_COLOURS, magnitude_norm, symmetric_log_ticks, np.abs),
     "entropy": Look(ENTROPY_COLOURS, linear_norm),
     "classes": Look(REGION_COLOURS, lambda _: Normalize(-0.5, 9.5)),
 }
@@ -221,21 +243,32 @@ PLANE_HEATMAPS = (
 
 
 def in_convention(quantities: Sequence[Quantity], convention: str, geometry: xr.Dataset) -> list[Quantity]:
-    """Quantities with their curvature in a convention.
+    """Quantities as a convention draws them.
 
     Args:
         quantities: in the geometric convention.
-        convention: geometric (the unit 2-sphere has R = +2), or paper (what the paper prints, `paper_curvature_factor`
-            times as much).
+        convention: geometric (log V, and R with its sign; the unit 2-sphere has R = +2), or paper (the magnitudes that
+            the paper plots: V, and |R| times `paper_curvature_factor`).
         geometry: what was measured; its attributes hold the factor.
     """
     if convention == "geometric":
         return list(quantities)
     factor = float(geometry.ricci_scalar.attrs.get("paper_curvature_factor", 3))
-    label = f"{factor:g} R, the paper's convention"
+    titles = {
+        "log_volume_element": ("log volume element", "volume element"),
+        "ricci_scalar": ("Ricci scalar", "magnitude of the Ricci scalar, in the paper's convention"),
+    }
+    looks: dict[str, dict[str, Any]] = {
+        "log_volume_element": {"label": "V = √(det g), the paper's form", "look": "volume magnitude"},
+        "ricci_scalar": {
+            "label": f"|{factor:g} R|, the paper's convention",
+            "look": "curvature magnitude",
+            "factor": factor,
+        },
+    }
     return [
-        replace(quantity, title=f"{quantity.title}, in the paper's convention", label=label, factor=factor)
-        if quantity.name == "ricci_scalar"
+        replace(quantity, title=quantity.title.replace(*titles[quantity.name]), **looks[quantity.name])
+        if quantity.name in looks
         else quantity
         for quantity in quantities
     ]

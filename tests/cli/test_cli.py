@@ -698,7 +698,7 @@ def test_a_run_from_the_command_line_to_the_figures(monkeypatch, tmp_path, capsy
     before = (directory / "run.json").read_bytes()
     assert main(["figures", str(directory), "figures.curvature_convention=paper"]) == 0
     with Image.open(capsys.readouterr().out.splitlines()[0]) as image:
-        assert "3 R" in image.info["Convention"]
+        assert "|3 R|" in image.info["Convention"]
     assert main(["figures", str(directory), "figures.band=-1"]) == 2
     assert capsys.readouterr().err.startswith("nngeom: `figures.band` must be a positive number. Got -1")
     assert (directory / "run.json").read_bytes() == before

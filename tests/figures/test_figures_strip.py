@@ -50,17 +50,37 @@ def test_the_band_is_the_one_of_the_config(tmp_path):
     assert "within 0.4 of final boundary" in texts(figure)
 
 
-def test_the_papers_convention_is_three_times_and_said(tmp_path):
+def test_the_papers_form_is_the_magnitudes_of_volume_and_three_times_the_curvature_and_says_so(tmp_path):
     run = made_run(tmp_path, plane())
     images = [axes.images[0] for axes in through_training(run, 1).figure.axes if axes.images]
     run.config = {"figures": {"curvature_convention": "paper", "band": 0.15}}
     figure = through_training(run, 1).figure
     for image, papers in zip(images, [axes.images[0] for axes in figure.axes if axes.images], strict=True):
-        factor = 1 if image.cmap.name == "viridis" else 3
-        assert np.array_equal(papers.get_array(), factor * image.get_array())
-    assert "3 R, the paper's convention" in texts(figure)
+        drawn = np.exp(image.get_array()) if image.cmap.name == "viridis" else abs(3 * image.get_array())
+        assert np.array_equal(papers.get_array(), drawn)
+        assert papers.norm.vmin >= 0
+    titles = ("volume element", "magnitude of the Ricci scalar, in the paper's convention")
+    assert {text.get_text() for text in figure.texts}.issuperset(titles)
+    assert "V = √(det g)" in texts(figure)
+    assert "|3 R|, the paper's convention" in texts(figure)
     assert "R = +2" not in texts(figure)
-    assert "as the paper prints it, 3 R" in metadata(run)["Convention"]
+    assert "V and |3 R|" in metadata(run)["Convention"]
+
+
+def test_a_flat_layer_is_flat_in_the_papers_form_too(tmp_path):
+    geometry = plane(hidden=2)
+    geometry["ricci_scalar"] *= 0.0
+    run = made_run(tmp_path, geometry)
+    run.config = {"figures": {"curvature_convention": "paper", "band": 0.15}}
+    assert "flat: the feature map is a local diffeomorphism" in texts(through_training(run, 1).figure)
+
+
+def test_a_volume_too_large_for_a_number_is_missing_in_the_papers_form(tmp_path):
+    geometry = plane()
+    geometry["log_volume_element"][:, :, :, 0, 0] = 1000.0
+    run = made_run(tmp_path, geometry)
+    run.config = {"figures": {"curvature_convention": "paper", "band": 0.15}}
+    assert "3 grey" in texts(through_training(run, 1).figure)
 
 
 def test_an_undefined_statistic_says_why(tmp_path):

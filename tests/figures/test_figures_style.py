@@ -9,6 +9,7 @@ from nngeom_cli.figures.style import (
     CURVATURE_COLOURS,
     control_colours,
     linear_norm,
+    magnitude_norm,
     symmetric_log_norm,
     symmetric_log_ticks,
 )
@@ -39,6 +40,15 @@ def test_ticks_of_the_signed_scale_are_powers_of_ten_within_its_limits(values):
     assert ticks[-1] <= norm.vmax * (1 + 1e-9)
     assert np.diff(norm(np.array(ticks))).min() > 0.08
     assert np.array_equal(ticks, -np.array(ticks[::-1]))
+
+
+def test_the_scale_of_magnitudes_begins_at_zero_and_so_do_its_ticks():
+    norm = magnitude_norm(np.array([1e-3, 1, 1e3]))
+    ticks, labels = symmetric_log_ticks(norm)
+    assert (norm.vmin, norm(0.0), norm(1e3)) == (0, 0, 1)
+    assert (ticks[0], labels[0]) == (0, "0")
+    assert len(ticks) == len(labels) >= 3
+    assert magnitude_norm(np.zeros(3)) is None
 
 
 SIMULATIONS = {  # Machado et al. 2009, severity 1, on linear RGB
