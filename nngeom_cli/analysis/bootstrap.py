@@ -144,14 +144,16 @@ def stage_table(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre
     Returns:
         A row for each statistic, boundary, layer and stage (initial, trained, difference; initial alone if there is one
         epoch): epoch, estimate, low, high, n (replicates with a value), undefined (networks, or paths of networks,
-        without one), reasons (how many of them for each) and units.
+        without one), reasons (how many of them for each) and units. After the boundaries of a statistic come `final -
+        other` and so on, the paired differences from each of its controls. `boundary` is empty where a statistic asks
+        about none.
 
     Example:
         >>> stage_table(grid_statistics(run.geometry), np.random.default_rng(0))    # doctest: +SKIP
     """
-    names = [str(name) for name in statistics if f"{name}_undefined" in statistics]
-    values = statistics[names].to_array("statistic")
-    flags = statistics[[f"{name}_undefined" for name in names]].to_array("statistic").assign_coords(statistic=names)
+    rows = [row for name in statistics if f"{name}_undefined" in statistics for row in _rows_of(statistics, str(name))]
+    names, boundaries, values, flags = zip(*rows, strict=True)
+    values, flags = (xr.concat(arrays, "row", coords="minimal", compat="override") for arrays in (values, flags))
     stage = pd.Index(["initial", "trained", "difference"][: 3 if statistics.sizes["epoch"] > 1 else 1], name="stage")
     (first, last), (flag, last_flag) = ([array.isel(epoch=i, drop=True) for i in (0, -1)] for array in (values, flags))
     staged = xr.concat([first, last, last - first][: len(stage)], stage)
@@ -159,9 +161,28 @@ def stage_table(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre
     pooled = [dim for dim in REPLICATION if dim in values.dims]
     words = xr.apply_ufunc(_in_words, flags, input_core_dims=[pooled], vectorize=True, output_dtypes=[object])
     result = over_replicates(staged, rng, centre).assign(undefined=(flags != Flag.DEFINED).sum(pooled), reasons=words)
-    table = pd.DataFrame(result.to_dataframe(dim_order=["statistic", "boundary", "layer", "stage"]).reset_index())
+    table = pd.DataFrame(result.to_dataframe(dim_order=["row", "layer", "stage"]).reset_index())
+    row = table.pop("row")
+    table.insert(0, "statistic", np.array(names)[row])
+    table.insert(1, "boundary", np.array(boundaries)[row])
     table.insert(4, "epoch", statistics.epoch.values[np.where(table.stage == "initial", 0, -1)])
     return table.assign(units=[statistics[name].attrs["units"] for name in table.statistic])
+
+
+def _rows_of(statistics: xr.Dataset, name: str) -> Iterator[tuple[str, str, xr.DataArray, xr.DataArray]]:
+    """A statistic's name, each of its boundaries and its differences from controls, values and flags."""
+    values, flags = (statistics[one].reset_coords(drop=True) for one in (name, f"{name}_undefined"))
+    if "boundary" not in values.dims:
+        yield name, "", values, flags
+        return
+    known = values.boundary.values.tolist()
+    of = {known: (values.sel(boundary=known, drop=True), flags.sel(boundary=known, drop=True)) for known in known}
+    for boundary, (value, flag) in of.items():
+        yield name, boundary, value, flag
+    for control in known:
+        if control not in ("final", "own") and "final" in of:
+            (value, flag), (theirs, their_flag) = of["final"], of[control]
+            yield name, f"final - {control}", value - theirs, flag.where(flag != Flag.DEFINED, their_flag)
 
 
 def _in_words(flags: Array) -> str:

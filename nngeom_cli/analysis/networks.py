@@ -57,7 +57,7 @@ def _networks_of(run: Run) -> pd.DataFrame:
         "initial_curvature": curvature.isel(epoch=0).median(over),
         "curvature": curvature.isel(epoch=1).median(over),
     }
-    measured = grid_statistics(geometry, own=False).sel(boundary="final").isel(layer=0)
+    measured = grid_statistics(geometry, boundaries=["final"]).sel(boundary="final").isel(layer=0)
     for name in ("volume_band_contrast", "volume_rank_correlation", "curvature_band_contrast"):
         numbers |= {f"initial_{name}": measured[name].isel(epoch=0), name: measured[name].isel(epoch=1)}
     final = pd.DataFrame(run.replicates).drop(columns="solved").rename(columns={"replicate": "seed"})

@@ -1,15 +1,19 @@
-"""What statistics of grids, paths and planes share: where they are undefined and why, ranks, their labels.
+"""What statistics of grids, paths and planes share: whose boundary they ask about, where they are undefined, ranks.
 
 A statistic that cannot be computed is NaN, and its variable `<name>_undefined` says why (`REASONS`, CF flags);
 values that were left out are counted. `boundary` is `final`, the last checkpoint's at every epoch (so trained minus
-initial is a paired difference, and the untrained control has a boundary too), or `own`, the checkpoint's own.
+initial is a paired difference, and the untrained control has a boundary too), `own`, the checkpoint's own, or one of
+the controls that keep the geometry of the question (`BOUNDARIES`).
 """
 
 from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from enum import IntEnum
+from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -18,21 +22,30 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import RELIABLE, unreliable
+from nngeom_cli.errors import did_you_mean
 
 __all__ = [
+    "BOUNDARIES",
     "CONSTANT",
+    "CONTROLS",
+    "MOST_OTHERS",
     "REASONS",
     "Array",
+    "Field",
     "Flag",
     "Reason",
+    "Result",
+    "averaged",
+    "chosen_boundaries",
     "count_reasons",
     "curvature",
     "first_flag",
     "flagged",
     "labelled",
     "mean_where",
-    "rank_correlation",
+    "others",
     "require_kind",
+    "unconditional",
 ]
 
 Array: TypeAlias = NDArray[Any]
@@ -41,6 +54,31 @@ Result: TypeAlias = tuple[Array, Array]  # values, and the flags that say where 
 Counts: TypeAlias = dict[str, tuple[Array, str]]  # masks whose last axis is counted, and labels
 
 CONSTANT = 1e-9  # nats: a log volume that varies by less is constant except for rounding
+MOST_OTHERS = 7
+
+BOUNDARIES = {
+    "grid": {
+        "final": "of the last checkpoint, at every epoch",
+        "own": "of the checkpoint itself",
+        "other": f"final ones of the next {MOST_OTHERS} replicates, cyclically: the mean of the statistic over them",
+        "mirrored": "final, its left and right exchanged in the data's box",
+        "rotated": "final, turned by half a turn about the middle of the data's box",
+    },
+    "path": {
+        "final": "changes of prediction of the last checkpoint, at every epoch",
+        "own": "changes of the checkpoint itself",
+        "other": f"final changes on the next {MOST_OTHERS} paths of the same network, cyclically: the mean over them",
+        "middle": "the middle of the path stands for the change",
+    },
+    "plane": {
+        "final": "entropy of the last checkpoint, at every epoch",
+        "own": "entropy of the checkpoint itself",
+        "other": f"final entropy of the next {MOST_OTHERS} replicates, cyclically: the mean over them",
+        "rotated": "final entropy of the triangle with its corners renamed in turn: the mean over both ways",
+        "middle": "the entropy of the weights of the mixture stands for that of the prediction",
+    },
+}
+CONTROLS = {kind: tuple(list(names)[2:]) for kind, names in BOUNDARIES.items()}
 
 
 class Flag(IntEnum):
@@ -53,9 +91,103 @@ class Flag(IntEnum):
     NO_POINT = 4  # none is usable
     CONSTANT = 5  # except for rounding
     ONE_SIDE = 6  # no usable point within the band, or none outside
+    NO_OTHER = 7  # no other replicate, or path, whose boundary could be the control
 
 
 REASONS = tuple(flag.name.lower() for flag in Flag)
+
+
+@dataclass(frozen=True)
+class Field:
+    """A quantity at the places of each network, and where it can be used.
+
+    Attributes:
+        name: in the names of statistics.
+        words: what it is.
+        values: `(*networks, place)`.
+        usable: a mask like `values`.
+        error: how far from each value the true one may lie.
+        flat: networks whose R is 0 everywhere.
+    """
+
+    name: str
+    words: str
+    values: Array
+    usable: Array
+    error: Any = 0.0
+    flat: Any = False
+
+    @property
+    def reasons(self) -> list[Reason]:
+        """Why there is no statistic of the field, whatever is asked."""
+        return [(self.flat, Flag.FLAT), (~self.usable.any(axis=-1), Flag.NO_POINT)]
+
+    @property
+    def mean(self) -> Result:
+        """Over the usable places."""
+        return mean_where(self.values, self.usable), first_flag(self.reasons)
+
+    @cached_property
+    def ranks(self) -> Array:
+        """Ranks among usable places minus their mean; 0 elsewhere."""
+        ranked = ranks(np.where(self.usable, self.values, np.nan))
+        return np.where(self.usable, ranked - self.middle, 0.0)
+
+    @property
+    def middle(self) -> Array:
+        """The mean rank, `(*networks, 1)`."""
+        return np.asarray((self.usable.sum(axis=-1, keepdims=True) + 1) / 2)
+
+    @cached_property
+    def constant(self) -> Array:
+        """Networks for which the field is constant except for its error."""
+        margin = np.maximum(self.error, CONSTANT / 2)
+        with np.errstate(invalid="ignore"):
+            lowest = np.min(self.values + margin, axis=-1, where=self.usable, initial=np.inf)
+            highest = np.max(self.values - margin, axis=-1, where=self.usable, initial=-np.inf)
+        return np.asarray(highest <= lowest)
+
+    def rank_correlation(self, other: Array, reasons: list[Reason]) -> Result:
+        """Spearman's correlation with another quantity at the same places, and why there is none."""
+        theirs = np.broadcast_to(ranks(other), self.values.shape)
+        some = ~self.usable.all(axis=-1)  # networks that are ranked without the places that are left out
+        if some.any():
+            theirs = theirs.copy()
+            theirs[some] = ranks(np.where(self.usable, np.broadcast_to(other, theirs.shape), np.nan)[some])
+        theirs = np.where(self.usable, theirs - self.middle, 0.0)
+        covariance, variances = ((a * b).sum(axis=-1) for a, b in ((self.ranks, theirs), (theirs, theirs)))
+        variances = variances * (self.ranks**2).sum(axis=-1)
+        with np.errstate(invalid="ignore"):
+            flags = first_flag([*reasons, *self.reasons, (self.constant | (variances == 0), Flag.CONSTANT)])
+            return covariance / np.sqrt(variances), flags
+
+
+def chosen_boundaries(boundaries: Sequence[str] | None, kind: str) -> tuple[str, ...]:
+    """The values of `boundary` that were asked for, each once; all where none is named."""
+    known = BOUNDARIES[kind]
+    asked = tuple(known) if boundaries is None else tuple(dict.fromkeys(boundaries))
+    for name in asked or ("none",):
+        if name not in known:
+            suggestion = did_you_mean(name, known) or f'For example boundaries=["{next(iter(known))}"].'
+            raise ValueError(f"`boundaries` of a {kind} must be of {', '.join(known)}. Got {name}. {suggestion}")
+    return asked
+
+
+def others(values: Array, axis: int) -> list[Array]:
+    """What belongs to the next replicates or paths stands where one's own stood: an array for each, at most 7."""
+    return [np.roll(values, -step, axis) for step in range(1, min(values.shape[axis] - 1, MOST_OTHERS) + 1)]
+
+
+def averaged(results: Sequence[Result], shape: tuple[int, ...]) -> Result:
+    """Mean of a statistic over several boundaries, of those that have it; the first one's flag where none has."""
+    if not results:
+        return np.full(shape, np.nan), np.full(shape, Flag.NO_OTHER, dtype=np.int8)
+    if len(results) == 1:
+        return results[0]
+    values, flags = (np.stack(arrays) for arrays in zip(*results, strict=True))
+    defined = flags == Flag.DEFINED
+    mean = mean_where(np.moveaxis(values, 0, -1), np.moveaxis(defined, 0, -1))
+    return mean, np.where(defined.any(axis=0), np.int8(Flag.DEFINED), flags[0])
 
 
 def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Counts]:
@@ -70,19 +202,6 @@ def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Count
     }
     flat = (missing | zero).all(axis=-1) & zero.any(axis=-1)
     return log_curvature, ~(missing | zero | doubtful), relative_error, flat, counts
-
-
-def rank_correlation(distance: Array, field: Array, usable: Array, error: Any, reasons: list[Reason]) -> Result:
-    """Spearman's correlation of a field with minus the distance, and why there is none."""
-    middle = (usable.sum(axis=-1, keepdims=True) + 1) / 2
-    pair = (field, np.broadcast_to(-distance, field.shape))
-    a, b = (np.where(usable, ranks(np.where(usable, values, np.nan)) - middle, 0.0) for values in pair)
-    covariance, variances = (a * b).sum(axis=-1), (a * a).sum(axis=-1) * (b * b).sum(axis=-1)
-    margin = np.maximum(error, CONSTANT / 2)
-    with np.errstate(invalid="ignore"):
-        lowest = np.min(field + margin, axis=-1, where=usable, initial=np.inf)
-        constant = np.max(field - margin, axis=-1, where=usable, initial=-np.inf) <= lowest
-        return covariance / np.sqrt(variances), first_flag([*reasons, (constant | (variances == 0), Flag.CONSTANT)])
 
 
 def ranks(values: Array) -> Array:
@@ -105,25 +224,39 @@ def mean_where(values: Array, mask: Array) -> Array:
     return mean
 
 
-def flagged(name: str, results: list[Result], dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
+def flagged(
+    name: str, results: Mapping[str, Result], dims: tuple[str, ...], label: str, units: str, kind: str
+) -> dict[str, Any]:
     """A statistic for each boundary, NaN where it is flagged, and its flags."""
-    values, flags = (np.stack(arrays) for arrays in zip(*results, strict=True))
-    convention = "boundary=final: of the last checkpoint, at every epoch; boundary=own: of the checkpoint itself"
-    about = {"long_name": label, "units": units, "convention": convention}
+    values, flags = (np.stack(arrays) for arrays in zip(*results.values(), strict=True))
+    convention = "; ".join(f"boundary={boundary}: {BOUNDARIES[kind][boundary]}" for boundary in results)
+    return _with_flags(name, values, flags, ("boundary", *dims), label, units, {"convention": convention})
+
+
+def unconditional(name: str, result: Result, dims: tuple[str, ...], label: str, units: str) -> dict[str, Any]:
+    """A statistic that asks about no boundary, NaN where it is flagged, and its flags."""
+    return _with_flags(name, *result, dims, label, units, {})
+
+
+def _with_flags(
+    name: str, values: Array, flags: Array, dims: tuple[str, ...], label: str, units: str, more: dict[str, str]
+) -> dict[str, Any]:
+    about = {"long_name": label, "units": units, **more}
     meanings = {"flag_values": np.arange(len(REASONS), dtype=np.int8), "flag_meanings": " ".join(REASONS)}
     return {
-        name: (("boundary", *dims), np.where(flags == Flag.DEFINED, values, np.nan), about),
-        f"{name}_undefined": (("boundary", *dims), flags, {"long_name": f"why {name} is NaN", "units": "", **meanings}),
+        name: (dims, np.where(flags == Flag.DEFINED, values, np.nan), about),
+        f"{name}_undefined": (dims, flags, {"long_name": f"why {name} is NaN", "units": "", **meanings}),
     }
 
 
-def labelled(variables: dict[str, Any], counts: Counts, dims: tuple[str, ...], geometry: xr.Dataset) -> xr.Dataset:
+def labelled(
+    variables: dict[str, Any], counts: Counts, boundaries: Sequence[str], dims: tuple[str, ...], geometry: xr.Dataset
+) -> xr.Dataset:
     """Statistics and counts, with the coordinates and attributes of their geometry."""
     for name, (mask, label) in counts.items():
         variables[name] = (dims, mask.sum(axis=-1), {"long_name": label, "units": ""})
     coordinates = {name: geometry[name] for name in dims if name in geometry.coords}
-    boundaries = len(next(values for dims, values, _ in variables.values() if dims[0] == "boundary"))
-    return xr.Dataset(variables, {"boundary": ["final", "own"][:boundaries], **coordinates}, geometry.attrs)
+    return xr.Dataset(variables, {"boundary": list(boundaries), **coordinates}, geometry.attrs)
 
 
 def require_kind(geometry: xr.Dataset, kind: str) -> None:

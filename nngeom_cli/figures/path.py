@@ -149,7 +149,7 @@ def title_words(run: Run, geometry: xr.Dataset, layer: int, seed: int, values: A
 
 def length_words(geometry: xr.Dataset) -> list[str]:
     """For each pair its length, and how much of it is spent near a change of prediction; means over replicates."""
-    numbers = path_statistics(geometry).sel(boundary="final").squeeze("layer").mean("replicate")
+    numbers = path_statistics(geometry, boundaries=["final"]).sel(boundary="final").squeeze("layer").mean("replicate")
     lengths = numbers.length.transpose("epoch", "pair").values
     shares, excesses = (numbers[name].isel(epoch=-1).values for name in ("length_near_change", "length_excess"))
     words = []

@@ -40,7 +40,7 @@ def peak_distances(run: Run, layer: int, note: str | None = None) -> Sheet:
     The changes of prediction are those of the last checkpoint, for the untrained networks too (they are paired).
     """
     geometry, left_out = networks_shown(run)
-    numbers = path_statistics(geometry.sel(layer=[layer])).sel(boundary="final", layer=layer)
+    numbers = path_statistics(geometry.sel(layer=[layer]), boundaries=["final"]).sel(boundary="final", layer=layer)
     distances = numbers.peak_distance
     trained = [int(geometry.epoch[-1])]
     shown = distances.sel(epoch=[0, *trained] if 0 in distances.epoch and trained != [0] else trained)

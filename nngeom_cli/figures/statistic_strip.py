@@ -84,7 +84,7 @@ def grid_strips(
         band: half width of the band around the boundary, in units of input space.
         stages: the epochs of the heatmaps.
     """
-    numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band, own=False).sel(boundary="final")
+    numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band, boundaries=["final"]).sel(boundary="final")
     titles = {
         "rank_correlation": "rank correlation of {} with closeness to final boundary",
         "band_contrast": f"mean {{}} within {band:g} of final boundary minus elsewhere (nats)",
@@ -112,7 +112,7 @@ def plane_strips(
         stages: the epochs of the heatmaps.
     """
     one = geometry.sel(layer=list(layers)).isel(plane=[plane])
-    numbers = plane_statistics(one).sel(boundary="final").isel(plane=0)
+    numbers = plane_statistics(one, boundaries=["final"]).sel(boundary="final").isel(plane=0)
     titles = {
         "effective_volume_entropy": "rank correlation of log V_eff with the entropy of the final prediction, in the "
         "triangle of the three inputs",

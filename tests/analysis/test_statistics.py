@@ -13,7 +13,7 @@ from nngeom_cli.analysis.bootstrap import over_replicates, stage_table
 from nngeom_cli.analysis.boundary import decision_boundary, distance_to_boundary
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
-from nngeom_cli.analysis.statistic import REASONS
+from nngeom_cli.analysis.statistic import BOUNDARIES, REASONS
 
 AXIS = np.linspace(-1.5, 1.5, 31)
 X, Y = np.meshgrid(AXIS, AXIS)
@@ -21,12 +21,8 @@ BOX = [-1.0, 1.0, -0.6, 0.8]
 INSIDE = (abs(X) < 1.001) & (Y > -0.601) & (Y < 0.801)
 CURVE = Y - 0.5 * np.sin(3 * X)
 DISTANCE = distance_to_boundary(np.stack([X, Y], axis=-1), decision_boundary(CURVE, AXIS, AXIS))
-STATISTICS = [
-    "volume_rank_correlation",
-    "volume_band_contrast",
-    "curvature_rank_correlation",
-    "curvature_band_contrast",
-]
+KINDS = ("rank_correlation", "band_contrast", "band_mean", "mean")
+STATISTICS = [f"{field}_{kind}" for field in ("volume", "curvature") for kind in KINDS[:3]]
 
 
 def grid(log_volume, ricci=1.0, error=0.0, margin=CURVE, box=BOX):
@@ -66,20 +62,42 @@ def class_after(*changes, steps=65):
     return np.searchsorted(changes, np.arange(steps), side="right")
 
 
+def at_boundary(values, boundary):
+    """A statistic that asks about no boundary has the same value for each."""
+    return values.sel(boundary=boundary) if "boundary" in values.dims else values
+
+
 def one(statistics, name, boundary="final"):
-    return statistics[name].sel(boundary=boundary).item()
+    return at_boundary(statistics[name], boundary).item()
 
 
 def reason(statistics, name, boundary="final"):
     return REASONS[one(statistics, f"{name}_undefined", boundary)]
 
 
-def slow_grid_statistics(geometry, epoch, layer, replicate, boundary, band):
-    """The definitions, point by point."""
-    cell = geometry.isel(epoch=epoch, layer=layer, replicate=replicate)
-    fields = [cell[name].values for name in ("log_volume_element", "ricci_scalar", "ricci_scalar_error")]
-    margin = geometry.margin.isel(epoch=-1 if boundary == "final" else epoch, replicate=replicate).values
+def slow_lines(geometry, epoch, replicate, boundary):
+    """The polylines that a boundary stands for; those of a control are moved vertex by vertex."""
+    margin = geometry.margin.isel(epoch=epoch if boundary == "own" else -1, replicate=replicate).values
+    left, right, bottom, top = geometry.attrs["box"]
+    move = {
+        "mirrored": lambda x, y: [left + (right - x), y],
+        "rotated": lambda x, y: [left + (right - x), bottom + (top - y)],
+    }.get(boundary, lambda x, y: [x, y])
     lines = decision_boundary(margin, geometry.x.values, geometry.y.values)
+    return [np.array([move(*vertex) for vertex in line]) for line in lines]
+
+
+def slow_grid_statistics(geometry, epoch, layer, replicate, boundary, band):
+    """The definitions, point by point: `KINDS` of the volume, then of the curvature."""
+    count = geometry.sizes["replicate"]
+    if boundary == "other":
+        asked = [(replicate + step) % count for step in range(1, min(count, 8))]
+        found = [slow_grid_statistics(geometry, epoch, layer, (replicate, who), "final", band) for who in asked]
+        return np.mean(found, axis=0).tolist()
+    field_of, lines_of = replicate if isinstance(replicate, tuple) else (replicate, replicate)
+    cell = geometry.isel(epoch=epoch, layer=layer, replicate=field_of)
+    fields = [cell[name].values for name in ("log_volume_element", "ricci_scalar", "ricci_scalar_error")]
+    lines = slow_lines(geometry, epoch, lines_of, boundary)
     volume, curvature = [], []
     for j, y in enumerate(geometry.y.values):
         for i, x in enumerate(geometry.x.values):
@@ -96,7 +114,8 @@ def slow_grid_statistics(geometry, epoch, layer, replicate, boundary, band):
         values, distances = np.array(points).T
         near = [value for value, distance in points if distance <= band]
         far = [value for value, distance in points if distance > band]
-        result += [scipy.stats.spearmanr(values, -distances).statistic, np.mean(near) - np.mean(far)]
+        correlation = scipy.stats.spearmanr(values, -distances).statistic
+        result += [correlation, np.mean(near) - np.mean(far), np.mean(near), np.mean(values)]
     return result
 
 
@@ -112,13 +131,14 @@ def random_geometry(seed=0, shape=(3, 2, 2)):
     return grid(log_volume, ricci, error, margin)
 
 
-@pytest.mark.parametrize("band", [0.15, 0.4])
-@pytest.mark.parametrize("boundary", ["final", "own"])
-def test_grid_statistics_equal_their_slow_twin(boundary, band):
-    geometry = random_geometry()
-    statistics = grid_statistics(geometry, band=band).sel(boundary=boundary)
-    for epoch, layer, replicate in np.ndindex(3, 2, 2):
-        fast = [float(statistics[name][epoch, layer, replicate]) for name in STATISTICS]
+@pytest.mark.parametrize(("band", "replicates"), [(0.15, 2), (0.4, 3)])
+@pytest.mark.parametrize("boundary", BOUNDARIES["grid"])
+def test_grid_statistics_equal_their_slow_twin(boundary, band, replicates):
+    geometry = random_geometry(shape=(2, 1, replicates))
+    statistics = grid_statistics(geometry, band=band)
+    names = [f"{field}_{kind}" for field in ("volume", "curvature") for kind in KINDS]
+    for epoch, layer, replicate in np.ndindex(2, 1, replicates):
+        fast = [float(at_boundary(statistics[name], boundary)[epoch, layer, replicate]) for name in names]
         assert fast == pytest.approx(slow_grid_statistics(geometry, epoch, layer, replicate, boundary, band), abs=1e-12)
 
 
@@ -163,7 +183,7 @@ def test_band_contrast_of_a_bump_on_the_band_is_its_height(band):
 def test_points_outside_the_box_change_nothing():
     field = np.cos(5 * X) * Y
     outside = np.where(INSIDE, field, 1e3 * DISTANCE)
-    for name in STATISTICS[:2]:
+    for name in STATISTICS[:3]:
         assert one(grid_statistics(grid(outside)), name) == one(grid_statistics(grid(field)), name)
         assert one(grid_statistics(grid(outside, box=[-1.5, 1.5, -1.5, 1.5])), name) != one(
             grid_statistics(grid(field)), name
@@ -185,9 +205,10 @@ def test_network_without_a_boundary_has_no_statistic():
         grid(np.broadcast_to(-DISTANCE, (2, 1, 1, *X.shape)), ricci=1 + DISTANCE, margin=margin)
     )
     for name in STATISTICS:
-        flags = statistics[f"{name}_undefined"].squeeze().values
+        numbers = statistics.sel(boundary=["final", "own"])
+        flags = numbers[f"{name}_undefined"].squeeze().values
         assert [[REASONS[flag] for flag in row] for row in flags] == [["defined"] * 2, ["no_boundary", "defined"]]
-        assert np.isnan(statistics[name].squeeze().values).tolist() == [[False, False], [True, False]]
+        assert np.isnan(numbers[name].squeeze().values).tolist() == [[False, False], [True, False]]
 
 
 @pytest.mark.parametrize(
@@ -249,18 +270,34 @@ def test_peak_distance_is_the_steps_between_peak_and_change(peak, change, bounda
     assert one(path_statistics(path(bump, class_after(change))), "peak_distance", boundary) == abs(peak - change)
 
 
-def slow_path_statistics(log_volume, predicted):
-    """The definitions, step by step."""
-    changes = [s for s in range(1, len(predicted)) if predicted[s] != predicted[s - 1]]
+def slow_changes(predicted, epoch, pair, replicate, boundary):
+    """The steps that a boundary stands for: a list of changes for each path that is asked."""
+    epochs, pairs, _, steps = predicted.shape
+    if boundary == "middle":
+        return [[steps // 2]]
+    several = [(pair + step) % pairs for step in range(1, min(pairs, 8))] if boundary == "other" else [pair]
+    classes = [predicted[epoch if boundary == "own" else epochs - 1, one, replicate] for one in several]
+    return [[s for s in range(1, steps) if one[s] != one[s - 1]] for one in classes]
+
+
+def slow_path_statistics(log_volume, several):
+    """The definitions, step by step: the means over several lists of changes of those that have any."""
     finite = [s for s in range(len(log_volume)) if math.isfinite(log_volume[s])]
+    mean = np.mean([log_volume[s] for s in finite])
     highest = max(log_volume[s] for s in finite)
     peaks = [s for s in finite if log_volume[s] == highest]
-    distance = np.mean([min(abs(s - change) for change in changes) for s in peaks])
-    at_change = [log_volume[s] for s in changes if s in finite]
-    return [distance, np.mean(at_change) - np.mean([log_volume[s] for s in finite])], len(peaks)
+    distances, levels = [], []
+    for changes in several:
+        if changes:
+            distances.append(np.mean([min(abs(s - change) for change in changes) for s in peaks]))
+        if at_change := [log_volume[s] for s in changes if s in finite]:
+            levels.append(np.mean(at_change))
+    level = np.mean(levels) if levels else math.nan
+    return [np.mean(distances), level - mean, level, mean], len(peaks)
 
 
-def test_path_statistics_equal_their_slow_twin():
+@pytest.mark.parametrize("boundary", BOUNDARIES["path"])
+def test_path_statistics_equal_their_slow_twin(boundary):
     rng = np.random.default_rng(1)
     log_volume = rng.normal(size=(3, 2, 4, 5, 65)).round(1)  # with ties
     log_volume[rng.random(log_volume.shape) < 0.1] = -np.inf
@@ -268,11 +305,12 @@ def test_path_statistics_equal_their_slow_twin():
     statistics = path_statistics(path(log_volume, predicted))
     assert statistics.peak_steps.max() > 1
     assert np.array_equal(statistics.steps_missing, np.isinf(log_volume).sum(axis=-1))
-    for (e, layer, pair, r), b in ((i, b) for i in np.ndindex(3, 2, 4, 5) for b in ("final", "own")):
-        cell = statistics.sel(boundary=b).isel(epoch=e, layer=layer, pair=pair, replicate=r)
-        classes = predicted[2 if b == "final" else e, pair, r]
-        expected, peaks = slow_path_statistics(log_volume[e, layer, pair, r], classes)
-        assert [cell.peak_distance.item(), cell.change_excess.item()] == pytest.approx(expected, abs=1e-12)
+    names = ("peak_distance", "change_excess", "volume_at_change", "volume_mean")
+    for e, layer, pair, r in np.ndindex(3, 2, 4, 5):
+        cell = statistics.sel(boundary=boundary).isel(epoch=e, layer=layer, pair=pair, replicate=r)
+        changes = slow_changes(predicted, e, pair, r, boundary)
+        expected, peaks = slow_path_statistics(log_volume[e, layer, pair, r], changes)
+        assert [cell[name].item() for name in names] == pytest.approx(expected, abs=1e-12, nan_ok=True)
         assert cell.peak_steps.item() == peaks
 
 
@@ -298,7 +336,7 @@ def test_change_excess_of_a_lone_spike_at_the_change_is_its_height_over_the_mean
 def test_untrained_control_is_held_against_the_final_change_and_its_own():
     predicted = np.stack([class_after(50), class_after(20)])[:, None, None]
     statistics = path_statistics(path(-abs(np.arange(65) - 22.0), predicted))
-    assert statistics.peak_distance.squeeze().values.tolist() == [[2, 2], [28, 2]]
+    assert statistics.peak_distance.sel(boundary=["final", "own"]).squeeze().values.tolist() == [[2, 2], [28, 2]]
 
 
 @pytest.mark.parametrize(
@@ -317,25 +355,29 @@ def test_undefined_path_statistics_are_nan_with_their_reason(curve, predicted, d
         assert math.isnan(one(statistics, name)) == (expected != "defined")
 
 
-def slow_length_statistics(speed, predicted):
-    """The definitions, segment by segment."""
+def slow_length_statistics(speed, several):
+    """The definitions, segment by segment: the means over several lists of changes of those that have any."""
     last = len(speed) - 1
-    changes = [s for s in range(1, last + 1) if predicted[s] != predicted[s - 1]]
-    near = [min(abs(s - change) for change in changes) <= last / 16 for s in range(last + 1)]
     length = sum((speed[s] + speed[s + 1]) / 2 / last for s in range(last))
-    spent = sum((near[s] * speed[s] + near[s + 1] * speed[s + 1]) / 2 / last for s in range(last))
-    even = sum((near[s] + near[s + 1]) / 2 / last for s in range(last))
-    return [length, spent / length, spent / length - even]
+    shares, excesses = [], []
+    for changes in filter(None, several):
+        near = [min(abs(s - change) for change in changes) <= last / 16 for s in range(last + 1)]
+        spent = sum((near[s] * speed[s] + near[s + 1] * speed[s + 1]) / 2 / last for s in range(last))
+        even = sum((near[s] + near[s + 1]) / 2 / last for s in range(last))
+        shares.append(spent / length)
+        excesses.append(spent / length - even)
+    return [length, np.mean(shares), np.mean(excesses)]
 
 
-def test_length_statistics_equal_their_slow_twin():
+@pytest.mark.parametrize("boundary", BOUNDARIES["path"])
+def test_length_statistics_equal_their_slow_twin(boundary):
     rng = np.random.default_rng(2)
     speed = rng.exponential(size=(2, 2, 3, 4, 65))
     predicted = (rng.random((2, 3, 4, 65)) < 0.03).cumsum(axis=-1) + np.arange(65) // 64
     statistics = path_statistics(path(speed, predicted, speed))
-    for (e, layer, pair, r), b in ((i, b) for i in np.ndindex(2, 2, 3, 4) for b in ("final", "own")):
-        cell = statistics.sel(boundary=b).isel(epoch=e, layer=layer, pair=pair, replicate=r)
-        expected = slow_length_statistics(speed[e, layer, pair, r], predicted[1 if b == "final" else e, pair, r])
+    for e, layer, pair, r in np.ndindex(2, 2, 3, 4):
+        cell = statistics.sel(boundary=boundary).isel(epoch=e, layer=layer, pair=pair, replicate=r)
+        expected = slow_length_statistics(speed[e, layer, pair, r], slow_changes(predicted, e, pair, r, boundary))
         measured = [cell.length.item(), cell.length_near_change.item(), cell.length_excess.item()]
         assert measured == pytest.approx(expected, rel=1e-12, abs=1e-12)
 
@@ -374,7 +416,7 @@ def test_statistics_say_what_they_are_and_survive_a_file(tmp_path):
         xr.testing.assert_equal(xr.load_dataset(tmp_path / "statistics.nc", engine="h5netcdf"), statistics)
     labelled = grid_statistics(random_geometry()).volume_band_contrast.sel(epoch=20, layer=2, replicate=4)
     assert labelled.attrs["units"] == "nats"
-    assert labelled.sizes == {"boundary": 2}
+    assert labelled.sizes == {"boundary": len(BOUNDARIES["grid"])}
 
 
 def coverage(replicates, pairs, rng, trials=1500):
@@ -467,7 +509,10 @@ def test_distances_are_computed_once_for_each_boundary(monkeypatch):
     calls = []
     monkeypatch.setattr(module, "distance_to_boundary", lambda *both: calls.append(1) or distance_to_boundary(*both))
     grid_statistics(random_geometry(shape=(4, 3, 2)))
-    assert len(calls) == 4 * 2
+    assert len(calls) == 4 * 2 + 2 * 2  # the final ones also mirrored and rotated
+    calls.clear()
+    grid_statistics(random_geometry(shape=(4, 3, 2)), boundaries=["other", "final"])
+    assert len(calls) == 2
 
 
 @pytest.mark.parametrize("at_once", [1, 700, 20_000])

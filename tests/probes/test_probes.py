@@ -138,7 +138,7 @@ def test_length_of_a_path_under_a_linear_map_is_the_distance_of_the_images():
     first, second = torch.tensor(measured.endpoint.values).unbind(dim=1)
     feature_map = network.feature_map(1)
     distance = (feature_map(second) - feature_map(first)).norm(dim=-1)  # (replicates, pairs)
-    np.testing.assert_allclose(statistics.length.sel(boundary="own", epoch=0, layer=1).T, distance, rtol=1e-12)
+    np.testing.assert_allclose(statistics.length.sel(epoch=0, layer=1).T, distance, rtol=1e-12)
 
 
 def test_every_layer_of_a_path_is_measured_as_if_it_were_the_only_one():
