@@ -76,6 +76,11 @@ def as_a_user_has_them():
 
 
 @pytest.fixture
+def one_core(monkeypatch):
+    monkeypatch.setenv("NNGEOM_CORES", "1")
+
+
+@pytest.fixture
 def fine_pictures(as_a_user_has_them, monkeypatch):
     _draw_with(monkeypatch, as_a_user_has_them)
 

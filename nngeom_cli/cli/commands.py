@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,8 +28,14 @@ def run(options: Namespace) -> int:
 
     words = options.words
     frozen = frozen_run(options.saved, words) if options.saved else None
-    shown = ["--resolve"] if {"--help", "-h"} & set(words) else []
-    sweep, outcomes = launch([*known_flags(words), *shown], "nngeom run", frozen)
+    if {"--help", "-h"} & set(words):
+        from nngeom_cli.cli.run_help import with_meanings
+
+        with redirect_stdout(io.StringIO()) as help_text:
+            launch([*known_flags(words), "--resolve"], "nngeom run", frozen)
+        print(with_meanings(help_text.getvalue()), end="")
+        return DONE
+    sweep, outcomes = launch(known_flags(words), "nngeom run", frozen)
     if sweep is not None:
         return FAILED if report_sweep(sweep, outcomes) else DONE
     for outcome in outcomes:

@@ -11,11 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 from PIL import Image
 
 from nngeom_cli import groups
 from nngeom_cli.cli import entry as cli
 from nngeom_cli.cli.entry import main
+from nngeom_cli.config.nested import leaves
+from nngeom_cli.config.sections import known_keys
 from nngeom_cli.errors import ConfigError, RunError, one_of
 
 TASKS = "circles, csv, digits, moons, npz, sinusoid, spirals or xor"
@@ -497,14 +500,28 @@ def test_help_of_run_shows_the_groups_and_the_composed_keys(nngeom, runner):
     code, out, err = nngeom("run", "--help", "task=digits", "seed=3")
     assert (code, err, runner.runs) == (0, [], [])
     assert any(line.startswith("optimizer: adam, adamw, ") for line in out)
-    assert "seed: 3" in out
-    assert "  lr: 0.005" in out
+    lines = [" ".join(line.split()) for line in out]
+    assert any(line.startswith("seed=3 ") for line in lines)
+    assert any(line.startswith("optimizer.lr=0.005 step size") for line in lines)
     assert list(Path.cwd().iterdir()) == []
 
 
-def test_cfg_job_prints_the_config_as_yaml(nngeom):
-    from omegaconf import OmegaConf
+@pytest.mark.parametrize("words", [["task=digits"], ["task=csv"], ["task=xor", "optimizer=adamw"], ["probe=plane"]])
+def test_help_of_run_gives_each_key_as_it_is_typed_with_its_meaning(nngeom, words):
+    _, shown, _ = nngeom("run", "--help", *words)
+    lines = shown[shown.index("All keys, with the values of this command:") + 2 : shown.index("Flags") - 1]
+    text = " ".join(" ".join(lines).replace("'", "").split())
+    _, config, _ = nngeom("run", "--cfg", "job", *words)
+    values = dict(leaves(OmegaConf.to_container(OmegaConf.create("\n".join(config)))))
+    meanings = {}
+    for key in known_keys():
+        meanings.setdefault(key.typed, []).append(key.about.meaning)
+    for key, value in values.items():
+        typed = key + "=" + (value if isinstance(value, str) else json.dumps(value, separators=(",", ":")))
+        assert any(f"{typed} {meaning}".replace("'", "") in text for meaning in meanings[key]), key
 
+
+def test_cfg_job_prints_the_config_as_yaml(nngeom):
     code, out, _ = nngeom("run", "task=sinusoid", "--cfg", "job")
     assert code == 0
     assert OmegaConf.create("\n".join(out)).optimizer.epochs == 150_000

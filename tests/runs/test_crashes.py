@@ -28,6 +28,8 @@ from nngeom_cli.system.memory import in_words
 from nngeom_cli.training import blocks
 from nngeom_cli.training.loop import train
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 SIGMOID = {"hidden": [4, 3], "activation": "sigmoid"}
 NUMBERS = {
     "seed": 1,
@@ -68,11 +70,6 @@ CONFIGS = {
         | NUMBERS
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch):
-    monkeypatch.setenv("NNGEOM_CORES", "1")
 
 
 def run_or_resume(name, directory):

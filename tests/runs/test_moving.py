@@ -28,14 +28,11 @@ from nngeom_cli.store.sweep import load_sweep
 from nngeom_cli.system.atomic import written_whole
 from nngeom_cli.system.held_folder import held
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 PROBED = [0, 3, 4]
 SETTINGS = config(optimizer__epochs=4, probe__checkpoints=[0, 3], checkpoint_seconds=0)
 MISSED = "must stay where it is while nngeom writes into it. Got: it was moved"
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch):
-    monkeypatch.setenv("NNGEOM_CORES", "1")
 
 
 @pytest.fixture(scope="module")

@@ -23,10 +23,7 @@ from nngeom_cli.store.checksums import checksum
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.run_directory import RunDirectory
 
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch):
-    monkeypatch.setenv("NNGEOM_CORES", "1")
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 @pytest.fixture(scope="module")

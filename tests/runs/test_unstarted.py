@@ -17,10 +17,7 @@ from nngeom_cli.runs.resume import resume
 from nngeom_cli.runs.unstarted import begun, opened
 from nngeom_cli.store.run import load_run
 
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch):
-    monkeypatch.setenv("NNGEOM_CORES", "1")
+pytestmark = pytest.mark.usefixtures("one_core")
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,8 @@ from nngeom_cli.store.checksums import checksum
 from nngeom_cli.store.run import load_run
 from nngeom_cli.store.sweep import Job, Sweep, load_sweep
 
+pytestmark = pytest.mark.usefixtures("one_core")
+
 PROBED = [0, 5, 10, 20]
 FILES = [
     "run.json",
@@ -162,11 +164,6 @@ def right(runs):
     values = {name: read(runs[0]) for name, read in READERS.items()}
     (row,) = json.loads(summarize_runs([runs[0]]).text("json"))
     return values | {"summary": row["metrics"], "pictures": drawn(runs[0])}
-
-
-@pytest.fixture(autouse=True)
-def _one_core(monkeypatch):
-    monkeypatch.setenv("NNGEOM_CORES", "1")
 
 
 def spoilt(copy, runs, name, flips, chance):
