@@ -73,7 +73,8 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
             tell("Starts from the beginning: the run ended before it had done anything.")
             begin(config, directory, command=run.info.get("command", ""))
         return
-    available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
+    available_cores()  # this and a wrong key are refused before anything is written
+    changed_config(run, overrides)
     with sole_writer(directory), job_log(directory), one_thread():
         run = described(directory, verify=True)
         config = changed_config(run, overrides)
