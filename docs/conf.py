@@ -43,6 +43,7 @@ docs/notebooks/first-run
 docs/guide
 docs/config
 docs/reading-a-figure
+docs/statistics
 docs/gallery
 docs/troubleshooting
 docs/glossary

@@ -1,0 +1,108 @@
+"""docs/statistics.md defines each statistic that the code can print, and no other."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_runs import image_planes, made_run, path, plane
+
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.networks import networks
+from nngeom_cli.analysis.path import path_statistics
+from nngeom_cli.analysis.plane import plane_statistics
+from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
+from nngeom_cli.experiments.compare import EXPERIMENTS
+from nngeom_cli.store.history import SCORES
+
+PAGE = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
+KINDS = {
+    "grid": lambda: grid_statistics(plane()),
+    "path": lambda: path_statistics(path(speed=True)),
+    "plane": lambda: plane_statistics(image_planes()),
+}
+SECTIONS = {"grid": "Grids", "path": "Paths", "plane": "Planes"}
+ABOUT = {"estimate", "low", "high", "n", "factor", "statistic", "of"}
+
+
+def section(title):
+    return re.split(r"^## ", PAGE.partition(f"\n## {title}\n")[2], maxsplit=1, flags=re.MULTILINE)[0]
+
+
+def rows(text):
+    """The cells of each table row."""
+    lines = [line for line in text.splitlines() if line.startswith("|") and not line.startswith("|---")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+
+
+def named(text):
+    """What the first cells of a table name."""
+    return {name for first, *_ in rows(text) for name in re.findall(r"`(\w+)`", first)}
+
+
+def headings(text):
+    return dict(re.findall(r"^### (\w+)\n\n(.*?)(?=^##|\Z)", text, re.DOTALL | re.MULTILINE))
+
+
+def settings():
+    architecture = {"hidden": [8], "parametrization": "standard", "output_scale": 1.0, "activation": "erf"}
+    return {"architecture": architecture, "optimizer": {"weight_decay": 0.0}}
+
+
+def networks_table(tmp_path):
+    run = made_run(tmp_path, plane())
+    run.config = settings()
+    return networks([run])
+
+
+def test_each_statistic_has_its_definition_and_each_definition_its_statistic(tmp_path):
+    measured = [measure() for measure in KINDS.values()]
+    statistics = {str(name) for one in measured for name in one if f"{name}_undefined" in one}
+    counts = {str(name) for one in measured for name in one} - statistics - {f"{name}_undefined" for name in statistics}
+    assert set(headings(PAGE)) == statistics | set(SCORES) | {"solved"}
+    assert named(section("Points that are left out")) == counts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_definition_names_the_unit_what_0_means_and_its_controls(kind):
+    statistics = KINDS[kind]()
+    defined = headings(section(SECTIONS[kind]))
+    for name in (str(name) for name in statistics if f"{name}_undefined" in statistics and name in defined):
+        words = defined[name]
+        same = re.match(r"`(\w+)` with|The same for", words)
+        if same:
+            continue
+        asks = "boundary" in statistics[name].dims
+        assert "ontrol" in words, name
+        assert all(f"`{control}`" in words for control in CONTROLS[kind] if asks), name
+        assert "nats" in words if statistics[name].attrs["units"] == "nats" else "0" in words, name
+
+
+@pytest.mark.parametrize("kind", BOUNDARIES)
+def test_each_boundary_and_each_reason_is_explained(kind):
+    column = 1 + list(BOUNDARIES).index(kind)
+    explained = {row[0].strip("`") for row in rows(section("Controls")) if row[column]} - {"boundary"}
+    assert explained == set(BOUNDARIES[kind])
+    assert all(re.search(rf"`{reason}`\s\(", PAGE) for reason in REASONS if reason != "defined")
+
+
+def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
+    table = networks_table(tmp_path)
+    defined = named(section("Tables of the experiments")) | set(headings(PAGE))
+    assert set(table) <= defined
+    columns = set(table) | {"distance_to_infinite_width"}
+    rng, made = np.random.default_rng(0), named(section("Tables of the experiments"))
+    size = 40
+    many = pd.DataFrame({name: rng.exponential(size=size) for name in columns})
+    many = many.assign(width=np.repeat([8, 64, 128, 256], 10), output_scale=many.width, activation="erf")
+    many = many.assign(parametrization=np.tile(["standard", "ntk"], 20), weight_decay=0.0)
+    printed = set()
+    for statistics, _ in EXPERIMENTS.values():
+        found = statistics(many, np.random.default_rng(0))
+        assert set(found) <= ABOUT
+        words = " ".join(found.statistic)
+        printed |= {name for name in defined if re.search(rf"\b{name}\b", words)}
+        kinds = re.sub(r"\b(in width|in output scale|with test_accuracy)\b", "", words).split()
+        assert set(kinds) <= defined | {"rate", "of", "mean", "rank", "correlation"}
+    assert made <= columns | printed
