@@ -10,10 +10,11 @@ from pathlib import Path
 
 from nngeom_cli.errors import ConfigError, shown
 
-__all__ = ["figures_keys", "frozen_run", "is_there", "key_of_flag", "known_flags", "run_folders"]
+__all__ = ["figures_keys", "frozen_run", "is_there", "key_of_flag", "known_flags", "measured_keys", "run_folders"]
 
 MOST_FOLDERS = 10_000  # that are searched for a suggestion
 DEPTH = 4  # folders between outputs and its runs, at most
+MEASURED = ("probe.", "figures.")  # sections of which a run that is measured again may have other values
 NEWEST = 3  # runs that a suggestion names
 
 
@@ -125,6 +126,23 @@ def figures_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
                 f"`{key}` must be a key of figures, as what is saved stays. Got {shown(value)}. {suggestion}"
             )
     settings = [word for word in settings if word.startswith("figures.")]
+    return settings, [word for word in words if word not in settings]
+
+
+def measured_keys(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words that say how a run is measured again, and the other words, which name folders.
+
+    Raises:
+        ConfigError: a word sets what training has decided.
+    """
+    settings = [word for word in words if "=" in word and not is_there(Path(word))]
+    for word in settings:
+        key, _, value = word.partition("=")
+        if not key.startswith(MEASURED) and key not in ("probe", "device", "hydra.run.dir"):
+            suggestion = "Keys of probe and figures, device and hydra.run.dir can be set."
+            if key and not key.startswith(("+", "~", "hydra")):
+                suggestion = f"`nngeom run --from RUN {shlex.quote(word)}` trains again, changed."
+            raise ConfigError(f"`{key}` must be left out: the networks are trained. Got {shown(value)}. {suggestion}")
     return settings, [word for word in words if word not in settings]
 
 

@@ -10,12 +10,13 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nngeom_cli.cli.arguments import figures_keys, frozen_run, known_flags, run_folders
+from nngeom_cli.cli.arguments import figures_keys, frozen_run, known_flags, measured_keys, run_folders
 from nngeom_cli.cli.sweep_report import draw_comparison_of, report_sweep
 from nngeom_cli.errors import ConfigError, DamageError, FolderError, did_you_mean, one_of, require, say, sentence_of
 
 if TYPE_CHECKING:
     from nngeom_cli.store.run import Run
+    from nngeom_cli.store.sweep import Outcome
 
 __all__ = ["COMMANDS", "DONE", "FAILED", "INTERRUPTED", "REFUSED"]
 
@@ -38,6 +39,11 @@ def run(options: Namespace) -> int:
     sweep, outcomes = launch(known_flags(words), "nngeom run", frozen)
     if sweep is not None:
         return FAILED if report_sweep(sweep, outcomes) else DONE
+    return _told(outcomes)
+
+
+def _told(outcomes: Sequence[Outcome]) -> int:
+    """Prints where single runs are, and what went wrong."""
     for outcome in outcomes:
         if outcome.error is not None:
             say(outcome.error)
@@ -76,6 +82,27 @@ def figures(options: Namespace) -> int:
             drawn = draw_figures(_as_asked(run, overrides), cores=cores)
         print(*drawn, sep="\n")
     return DONE
+
+
+def measure(options: Namespace) -> int:
+    """nngeom measure RUN [probe=NAME] [probe.KEY=VALUE ...] [hydra.run.dir=FOLDER]
+
+    Measures a complete run again from its checkpoints, at other layers, places or resolutions, without training. The
+    result is a new run, which `figures`, `summarize`, `animate` and `resume` take; its directory is the last line.
+
+    Without a name, its own probe is changed; the epochs are those of its checkpoints, or some of them with
+    probe.checkpoints=[0,200]. figures.KEY=VALUE and device=NAME can be set too; all else is as in RUN.
+    """
+    from nngeom_cli.launch.application import launch
+    from nngeom_cli.store.run import load_run
+
+    settings, words = measured_keys(options.words)
+    (folder, *others) = run_folders("measure", words)
+    if others or (folder / "sweep.json").exists():
+        got = f"{folder} and {others[0]}" if others else f"{folder}, a sweep"
+        raise ConfigError(f"`nngeom measure` must be followed by one run directory. Got {got}. Name one run.")
+    _, outcomes = launch(settings, "nngeom measure", measured=load_run(folder))
+    return _told(outcomes)
 
 
 def resume(options: Namespace) -> int:
@@ -215,6 +242,7 @@ def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
 
 COMMANDS: dict[str, tuple[Callable[[Namespace], int], str]] = {
     "run": (run, "train the networks of a config, measure their geometry, draw it"),
+    "measure": (measure, "measure a run again from its checkpoints, elsewhere or more finely"),
     "resume": (resume, "resume a run or a sweep that was interrupted, or train a run longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),

@@ -18,6 +18,7 @@ __all__ = ["complete"]
 SHELLS = ("bash", "fish", "zsh")
 FLAGS_OF_HYDRA = ("--cfg", "--config-dir", "--help", "--hydra-help", "--info", "--multirun", "--resolve")
 OF_HYDRA = ("-m", "--multirun")  # flags that change Hydra's offers
+OF_MEASURE = ("probe", "figures.", "device=")  # what `nngeom measure` takes of the words of `nngeom run`
 BEFORE_A_FOLDER = ("--config-dir", "-cd", "--from")
 
 
@@ -57,6 +58,8 @@ def _offers(line: str, shell: str, flags: dict[str, list[str]]) -> list[str]:
         return sorted(flag for flag in known if flag.startswith(current))
     if command == "run" and typed[-1] not in BEFORE_A_FOLDER:
         return _of_hydra(typed[2:], current, shell)
+    if command == "measure" and len(typed) > 2:
+        return [offer for offer in _of_hydra(typed[3:], current, shell) if offer.startswith(OF_MEASURE)]
     if command == "theory":
         return [f"{key}=" for key in theory_keys() if key.startswith(current)]
     return []

@@ -3,6 +3,15 @@
 __all__ = ["EXAMPLES"]
 
 EXAMPLES = {
+    "measure": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom measure xor probe.resolution=60 hydra.run.dir=finer
+  xor 2-8-1 sigmoid: 8 replicates, 2000 epochs trained before, measured in 4.6 s on cpu
+  accuracy by seed  0: 1.000  1: 1.000  2: 1.000  3: 1.000  4: 1.000  5: 1.000  6: 1.000  7: 1.000
+  8 of 8 replicates solved the task (accuracy of at least 1)
+  figure /home/ada/finer/figures/plane-layer-1.png
+  figure /home/ada/finer/figures/plane-layer-1-replicates.png
+  /home/ada/finer""",
     "resume": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom resume xor optimizer.epochs=2500

@@ -22,6 +22,7 @@ Exit codes: 0 done, 1 a run failed, 2 the command or its config was wrong, 130 i
 RUN_DIRECTORIES = ("followed by run directories", "See outputs/runs.")
 TAKES = {
     "run": ("given flags that it has", "See `nngeom run --help`."),
+    "measure": ("followed by one run directory", "See outputs/runs."),
     "resume": RUN_DIRECTORIES,
     "figures": RUN_DIRECTORIES,
     "summarize": ("followed by directories of runs", "See outputs/."),

@@ -29,13 +29,15 @@ from nngeom_cli.launch.checks import checked, checked_jobs, claimed_directory, t
 from nngeom_cli.launch.harmless import harmless_configs
 from nngeom_cli.launch.hydra_errors import explained
 from nngeom_cli.launch.hydra_patches import RUN_SINGLE, SPLIT, SWEEP, VALIDATE
-from nngeom_cli.launch.job import job, resumed_job
+from nngeom_cli.launch.job import job, measuring_job, resumed_job
 from nngeom_cli.launch.launchers import launched
 from nngeom_cli.launch.ray_cluster import refuse_new_cluster
-from nngeom_cli.launch.saved_config import FROZEN, frozen_config
+from nngeom_cli.launch.saved_config import FROZEN, MEASURED, frozen_config, measured_config
 from nngeom_cli.quoting import quoted
+from nngeom_cli.runs.origin import measured_again
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.layout import SWEEP as SWEEP_FILE
+from nngeom_cli.store.run import Run
 from nngeom_cli.store.sweep import COMPLETE, Outcome, Sweep, load_sweep
 from nngeom_cli.system.atomic import refuse_interpolation, refuse_links, unshared
 from nngeom_cli.system.held_folder import RESUME, held, require_held
@@ -45,13 +47,16 @@ from nngeom_cli.system.surroundings import logging_left_alone, replaced
 __all__ = ["composed", "launch", "resume_sweep"]
 
 
-def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> tuple[Path | None, list[Outcome]]:
+def launch(
+    arguments: Sequence[str], prog: str, frozen: Path | None = None, measured: Run | None = None
+) -> tuple[Path | None, list[Outcome]]:
     """Gives `arguments` to Hydra as if `prog` were a Hydra application.
 
     Args:
         arguments: overrides and flags, as typed.
         prog: the name that Hydra shows for this command.
         frozen: a run whose config replaces that of conf/.
+        measured: a run that is measured again; its config likewise, but for a probe that is chosen by name.
 
     Returns:
         The directory of the sweep, None for a single run; one outcome a job, none where Hydra only showed something
@@ -68,7 +73,9 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
 
     def run_single(*, config: DictConfig, **rest: Any) -> JobReturn:
         available_cores()
-        checked(config, local=True)
+        found = checked(config, local=True)
+        if measured is not None:
+            measured_again(measured, found)
         told_of_sweep(config)
         claimed.append(claimed_directory(config, "hydra.run.dir"))
         with held(claimed[0], RESUME):
@@ -99,13 +106,19 @@ def launch(arguments: Sequence[str], prog: str, frozen: Path | None = None) -> t
     Plugins.instance()  # it creates the classes of sweepers and launchers again, so it must come before they are used
     run_job = RUN_SINGLE.now()
     plain_sweep = SWEEP.now()
+    name, task = "config", job
     if frozen is not None:
+        name = FROZEN
         ConfigStore.instance().store(FROZEN, frozen_config(frozen, conf_directory()))
+    elif measured is not None:
+        name, task = MEASURED, measuring_job
+        chosen = any(word.startswith("probe=") for word in arguments)
+        ConfigStore.instance().store(MEASURED, measured_config(measured, conf_directory(), chosen=chosen))
     with (
         RUN_SINGLE.replaced(run_single),
         SWEEP.replaced(run_sweep),
     ):
-        _start(job, "config" if frozen is None else FROZEN, arguments, prog, claimed)
+        _start(task, name, arguments, prog, claimed)
     return (sweeps[0] if sweeps else None), outcomes
 
 

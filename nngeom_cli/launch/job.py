@@ -19,10 +19,12 @@ from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import FileConfig
 from nngeom_cli.errors import ConfigError, DamageError, JobError, printable, sentence_of
-from nngeom_cli.launch.saved_config import FROZEN
+from nngeom_cli.launch.saved_config import FROZEN, MEASURED
 from nngeom_cli.launch.shutdown import is_stopped
+from nngeom_cli.runs.origin import measured_again
 from nngeom_cli.runs.unstarted import begun
 from nngeom_cli.store.layout import INFO, SWEEP
+from nngeom_cli.store.run import load_run
 from nngeom_cli.store.sweep import load_sweep
 from nngeom_cli.system.held_folder import RESUME, held
 from nngeom_cli.system.process import end_with_sweep
@@ -30,7 +32,7 @@ from nngeom_cli.system.progress import quietly, within
 from nngeom_cli.system.surroundings import lenient_streams, replaced
 from nngeom_cli.tables.table_file import located
 
-__all__ = ["command_of", "job", "resumed_job"]
+__all__ = ["command_of", "job", "measuring_job", "resumed_job"]
 
 ON_ONE_TERMINAL = ("joblib", "ray")  # launchers whose jobs share one terminal
 
@@ -53,6 +55,23 @@ def job(composed: DictConfig) -> None:
                 resume(directory)
             else:
                 _begin(directory, config, command_of(settings))
+        except Exception:
+            log.exception("The run failed.")
+            raise
+
+
+def measuring_job(composed: DictConfig) -> None:
+    """Measures a run again in the directory that Hydra made for it."""
+    settings = HydraConfig.get()
+    directory = Path(settings.runtime.output_dir)
+    with _told_plainly(settings):
+        try:
+            config, command = located(load_config(composed), Path(settings.runtime.cwd)), command_of(settings)
+            origin = measured_again(load_run(settings.job.name), config)
+            with held(directory, RESUME), begun(directory, config, command, measured_from=origin):
+                from nngeom_cli.runs.measure import measure
+
+                measure(config, directory, origin, command=command)
         except Exception:
             log.exception("The run failed.")
             raise
@@ -165,6 +184,10 @@ def _requeued_by_cluster() -> Iterator[None]:
 
 def command_of(settings: HydraConf) -> str:
     """The command that repeats this job's run alone."""
+    if settings.job.config_name == MEASURED:
+        chosen = [f"probe={name}" for name in [settings.runtime.choices.get("probe")] if name is not None]
+        keys = [word for word in settings.overrides.task if not word.startswith("probe=")]
+        return shlex.join(["nngeom", "measure", settings.job.name, *chosen, *keys])
     words = ["nngeom", "run"]
     for source in settings.runtime.config_sources:
         if source.provider == "command-line":

@@ -15,6 +15,7 @@ from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, FolderError, disk_trouble, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.context import prepare
+from nngeom_cli.runs.measure import measure
 from nngeom_cli.runs.provenance import recorded, timestamp
 from nngeom_cli.runs.repair import inventory_of, repair
 from nngeom_cli.runs.report import job_log, refuse_divergence, tell
@@ -71,7 +72,11 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         config = changed_config(run, overrides)
         with held(directory, RESUME), job_log(directory):
             tell("Starts from the beginning: the run ended before it had done anything.")
-            begin(config, directory, command=run.info.get("command", ""))
+            command = run.info.get("command", "")
+            if origin := run.info.get("measured_from"):
+                measure(config, directory, origin, command=command)
+            else:
+                begin(config, directory, command=command)
         return
     available_cores()  # this and a wrong key are refused before anything is written
     changed_config(run, overrides)

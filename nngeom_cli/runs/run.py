@@ -155,6 +155,7 @@ def conclude(context: RunContext, store: RunDirectory, final: list[dict[str, Any
     Raises:
         RunError: a replicate diverged.
     """
-    where = f"in {store.info['wall_seconds']:.1f} s on {context.device.type}"
+    before = "trained before, measured " if "measured_from" in store.info else ""
+    where = f"{before}in {store.info['wall_seconds']:.1f} s on {context.device.type}"
     report(context.config, context.task, final, figures, where)
     refuse_divergence(store, context.config)

@@ -32,13 +32,14 @@ LARGEST_YAML = 2**20  # bytes, which Python reads in a few seconds
 
 
 @contextlib.contextmanager
-def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
+def begun(directory: Path, config: Config, command: str, **more: Any) -> Iterator[None]:
     """Writes run.json, and records in it what goes wrong before the run really starts.
 
     Args:
         directory: of the run, without a run.json.
         config: of the run.
         command: how to repeat it, for the record.
+        more: what else run.json says.
 
     Raises:
         DamageError: the directory holds files of a run without run.json.
@@ -46,7 +47,7 @@ def begun(directory: Path, config: Config, command: str) -> Iterator[None]:
     """
     refuse_lost(directory)
     info = {"id": uuid.uuid4().hex, "command": command, "config": asdict(config), "config_hash": config_hash(config)}
-    store = RunDirectory(directory, info)
+    store = RunDirectory(directory, info | more)
     try:
         store.update(status="running", process=this_process())
     except OSError as error:

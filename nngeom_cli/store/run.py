@@ -134,7 +134,7 @@ class Run:
             suggestion = f"Choose from {', '.join(map(str, saved))}." if saved else "The run has no checkpoints."
             raise FileNotFoundError(f"`epoch` must be one that was saved. Got {shown(epoch)}. {suggestion}")
         name = checkpoint_name(int(epoch))
-        weights = self._consistent(lambda run: read_weights(run._whole(name)))
+        weights = self._consistent(lambda run: read_weights(run.file(name)))
         return [torch.from_numpy(layer) for layer in weights]
 
     def feature_map(self, epoch: int, layer: int) -> MLPFeatureMap:
@@ -203,8 +203,12 @@ class Run:
                 raise
             return replace(now, thinned=self.thinned, chosen=self.chosen)._consistent(read)
 
-    def _whole(self, name: str) -> Path:
-        """The path of a file, which must be as the run wrote it."""
+    def file(self, name: str) -> Path:
+        """The path of a file, such as checkpoints/epoch-000200.npz, which must be as the run wrote it.
+
+        Raises:
+            DamageError: it is not.
+        """
         path = self.directory / name
         if self.manifest is not None and (what := fault(path, self.manifest.get(name))):
             raise damaged(path, what, self.directory)
@@ -274,7 +278,7 @@ class Run:
         return geometry
 
     def _measured_after(self, epoch: int) -> xr.Dataset:
-        path = self._whole(geometry_name(epoch))
+        path = self.file(geometry_name(epoch))
         dataset = read_dataset(path)
         if self.manifest is not None and np.asarray(dataset.coords.get("epoch", -1)).tolist() != epoch:
             raise damaged(path, "it belongs to another epoch", self.directory)

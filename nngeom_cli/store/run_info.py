@@ -30,6 +30,7 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "config": ANY,
     "config_hash": TEXT,
     "extended_from": [WHOLE],
+    "measured_from": {"path": TEXT, "config_hash": TEXT, "id?": TEXT, ...: NEVER},
     "resumed": [{"at": TEXT, "epoch": WHOLE}],
     "replicates": [
         {"replicate": WHOLE, "loss": LOST, "accuracy": LOST, "solved": FLAG}
