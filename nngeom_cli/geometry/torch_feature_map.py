@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, packed_pairs
 from nngeom_cli.geometry.points import Numbers, as_plane
+from nngeom_cli.geometry.rewriting import Rewriting
 from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Route, batched, sound_route
 
 __all__ = ["TorchFeatureMap", "as_feature_map"]
 
 _LIBRARY = __name__.rpartition(".")[0]
-_SATURATING = frozenset({"sigmoid", "tanh", "softplus", "gelu", "silu", "logsigmoid", "softmax"})
-_SATURATES = (
-    "The feature map uses {}, whose automatic derivatives lose digits where it saturates. "
-    "`MLPFeatureMap.from_module` keeps them for stacks of Linear layers and activations."
+_LOSES = (
+    "The feature map uses {}, whose automatic derivatives lose digits where it saturates, and no other form of it is "
+    "known here. Write it with functions that have one (docs/conventions.md, derivatives of callables)."
 )
 _COARSENS = (
     "The feature map computes in {} internally, so its geometry has no more digits than that, whatever "
@@ -36,9 +36,9 @@ class TorchFeatureMap(FeatureMap):
 
     J and H come from `torch.func`, under `torch.func.vmap`: forward over reverse mode; another order of the two where
     this one lacks a rule, or where differences of the values contradict it at a few points near the first ones asked
-    for; forward mode alone where it gives the same at less cost. Automatic differentiation loses digits where
-    activations saturate (y (1 - y) of a sigmoid has none left at z = 38); a warning says so if the callable uses such
-    an activation. For a stack of `Linear` layers and activations, `MLPFeatureMap.from_module` is more accurate.
+    for; forward mode alone where it gives the same at less cost. Torch's own derivatives lose digits where activations
+    saturate (y (1 - y) of a sigmoid has none left at z = 38), so functions of torch that saturate are replaced, while
+    the callable runs, by composites that keep them; a warning names those for which there is none.
 
     Args:
         function: a callable from a point `(d,)` to its features `(n,)`, twice differentiable; no 1/sqrt(n) is added.
@@ -63,6 +63,7 @@ class TorchFeatureMap(FeatureMap):
         self._precision: torch.dtype | None = None  # the coarsest that it computes in
         self._routes: dict[tuple[int, torch.dtype, bool], Route] = {}
         self._warned: set[str] = set()
+        self._rewrites = True  # functions that lose digits
         _load_differentiation()
 
     @without_autocast
@@ -75,8 +76,8 @@ class TorchFeatureMap(FeatureMap):
             raise TypeError(f"`x` must have the dtype of the plane, {self._dtype}. Got {x.dtype}.")
         points = x.reshape(-1, x.shape[-1])
         finite = points[points.isfinite().all(dim=1)]
-        with _Calls(x.dtype) as calls, torch.no_grad():
-            features = self._at(finite[0] if len(finite) else x.new_zeros(x.shape[-1]))
+        with torch.no_grad():
+            calls, features = self._first_call(finite[0] if len(finite) else x.new_zeros(x.shape[-1]))
         if not isinstance(features, Tensor) or features.ndim != 1 or len(features) == 0:
             shape = f"features of shape {tuple(features.shape)}" if isinstance(features, Tensor) else type(features)
             raise ValueError(f"`feature_map` must take one point (d,) to features (n,). Got {shape}.")
@@ -86,8 +87,8 @@ class TorchFeatureMap(FeatureMap):
                 "Convert a module with `.to(dtype)`, or the points."
             )
         self._precision = calls.coarsest
-        if calls.saturating:
-            self._warn(_SATURATES.format(", ".join(sorted(calls.saturating))))
+        if calls.lossy:
+            self._warn(_LOSES.format(", ".join(sorted(calls.lossy))))
         if calls.coarsest is not None:
             self._warn(_COARSENS.format(calls.coarsest, x.dtype))
         d, n = x.shape[-1], len(features)
@@ -142,7 +143,20 @@ class TorchFeatureMap(FeatureMap):
         return Jet(jacobian[:count].permute(1, 2, 0).unsqueeze(0).contiguous(), packed, unit)
 
     def _at(self, point: Tensor) -> Tensor:
-        return self.function(point.clone())
+        with Rewriting(point.dtype, rewrites=self._rewrites):
+            return self.function(point.clone())
+
+    def _first_call(self, point: Tensor) -> tuple[Rewriting, Tensor]:
+        """The features, and what was recorded; functions are replaced only if that leaves the features as they are."""
+        if self._rewrites:
+            calls, plain = Rewriting(point.dtype), self.function(point.clone())
+            with suppress(Exception), calls:
+                features = self.function(point.clone())
+                if _equal(plain, features):
+                    return calls, features
+            self._rewrites = False
+        with Rewriting(point.dtype, rewrites=False) as calls:
+            return calls, self.function(point.clone())
 
     def _route(self, points: Tensor, *, second: bool) -> Route:
         """How to differentiate, decided at the first points."""
@@ -166,6 +180,18 @@ def as_feature_map(feature_map: Callable[..., Tensor]) -> FeatureMap:
     return TorchFeatureMap(feature_map)
 
 
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two tensors are equal to half their digits; anything else is for others to judge."""
+    if not isinstance(one, Tensor) or not isinstance(other, Tensor):
+        return type(one) is type(other)
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if not one.is_floating_point() or not one.numel():
+        return True
+    allowed = torch.finfo(one.dtype).eps ** 0.5 * max(1.0, one.abs().nan_to_num(0, 0, 0).amax().item())
+    return torch.allclose(one, other, 0, allowed, equal_nan=True)
+
+
 @cache
 def _load_differentiation() -> None:
     """Loads `torch.func`, only once: ignoring torch's warning makes Python forget which others it has shown."""
@@ -180,34 +206,3 @@ def _depth_of_the_caller() -> int:
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_LIBRARY):
         frame, depth = frame.f_back, depth + 1
     return depth
-
-
-class _Calls(TorchFunctionMode):
-    """Records the saturating torch functions that are called, and the coarsest dtype that digits are rounded to."""
-
-    def __init__(self, dtype: torch.dtype) -> None:
-        super().__init__()
-        self.dtype = dtype
-        self.saturating: set[str] = set()
-        self.coarsest: torch.dtype | None = None
-
-    def __torch_function__(
-        self,
-        func: Callable[..., Any],
-        types: Sequence[type],
-        args: tuple[Any, ...] = (),
-        kwargs: Mapping[str, Any] | None = None,
-    ) -> Any:
-        name = getattr(func, "__name__", "")
-        if name in _SATURATING:
-            self.saturating.add(name)
-        result = func(*args, **(kwargs or {}))
-        if isinstance(result, Tensor) and result.is_floating_point():
-            finest = min((_eps(each) for each in args if isinstance(each, Tensor)), default=1.0)
-            if _eps(result) > max(finest, torch.finfo(self.coarsest or self.dtype).eps):
-                self.coarsest = result.dtype
-        return result
-
-
-def _eps(values: Tensor) -> float:
-    return torch.finfo(values.dtype).eps if values.is_floating_point() else 1.0

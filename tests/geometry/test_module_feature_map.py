@@ -56,7 +56,6 @@ class Gives(nn.Module):
         return self.value(x)
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 def test_a_stack_of_layers_is_measured_as_by_its_own_feature_map():
     model = perceptron()
     ours, theirs = ModuleFeatureMap(model, "1"), MLPFeatureMap.from_module(model, 1)
@@ -68,7 +67,6 @@ def test_a_stack_of_layers_is_measured_as_by_its_own_feature_map():
     torch.testing.assert_close(ours.outputs(X), model.eval()(X).detach())
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 def test_features_are_divided_by_the_root_of_their_number_unless_asked_not_to_be():
     model = perceptron()
     raw = ModuleFeatureMap(model, "1", normalize=False)
@@ -91,7 +89,6 @@ def test_inputs_may_have_their_own_shape_or_be_flat():
     torch.testing.assert_close(metric_spectrum(feature_map, x[0], 4), torch.linalg.svdvals(by_hand)[:4].square())
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 def test_a_plane_of_inputs_and_a_line_in_it():
     model = nn.Sequential(nn.Conv2d(2, 3, 3), nn.Softplus(), nn.Flatten()).double()
     origin, directions = points(2, 5, 5, seed=1), points(2, 2, 5, 5, seed=2)
@@ -106,7 +103,6 @@ def test_a_plane_of_inputs_and_a_line_in_it():
     assert ricci_scalar(plane, u).isfinite().all()
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 def test_a_list_of_models_is_replicates_whatever_their_architecture():
     other = nn.Sequential(nn.Linear(2, 4), nn.GELU(), nn.Linear(4, 9), nn.Linear(9, 3)).double()
     models = [perceptron(0), perceptron(1), other]
@@ -123,7 +119,6 @@ def test_a_list_of_models_is_replicates_whatever_their_architecture():
         ModuleFeatureMap([], "1")
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 @pytest.mark.parametrize("make", [perceptron, convolutional])
 def test_the_model_and_the_caller_keep_what_is_theirs(make):
     model = make()
@@ -148,7 +143,6 @@ def test_the_model_and_the_caller_keep_what_is_theirs(make):
     assert all(each.grad is None for each in model.parameters())
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 def test_a_float32_model_is_measured_in_float64_unless_asked_not_to_be():
     model = perceptron().float()
     x = X.float()
@@ -197,7 +191,7 @@ WRAPPED = {  # how a model may be dressed, and the name of its layer there
 }
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses", "ignore:`torch.jit.script:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("name", WRAPPED)
 def test_a_dressed_model_has_the_geometry_of_the_model_in_it(name):
     dress, layer = WRAPPED[name]
@@ -272,7 +266,6 @@ def test_outputs_that_are_no_tensor_are_refused_and_the_features_are_not():
         feature_map.outputs(X)
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 def test_outputs_come_in_chunks_and_without_points_too():
     feature_map = ModuleFeatureMap(perceptron(), "1")
     torch.testing.assert_close(feature_map.outputs(points(7, 2), chunk_size=2), feature_map.outputs(points(7, 2)))

@@ -138,7 +138,6 @@ def bilinear(p):
     return weights @ (LIFT @ torch.stack([1 - column, column])) + 0 * low
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 @pytest.mark.parametrize("name", TWINS)
 def test_a_function_of_torch_has_the_curvature_of_the_same_function_written_out(name):
     theirs, written = TWINS[name]
@@ -258,7 +257,6 @@ def honest(dtype):
     }
 
 
-@pytest.mark.filterwarnings("ignore:The feature map uses")
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
 @pytest.mark.parametrize("scale", [0.0, 1e-3, 1.0, 100.0])
 @pytest.mark.parametrize("name", honest(DOUBLE))
