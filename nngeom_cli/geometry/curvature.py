@@ -121,9 +121,10 @@ def ricci_scalar_error(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: in
     """Estimated rounding error of `ricci_scalar`, in the unit of R.
 
     Four times the first-order effect on R of changing each unit's row of J and of H by eps of its own size (the bound
-    is in `nngeom_cli.geometry.frame.Frame.scalar_error`). Rows are counted separately because a saturated unit has a
-    small but accurate row, so the condition number of g says little. R has no reliable digit where the estimate
-    exceeds `|R| / 10`.
+    is `row_error` in `nngeom_cli.geometry.sensitivity`). Rows are counted separately because a saturated unit has a
+    small but accurate row, so the condition number of g says little. For an `MLPFeatureMap`, the effect of the rounding
+    of z = W v + b is added, again four times, at points where sum |W_ij v_j| + |b_i| exceeds 64 in some unit, as it
+    does far from the origin. R has no reliable digit where the estimate exceeds `|R| / 10`.
 
     Args:
         feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.

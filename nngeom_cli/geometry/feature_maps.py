@@ -14,6 +14,8 @@ from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
 from nngeom_cli.geometry.modules import ANY_CALLABLE, read_module
 from nngeom_cli.geometry.points import Numbers, as_numbers, as_plane, check_dtype
+from nngeom_cli.geometry.propagation import Layer, passes, squares
+from nngeom_cli.geometry.rounding import SumRounding
 
 __all__ = ["MLPFeatureMap"]
 
@@ -65,6 +67,7 @@ class MLPFeatureMap(FeatureMap):
         self.biases = [b.detach().clone().reshape(count, b.shape[-1], 1) for b in offsets[:depth]]
         self.widths = [self.weights[0].shape[2], *(w.shape[1] for w in self.weights)]
         self._slope = self.weights[0]  # of the first layer before its activation, along the directions of derivatives
+        self._offset = self.biases[0].abs()  # size of the numbers that the first layer's biases were computed from
 
     @cached_property
     def _unit(self) -> Tensor:
@@ -72,13 +75,14 @@ class MLPFeatureMap(FeatureMap):
         return torch.exp2(-torch.floor(torch.log2(largest))).unsqueeze(-1)  # (replicates, d, 1)
 
     @cached_property
-    def _first_jacobian(self) -> Tensor:
-        """Jacobian of the first layer before its activation, the same at every point, (replicates, width, d, 1)."""
-        return (self._slope * self._unit.transpose(1, 2)).unsqueeze(-1)
+    def _first(self) -> tuple[Tensor, Tensor]:
+        """Jacobian of the first layer before its activation, the same at every point, and its squares."""
+        jacobian = (self._slope * self._unit.transpose(1, 2)).unsqueeze(-1)  # (replicates, width, d, 1)
+        return jacobian, squares(jacobian)
 
-    @cached_property
-    def _first_squares(self) -> Tensor:
-        return _squares(self._first_jacobian)
+    @property
+    def _layers(self) -> list[Layer]:
+        return [Layer(*layer) for layer in zip(self.weights, self.biases, self.activations, strict=True)]
 
     @classmethod
     @without_autocast
@@ -164,7 +168,9 @@ class MLPFeatureMap(FeatureMap):
         """
         point, vectors = as_plane(origin, directions, d=self.widths[0], like=self.weights[0])
         (weight, *weights), (bias, *biases) = self.weights, self.biases
-        return self._with([weight @ vectors.T, *weights], [bias + (weight @ point).unsqueeze(-1), *biases])
+        plane = self._with([weight @ vectors.T, *weights], [bias + (weight @ point).unsqueeze(-1), *biases])
+        plane._offset = self._offset + (weight.abs() @ point.abs()).unsqueeze(-1)
+        return plane
 
     def _with(self, weights: Sequence[Tensor], biases: Sequence[Tensor]) -> MLPFeatureMap:
         """A map with the same activations and replicates."""
@@ -185,7 +191,7 @@ class MLPFeatureMap(FeatureMap):
         block = MLPFeatureMap(
             [w[replicates] for w in self.weights], [b[replicates, :, 0] for b in self.biases], self.activations
         )
-        block._slope = self._slope[replicates]
+        block._slope, block._offset = self._slope[replicates], self._offset[replicates]
         return block
 
     def along_rows(self) -> MLPFeatureMap:
@@ -237,9 +243,6 @@ class MLPFeatureMap(FeatureMap):
     def jets(self, points: Tensor, *, second: bool, layers: Collection[int]) -> Iterator[tuple[int, Jet]]:
         """Derivatives of the features after each of several layers, from one pass through the network.
 
-        z -> (W z + b, W J, W H) through an affine layer, (phi(z), phi'(z) J, phi''(z) J J + phi'(z) H) through an
-        activation.
-
         Args:
             points: (points, d).
             second: whether to compute H too.
@@ -249,44 +252,15 @@ class MLPFeatureMap(FeatureMap):
             Layer and jet, one entry per replicate, in the order of the layers; each as soon as it is known, so that
             they need not all be in memory at once.
         """
-        replicates, d, count = len(self.weights[0]), self._slope.shape[2], len(points)
-        size = 1 + d + d * (d + 1) // 2 if second else 1 + d
-        stack = points.new_empty(0)
-        for index, (weight, bias, activation) in enumerate(
-            zip(self.weights, self.biases, self.activations, strict=True)
-        ):
-            width = weight.shape[1]
-            if index == 0:
-                z = torch.baddbmm(bias, weight, points.T.expand(replicates, -1, -1))  # (replicates, width, points)
-                jacobian, hessian = self._first_jacobian, None
-            else:
-                product = torch.bmm(weight, stack.flatten(2)).view(replicates, width, size, count)
-                z = product[:, :, 0] + bias
-                jacobian, hessian = product[:, :, 1 : d + 1], product[:, :, d + 1 :]
-            stack = points.new_empty(replicates, width, size, count)  # values, first and second derivatives
-            is_last = index == len(self.weights) - 1
-            norm = 1 / math.sqrt(width)
-            within = norm if is_last else 1.0  # the next layer takes these features undivided
-            slope, *bend = activation.derivatives(z) if second else (activation.first(z),)
-            slope = (within * slope).unsqueeze(2)
-            torch.mul(slope, jacobian, out=stack[:, :, 1 : d + 1])
-            if second:
-                squares = _squares(jacobian) if index else self._first_squares
-                torch.mul((within * bend[0]).unsqueeze(2), squares, out=stack[:, :, d + 1 :])
-                if hessian is not None:
-                    stack[:, :, d + 1 :].addcmul_(slope, hessian)
-            if not is_last:
-                stack[:, :, 0] = activation.value(z)
+        d = self._slope.shape[2]
+        for index, passed in enumerate(passes(self._layers, self._first, points, second=second)):
             if index + 1 in layers:
-                jacobian, hessian = stack[:, :, 1 : d + 1], stack[:, :, d + 1 :]
-                if not is_last:
+                jacobian, hessian = passed.stack[:, :, 1 : d + 1], passed.stack[:, :, d + 1 :]
+                if index + 1 < len(self.weights):
+                    norm = 1 / math.sqrt(self.widths[index + 1])
                     jacobian, hessian = norm * jacobian, norm * hessian
-                yield index + 1, Jet(jacobian, hessian if second else None, self._unit)
-
-
-def _squares(jacobian: Tensor) -> Tensor:
-    """J_a J_b for a <= b, packed, (replicates, width, d(d+1)/2, points)."""
-    return torch.cat([jacobian[:, :, a : a + 1] * jacobian[:, :, a:] for a in range(jacobian.shape[2])], dim=2)
+                rounding = SumRounding(self._layers[: index + 1], self._first, self._offset, points)
+                yield index + 1, Jet(jacobian, hessian if second else None, self._unit, rounding)
 
 
 def _check_layers(weights: Sequence[Tensor], biases: Sequence[Tensor], depth: int) -> None:

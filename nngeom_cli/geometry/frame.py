@@ -43,13 +43,13 @@ class Frame:
     """
 
     def __init__(self, jet: Jet, rank_bound: int) -> None:
-        self.unit = jet.unit
+        self.unit, self.rounding = jet.unit, jet.rounding
         _, self.n, self.d, _ = jet.jacobian.shape
         self.unbent = jet.hessian is None  # no curvature asked for, none possible (n = d), or no full rank
         self.full_rank = rank_bound >= self.d
         finfo = torch.finfo(jet.jacobian.dtype)
         self.eps = finfo.eps
-        self.columns, self._hessian = jet.jacobian, jet.hessian  # for inputs in units of 1 / size
+        self.columns, self.hessian = jet.jacobian, jet.hessian  # for inputs in units of 1 / size
         largest = jet.jacobian.abs().amax(dim=1)  # (replicates, d, points)
         self._largest = largest
         self.moderate = bool(((largest > 1 / _MODERATE) & (largest < _MODERATE)).all())
@@ -61,10 +61,10 @@ class Frame:
             self.exponent = torch.where(usable, torch.floor(torch.log2(largest)), 0.0)  # (replicates, d, points)
             inverse = torch.exp2(-self.exponent).unsqueeze(1)
             self.columns = self.columns * inverse  # (replicates, n, d, points)
-            if self._hessian is not None:
+            if self.hessian is not None:
                 rows, columns = self.pairs
                 # one after the other: the product of the two could overflow
-                self._hessian = self._hessian * inverse[:, :, rows] * inverse[:, :, columns]
+                self.hessian = self.hessian * inverse[:, :, rows] * inverse[:, :, columns]
 
     @property
     def finite(self) -> Tensor:
@@ -114,6 +114,11 @@ class Frame:
             squares.append((vector * vector).sum(dim=1, keepdim=True))
             triangle.append(entries)
         return vectors, squares, triangle
+
+    @property
+    def vectors(self) -> list[Tensor]:
+        """The columns of V, each (replicates, n, 1, points)."""
+        return self._gram_schmidt[0]
 
     @cached_property
     def squared_length(self) -> Tensor:
@@ -184,19 +189,20 @@ class Frame:
         return torch.cat(largest, dim=2).squeeze(1) / self.length
 
     @cached_property
-    def _width(self) -> Tensor:
-        return torch.cat(self._widths, dim=2).squeeze(1)  # (replicates, d, points)
+    def width(self) -> Tensor:
+        """Length of each column of J, (replicates, d, points)."""
+        return torch.cat(self._widths, dim=2).squeeze(1)
 
     @cached_property
-    def _rows(self) -> Tensor:
+    def rows(self) -> Tensor:
         """|J_i|, (replicates, n, 1, points)."""
-        return (self.columns.abs() / self._width.unsqueeze(1)).sum(dim=2, keepdim=True)
+        return (self.columns.abs() / self.width.unsqueeze(1)).sum(dim=2, keepdim=True)
 
     @cached_property
     def mix(self) -> Tensor:
         """sum_i |Q_ia| |J_i|, (replicates, d, points)."""
-        vectors = self._gram_schmidt[0]
-        return torch.cat([(vector.abs() * self._rows).sum(dim=1) for vector in vectors], dim=1) / self.length
+        vectors = self.vectors
+        return torch.cat([(vector.abs() * self.rows).sum(dim=1) for vector in vectors], dim=1) / self.length
 
     @cached_property
     def sound(self) -> bool:
@@ -220,9 +226,9 @@ class Frame:
         return torch.where(self.deficient.reshape(values.shape[:2] + (1,) * (values.ndim - 2)), otherwise, values)
 
     @cached_property
-    def _normal(self) -> tuple[Tensor, Tensor]:
+    def normal(self) -> tuple[Tensor, Tensor]:
         """N, packed as the Hessian, and V_c . U^-T H U^-1 / l_c^2, (replicates, d, d(d+1)/2, points)."""
-        hessian, index, inverse = self._hessian, self.pair_index, self._unit_inverse
+        hessian, index, inverse = self.hessian, self.pair_index, self._unit_inverse
         assert hessian is not None
         packed = [hessian[:, :, k : k + 1] for k in range(hessian.shape[2])]
         parts: list[Tensor] = packed.copy()
@@ -247,7 +253,7 @@ class Frame:
         return normal, torch.cat(tangential, dim=1)
 
     @cached_property
-    def _scale(self) -> Tensor:
+    def scale(self) -> Tensor:
         """1 / (l_a l_b), packed, (replicates, d(d+1)/2, points)."""
         rows, columns = self.pairs
         return 1 / (self.length[:, rows] * self.length[:, columns])
@@ -255,7 +261,7 @@ class Frame:
     @property
     def form(self) -> Tensor:
         """A, packed as the Hessian, (replicates, n, d(d+1)/2, points)."""
-        return self._normal[0] * self._scale.unsqueeze(1)
+        return self.normal[0] * self.scale.unsqueeze(1)
 
     @cached_property
     def products(self) -> Tensor:
@@ -268,40 +274,7 @@ class Frame:
 
     def sectional(self, a: int, b: int) -> Tensor:
         """Curvature A_aa . A_bb - A_ab . A_ab of the plane of two frame vectors, (replicates, points)."""
-        index, normal = self.pair_index, self._normal[0]
+        index, normal = self.pair_index, self.normal[0]
         first, second, mixed = (normal[:, :, index[i][j]] for i, j in ((a, a), (b, b), (a, b)))
         product = (first * second).addcmul_(mixed, mixed, value=-1).sum(dim=1)
         return product / self.squared_length[:, a] / self.squared_length[:, b]
-
-    @cached_property
-    def scalar_error(self) -> Tensor:
-        """First-order bound on the rounding error of R, by row, in units of eps, (replicates, points).
-
-        A_ab changes by at most |H_i| gain_a gain_b, from H; |J_i| sum_c gain_c |Q_c . Hw_ab|, from the projection;
-        sum_c |A_ac| gain_b mix_c + |A_bc| gain_a mix_c, from the frame.
-        """
-        assert self._hessian is not None
-        normal, tangential = self._normal
-        rows, columns = self.pairs
-        gain, scale = self.gain, self._scale
-        absolute = normal.abs()
-        weight = (1 + (rows != columns).to(normal)).unsqueeze(1) / (self._width[:, rows] * self._width[:, columns])
-        row_hessian = (self._hessian.abs() * weight.unsqueeze(1)).sum(dim=2, keepdim=True)  # |H_i|
-        from_hessian = (absolute * row_hessian).sum(dim=1) * scale  # (replicates, d(d+1)/2, points)
-        from_plane = (absolute * self._rows).sum(dim=1) * scale
-        length = (normal * normal).sum(dim=1).sqrt() * scale
-        turned = (length[:, self.square] * self.mix.unsqueeze(1)).sum(dim=2)  # sum_c |A_ac| mix_c
-        bent = gain[:, rows] * gain[:, columns]
-        tilted = ((gain * self.length).unsqueeze(2) * tangential.abs()).sum(dim=1) * scale
-        sheared = turned[:, rows] * gain[:, columns] + turned[:, columns] * gain[:, rows]
-
-        def moved(ab: int, cd: int) -> Tensor:  # sum_i |A_ab,i| |change of A_cd,i|
-            form_moved: Tensor = from_hessian[:, ab] * bent[:, cd] + from_plane[:, ab] * tilted[:, cd]
-            return form_moved + length[:, ab] * sheared[:, cd]
-
-        total = torch.zeros_like(length[:, 0])
-        for a in range(self.d):
-            for b in range(a + 1, self.d):
-                aa, bb, ab = self.pair_index[a][a], self.pair_index[b][b], self.pair_index[a][b]
-                total = total + 2 * (moved(aa, bb) + moved(bb, aa) + 2 * moved(ab, ab))
-        return total

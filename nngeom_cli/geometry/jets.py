@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.points import Numbers, as_numbers
+from nngeom_cli.geometry.rounding import SumRounding
 
 __all__ = ["Dimensions", "FeatureMap", "Jet", "packed_pairs"]
 
@@ -27,11 +28,14 @@ class Jet:
         hessian: H_ab for a <= b in the order (0,0), (0,1), ..., (1,1), ..., (replicates, n, d(d+1)/2, points); None
             if it was not asked for.
         unit: (replicates, d, 1).
+        rounding: of what the derivatives were computed from, by which they are off beside their own rounding; None if
+            it is not known.
     """
 
     jacobian: Tensor
     hessian: Tensor | None
     unit: Tensor
+    rounding: SumRounding | None = None
 
 
 class Dimensions(NamedTuple):

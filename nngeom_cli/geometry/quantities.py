@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.frame import Frame
+from nngeom_cli.geometry.sensitivity import row_error, scalar_gradient
 
 __all__ = ["FIRST_ORDER", "QUANTITIES", "frame_riemann"]
 
 _ERROR_FACTOR = 4.0  # times the first-order bound: almost always above the true error (tests/geometry/test_golden.py)
+_SMALL_SUM = 64.0  # the rounding of smaller sums W v + b is covered by the factor (tests/geometry/test_rounding.py)
 
 
 def pullback_metric(frame: Frame) -> Tensor:
@@ -52,7 +54,19 @@ def ricci_scalar(frame: Frame) -> Tensor:
 
 
 def ricci_scalar_error(frame: Frame) -> Tensor:
-    return _curvature(frame, (), lambda: _ERROR_FACTOR * frame.eps * frame.scalar_error)
+    def compute() -> Tensor:
+        rows = _ERROR_FACTOR * frame.eps * row_error(frame)
+        if frame.rounding is None:
+            return rows
+        small = frame.rounding.largest_sum() <= _SMALL_SUM
+        if small.all():
+            return rows
+        *gradient, size = scalar_gradient(frame)  # of R / size^2
+        return torch.where(
+            small, rows, rows + _ERROR_FACTOR * frame.eps * frame.rounding.effect(*gradient) * size * size
+        )
+
+    return _curvature(frame, (), compute)
 
 
 def second_fundamental_form(frame: Frame) -> Tensor:

@@ -32,7 +32,11 @@ def _gelu(z):
     return z * mass, mass + z * density, density * (2 - z**2)
 
 
-ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": _tanh, "softplus": _softplus, "erf": _erf, "gelu": _gelu}
+def _sin(z):
+    return mpmath.sin(z), mpmath.cos(z), -mpmath.sin(z)
+
+
+ACTIVATIONS = {"sigmoid": _sigmoid, "tanh": _tanh, "softplus": _softplus, "erf": _erf, "gelu": _gelu, "sin": _sin}
 
 
 def jet(weights: list[Tensor], biases: list[Tensor], activation: str, point: Tensor):
