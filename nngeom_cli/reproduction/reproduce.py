@@ -19,9 +19,11 @@ from nngeom_cli.config.run import Config
 from nngeom_cli.errors import FolderError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.infinite_width import save_theory
-from nngeom_cli.reproduction.claims import CLAIMS, Measured, verdict
+from nngeom_cli.reproduction.claims import CLAIMS, Result
 from nngeom_cli.reproduction.earlier_runs import matching_runs, require_measured
+from nngeom_cli.reproduction.measured import Measured
 from nngeom_cli.reproduction.report import TABLE, write_tables
+from nngeom_cli.reproduction.verdict import verdict
 from nngeom_cli.runs.code_fingerprint import source_hash
 from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checksums import checksum, fault
@@ -124,13 +126,13 @@ def reproduce(
         drawn = draw_missing(runs, directory, known, quick)
         curves, drawn["theory"] = draw_missing_theory(theory, directory, known, quick)
         measured: dict[str, Any] = {name: Measured(run) for name, run in runs.items()} | {"theory": curves}
-        rows = [
-            (claim, obtained, verdict(claim, obtained))
+        results = [
+            Result(claim, parts, *verdict(parts, claim.finding))
             for claim in CLAIMS
-            for obtained in [claim.measure(measured[claim.run])]
+            for parts in [claim.measure(measured[claim.run])]
         ]
-        write_tables(rows, runs, drawn, directory, quick)
-    return quick or all(word != "off" for _, _, word in rows)
+        write_tables(results, runs, drawn, directory, quick)
+    return quick or all(result.word != "off" for result in results)
 
 
 def train_missing(names: Sequence[str], quick: bool) -> dict[str, Path]:

@@ -1,19 +1,15 @@
-"""The paper's claims: what is run again, what is drawn again, what is said of a number."""
+"""The paper's figures: what is run again, what is drawn again."""
 
 import json
-import math
 import os
 import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 import small_runs
-import xarray as xr
 from made_runs import made_run, plane
 
-from nngeom_cli.analysis.bootstrap import Estimate
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import config_hash
@@ -21,11 +17,11 @@ from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.figures import draw as figures
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.application import composed
-from nngeom_cli.reproduction import claims, earlier_runs
+from nngeom_cli.reproduction import earlier_runs
 from nngeom_cli.reproduction import reproduce as reproduction
-from nngeom_cli.reproduction.claims import CLAIMS, Claim, Measured, at_stage, gap, verdict
+from nngeom_cli.reproduction.claims import CLAIMS, share_of_printed
 from nngeom_cli.reproduction.earlier_runs import matching_runs, require_measured
-from nngeom_cli.reproduction.report import as_code, report_lines
+from nngeom_cli.reproduction.report import as_code
 from nngeom_cli.reproduction.reproduce import (
     PLANS,
     QUICK_THEORY,
@@ -213,7 +209,7 @@ def test_each_quick_figure_says_so(drawing):
 def test_the_theory_is_drawn_once_and_wide_networks_have_a_third_of_the_printed_curvature(tmp_path, capsys):
     config = load_theory(composed(QUICK_THEORY, "theory"))
     curves, drawn = draw_missing_theory(config, tmp_path, {}, quick=True)
-    share = claims.share_of_printed(curves)
+    share = share_of_printed(curves)
     assert (share.n, share.value) == (4, pytest.approx(1 / 3, rel=0.1))
     assert share.low < 1 / 3 < share.high < 1
     assert capsys.readouterr().out == "drawing theory\n"
@@ -228,99 +224,7 @@ def test_the_theory_is_drawn_once_and_wide_networks_have_a_third_of_the_printed_
     assert capsys.readouterr().out == "drawing theory\n"
 
 
-# ---- what is said
-
-
-def made_claim(expected, finding=""):
-    return Claim("figure2", "Said.", "number", expected, lambda _: Estimate(0, 0, 0, 8), finding)
-
-
-@pytest.mark.parametrize(
-    ("expected", "interval", "finding", "word"),
-    [
-        ((0, math.inf), (0.1, 0.9), "", "holds"),
-        ((0, math.inf), (-0.1, 0.9), "", "off"),
-        ((0, math.inf), (-0.1, 0.9), "known", "differs"),
-        ((-math.inf, 0), (-0.9, -0.1), "", "holds"),
-        ((-math.inf, 0), (-0.9, 0.1), "", "off"),
-        ((0, math.inf), (0, 0), "", "off"),
-        ((0, math.inf), (math.nan, math.nan), "", "off"),
-        ((3, 3), (2, 4), "", "holds"),
-        ((3, 3), (1, 2), "", "off"),
-        ((0.3, 0.6), (0.5, 0.9), "", "holds"),
-        ((0.3, 0.6), (0.61, 0.9), "", "off"),
-        ((0.3, 0.6), (math.nan, math.nan), "", "off"),
-    ],
-)
-def test_the_verdict_follows_from_the_interval(expected, interval, finding, word):
-    assert verdict(made_claim(expected, finding), Estimate(sum(interval) / 2, *interval, 8)) == word
-
-
-def measured_plane():
-    geometry = plane(epochs=(0, 10, 200), replicates=8)
-    geometry.attrs["box"] = [-1.0, 1.0, -1.0, 1.0]
-    run = made_run(Path("made"), geometry, solved=[True] * 6 + [False] * 2)
-    return Measured(run)
-
-
-def test_a_statistic_is_that_of_the_first_or_last_checkpoint_or_their_paired_difference():
-    measured = measured_plane()
-    values = measured.box.volume_band_contrast.sel(boundary="final").isel(layer=0)
-    stages = {
-        stage: at_stage("volume_band_contrast", stage)(measured) for stage in ("initial", "trained", "difference")
-    }
-    assert stages["initial"].value == pytest.approx(values.sel(epoch=0).mean().item())
-    assert stages["trained"].value == pytest.approx(values.sel(epoch=200).mean().item())
-    assert stages["difference"].value == pytest.approx(stages["trained"].value - stages["initial"].value)
-    assert all(one.low < one.value < one.high and one.n == 8 for one in stages.values())
-
-
-def test_the_window_reaches_past_the_box():
-    measured = measured_plane()
-    assert measured.window.attrs["points"] == 25 * 25 > measured.box.attrs["points"]
-
-
-def test_the_gap_lies_between_the_nearer_ends_of_the_intervals():
-    measured = measured_plane()
-    before, after = (at_stage("volume_band_contrast", stage)(measured) for stage in ("initial", "trained"))
-    assert gap("volume_band_contrast", rises=True)(measured).value == after.low - before.high
-    assert gap("volume_band_contrast", rises=False)(measured).value == before.low - after.high
-
-
-def test_shares_and_accuracies_have_intervals():
-    measured = measured_plane()
-    share = claims.share_solved(measured)
-    assert (share.value, share.n) == (0.75, 8)
-    n, p, z = 8, 0.75, 1.959963984540054  # Wilson 1927
-    half = z / (1 + z**2 / n) * math.sqrt(p * (1 - p) / n + z**2 / (4 * n**2))
-    middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
-    assert (share.low, share.high) == pytest.approx((middle - half, middle + half))
-    assert claims.over_networks(xr.DataArray(np.arange(9.0), dims="replicate")).value == 4
-
-
-def test_each_run_has_claims_and_each_claim_a_run():
-    assert {claim.run for claim in CLAIMS} == {*PLANS, "theory"}
-    for claim in CLAIMS:
-        assert claim.expected[0] <= claim.expected[1]
-        assert claim.statement.endswith(".")
-
-
-def test_the_table_says_verdicts_findings_and_commands_and_quick_judges_nothing():
-    off, differs = made_claim((1, math.inf)), made_claim((0, math.inf), "It is known why.")
-    rows = [(off, Estimate(0.5, 0.4, 0.6, 8), "off"), (differs, Estimate(0, 0, 0, 8), "differs")]
-    about = {"figure2": {"command": "nngeom run experiment=figure2", "config_hash": "c0ffee" * 4, "wall_seconds": 3.0}}
-    drawn = {
-        "figure2": {"files": ["figure2-made.png"]},
-        "theory": {"command": "nngeom theory", "files": ["theory.png"]},
-    }
-    whole = "\n".join(report_lines(rows, about, drawn, quick=False))
-    assert "| > 1 | 0.5 [0.4, 0.6] (n = 8) | off |" in whole
-    assert "## Findings\n\n- It is known why." in whole
-    assert "`nngeom run experiment=figure2`" in whole
-    assert "- theory: `nngeom theory`. [theory.png](theory.png)" in whole
-    quick = "\n".join(report_lines(rows, about, drawn, quick=True))
-    assert "QUICK" in quick
-    assert "| off |" not in quick
+# ---- the quick look
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)

@@ -1,0 +1,160 @@
+"""What is measured for a statement: before and after training, at the network's own boundary and at control lines."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Literal, TypeAlias
+
+import numpy as np
+import xarray as xr
+from scipy.stats import binomtest
+
+from nngeom_cli.analysis.bootstrap import LEVEL, Centre, Estimate, estimate
+from nngeom_cli.analysis.boundary import boundary_of, distance_to_boundary
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.path import path_statistics
+from nngeom_cli.analysis.statistic import CONTROLS
+from nngeom_cli.reproduction.verdict import POSITIVE, Part, Range
+from nngeom_cli.store.run import Run
+
+__all__ = ["Area", "Measured", "over_networks", "proportion", "proportion_difference"]
+
+Area: TypeAlias = Literal["square", "window", "path"]
+
+SAME_LINE = 0.75  # a control of whose band a larger share lies in the network's own is the same line
+UNTRAINED, TRAINED, CHANGE = "untrained", "trained", "trained minus untrained"
+CONTROL_NAMES = {
+    ("grid", "other"): "minus other networks' boundaries",
+    ("grid", "mirrored"): "minus mirrored boundary",
+    ("grid", "rotated"): "minus boundary turned by 180°",
+    ("path", "other"): "minus changes on other paths",
+    ("path", "middle"): "minus middle of the path as change",
+}
+OWN_CHANGES, MIDDLE_AS_PEAK = "minus untrained at its own changes", "minus middle of the path as peak"
+
+
+class Measured:
+    """The statistics of a run, first and last checkpoint, each computed on first use."""
+
+    def __init__(self, run: Run) -> None:
+        self.info = run.info
+        self.geometry = run.first_and_last
+        self.kind = str(self.geometry.attrs["kind"])
+
+    @functools.cached_property
+    def path(self) -> xr.Dataset:
+        """Along the paths."""
+        return path_statistics(self.geometry).isel(layer=0, drop=True)
+
+    @functools.cached_property
+    def square(self) -> xr.Dataset:
+        """Over the points inside the data's box."""
+        return self._on_grid(self.geometry)
+
+    @functools.cached_property
+    def window(self) -> xr.Dataset:
+        """Over the whole plotted window."""
+        x, y = self.geometry.x.values, self.geometry.y.values
+        return self._on_grid(self.geometry.assign_attrs(box=[x[0], x[-1], y[0], y[-1]]))
+
+    def _on_grid(self, geometry: xr.Dataset) -> xr.Dataset:
+        """Statistics, and `shared`: how much of each control's band lies in that of the network's own boundary."""
+        asked = ["final", *CONTROLS["grid"]]
+        found = grid_statistics(geometry, boundaries=asked)
+        last = geometry.isel(epoch=[-1])
+        places = np.stack(np.meshgrid(last.x, last.y), axis=-1)
+        near = [
+            distance_to_boundary(places, boundary_of(last.isel(epoch=0, replicate=replicate))) <= found.attrs["band"]
+            for replicate in range(last.sizes["replicate"])
+        ]
+        inside = xr.zeros_like(last.log_volume_element) + xr.DataArray(near, dims=("replicate", "y", "x"))
+        shared = grid_statistics(last.assign(log_volume_element=inside), boundaries=asked).volume_band_mean
+        return found.assign(shared=shared.isel(epoch=0, drop=True)).isel(layer=0, drop=True)
+
+    @functools.cached_property
+    def middle_to_change(self) -> xr.DataArray:
+        """Steps from the middle of each path to the nearest change of prediction of the trained network."""
+        last = self.geometry.isel(epoch=[-1])
+        step = np.arange(last.sizes["step"])
+        tent = xr.zeros_like(last.log_effective_volume_element) - xr.DataArray(abs(step - step[-1] // 2), dims="step")
+        found = path_statistics(last.assign(log_effective_volume_element=tent), boundaries=["final"])
+        steps: xr.DataArray = found.peak_distance.isel(epoch=0, layer=0, boundary=0, drop=True)
+        return steps
+
+    def final(self, name: str) -> list[float]:
+        """`accuracy` or `solved` of each network at the end."""
+        return [float(row[name]) for row in self.info["replicates"]]
+
+    def parts(self, name: str, area: Area, expected: Range | None, *, level: bool, centre: Centre) -> Iterator[Part]:
+        """A statistic with its controls: untrained, trained, their paired difference, and differences from controls.
+
+        Args:
+            name: of the statistic in what `grid_statistics` or `path_statistics` returns.
+            area: where it is taken.
+            expected: the side on which the statement puts the change, and the trained network beside its controls; None
+                judges nothing.
+            level: whether the trained value must lie on that side, too.
+            centre: what is estimated over networks.
+        """
+        values = getattr(self, area)[name]
+        asks = "boundary" in values.dims
+        mine = values.sel(boundary="final", drop=True) if asks else values
+        before, after = mine.isel(epoch=0, drop=True), mine.isel(epoch=-1, drop=True)
+        yield Part(UNTRAINED, over_networks(before, centre))
+        yield Part(TRAINED, over_networks(after, centre), expected if level else None)
+        yield Part(CHANGE, over_networks(after - before, centre), expected)
+        if expected is not None:
+            yield Part("networks that change so", share_beyond(after - before, expected))
+        if not asks:
+            return
+        for control in CONTROLS[self.kind]:
+            theirs = values.sel(boundary=control, drop=True).isel(epoch=-1, drop=True)
+            note = self.same_line(area, control)
+            words = CONTROL_NAMES[self.kind, control]
+            yield Part(words, over_networks(after - theirs, centre), None if note else expected, note)
+        if self.kind == "path":
+            own = values.sel(boundary="own", drop=True).isel(epoch=0, drop=True)
+            yield Part(OWN_CHANGES, over_networks(after - own, centre), expected)
+            if name == "peak_distance":
+                yield Part(MIDDLE_AS_PEAK, over_networks(after - self.middle_to_change, centre), expected)
+
+    def same_line(self, area: Area, control: str) -> str:
+        """What is said of a control line that is the network's own; empty if it is another."""
+        if self.kind != "grid":
+            return ""
+        share = float(getattr(self, area).shared.sel(boundary=control).mean())
+        return f"not counted, same line: {share:.0%} of its band" if share > SAME_LINE else ""
+
+
+def over_networks(values: xr.DataArray, centre: Centre = "mean") -> Estimate:
+    """Mean or median over networks."""
+    return estimate(values, np.random.default_rng(0), centre)
+
+
+def share_beyond(values: xr.DataArray, side: Range) -> Estimate:
+    """Share of networks whose value, the median over their paths, lies on a side of 0, with Wilson's interval."""
+    of_network = values.median([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
+    count = int((of_network > 0).sum() if side == POSITIVE else (of_network < 0).sum())
+    return proportion(count, of_network.size)
+
+
+def proportion(count: int, of: int) -> Estimate:
+    """A share of networks with Wilson's interval; NaN of none."""
+    if not of:
+        return Estimate(np.nan, np.nan, np.nan, 0)
+    interval = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
+    return Estimate(count / of, float(interval.low), float(interval.high), of)
+
+
+def proportion_difference(ours: Estimate, theirs: Estimate) -> Estimate:
+    """The difference of two shares with Newcombe's interval, made of Wilson's (Statistics in Medicine 17, 1998).
+
+    Example:
+        >>> print(proportion_difference(proportion(56, 70), proportion(48, 80)))
+        0.2 [0.0524, 0.334] (n = 70)
+    """
+    difference = ours.value - theirs.value
+    down = np.hypot(ours.value - ours.low, theirs.high - theirs.value)
+    up = np.hypot(ours.high - ours.value, theirs.value - theirs.low)
+    return Estimate(difference, difference - float(down), difference + float(up), ours.n)
