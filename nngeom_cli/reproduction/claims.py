@@ -82,8 +82,8 @@ WORDS = {
     'boundary".',
 }
 FLAT = Finding(
-    "Two inputs and two hidden units: the feature map is a local diffeomorphism of the plane, so R = 0 identically, in "
-    "both conventions. What Figure 1 shows in its lower row cannot be a curvature of this network.",
+    "Two inputs and two hidden units: the feature map is a local diffeomorphism of the plane, so R = 0 wherever it is "
+    "defined, in both conventions. What Figure 1 shows in its lower row cannot be a curvature of this network.",
     proved=True,
 )
 FACTOR = Finding(
@@ -92,20 +92,20 @@ FACTOR = Finding(
     proved=True,
 )
 TWO_UNITS = Finding(
-    "With two hidden units training makes V fall everywhere, in the data's square most near the boundary. Over the "
-    "whole window, which reaches past the data, sigmoid networks gain near the boundary relative to elsewhere, and "
-    "no more there than near the boundaries of other networks; softplus networks do not gain."
+    "With two hidden units mean log V falls under training, and inside the square that the data span it falls most near "
+    "the boundary. Over the whole window, which reaches past the data, sigmoid networks gain near the boundary against "
+    "elsewhere, and not clearly more than near the boundaries of other networks; softplus networks show no gain."
 )
 RISES = Finding(
-    "|R| grows under training nearly everywhere, less in the band than elsewhere: relatively small, absolutely larger."
+    "Mean log |R| rises under training, less in the band than elsewhere: relatively smaller, absolutely larger."
 )
 FALLS = Finding(
-    "The effective volume falls along the whole path under training, with weight decay 0.1; it falls less at the "
-    "changes of prediction: relatively large, absolutely smaller."
+    "The effective volume falls under training, with weight decay 0.1, and less at the changes of prediction than on "
+    "the rest of the path: relatively larger, absolutely smaller."
 )
 BROAD_PEAK = Finding(
-    "With softplus the maximum of the effective volume is nearer to the changes of prediction after training than "
-    "before, and still farther than the middle of the path is: changes of prediction lie in the middle."
+    "With softplus the maximum of the effective volume is nearer to the changes of prediction than before training, but "
+    "the middle of the path is nearer still: changes of prediction tend to lie there."
 )
 MOST = (0.5, math.inf)  # of the networks
 MARGIN = 0.15  # of a share of networks; set after the counts were known

@@ -45,7 +45,8 @@ class Measured:
     @functools.cached_property
     def path(self) -> xr.Dataset:
         """Along the paths."""
-        return path_statistics(self.geometry).isel(layer=0, drop=True)
+        found: xr.Dataset = path_statistics(self.geometry).isel(layer=0, drop=True)
+        return found
 
     @functools.cached_property
     def square(self) -> xr.Dataset:
@@ -70,7 +71,8 @@ class Measured:
         ]
         inside = xr.zeros_like(last.log_volume_element) + xr.DataArray(near, dims=("replicate", "y", "x"))
         shared = grid_statistics(last.assign(log_volume_element=inside), boundaries=asked).volume_band_mean
-        return found.assign(shared=shared.isel(epoch=0, drop=True)).isel(layer=0, drop=True)
+        first: xr.Dataset = found.assign(shared=shared.isel(epoch=0, drop=True)).isel(layer=0, drop=True)
+        return first
 
     @functools.cached_property
     def middle_to_change(self) -> xr.DataArray:
