@@ -92,9 +92,9 @@ FACTOR = Finding(
     proved=True,
 )
 TWO_UNITS = Finding(
-    "With two hidden units mean log V falls under training, and inside the square that the data span it falls most near "
-    "the boundary. Over the whole window, which reaches past the data, sigmoid networks gain near the boundary against "
-    "elsewhere, and not clearly more than near the boundaries of other networks; softplus networks show no gain."
+    "With two hidden units mean log V falls under training, and inside the square that the data span it falls most "
+    "near the boundary. Over the whole window, which reaches past the data, sigmoid networks gain near the boundary "
+    "against elsewhere, and not clearly more than near the boundaries of other networks; softplus networks show no gain."
 )
 RISES = Finding(
     "Mean log |R| rises under training, less in the band than elsewhere: relatively smaller, absolutely larger."
@@ -104,8 +104,8 @@ FALLS = Finding(
     "the rest of the path: relatively larger, absolutely smaller."
 )
 BROAD_PEAK = Finding(
-    "With softplus the maximum of the effective volume is nearer to the changes of prediction than before training, but "
-    "the middle of the path is nearer still: changes of prediction tend to lie there."
+    "With softplus the maximum of the effective volume is nearer to the changes of prediction than before training, "
+    "but the middle of the path is nearer still: changes of prediction tend to lie there."
 )
 MOST = (0.5, math.inf)  # of the networks
 MARGIN = 0.15  # of a share of networks; set after the counts were known
