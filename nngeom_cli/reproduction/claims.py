@@ -94,7 +94,7 @@ FACTOR = Finding(
 TWO_UNITS = Finding(
     "With two hidden units mean log V falls under training, and inside the square that the data span it falls most "
     "near the boundary. Over the whole window, which reaches past the data, sigmoid networks gain near the boundary "
-    "against elsewhere, and not clearly more than near the boundaries of other networks; softplus networks show no gain."
+    "against elsewhere, not clearly more than near the boundaries of other networks; softplus networks show no gain."
 )
 RISES = Finding(
     "Mean log |R| rises under training, less in the band than elsewhere: relatively smaller, absolutely larger."
