@@ -30,6 +30,8 @@ from nngeom_cli.analysis.statistic import (
 __all__ = ["grid_statistics"]
 
 BAND = 0.15  # units of input space
+SHARED = 0.5  # of a band: a control that covers more of it is the boundary again
+SYMMETRIC = ("mirrored", "rotated")
 GRID = ("epoch", "layer", "replicate")
 
 
@@ -47,7 +49,8 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
     checkpoint; and controls that ask the same question of lines which the network did not draw: `other`, the mean of
     the statistic over the final boundaries of the next k replicates, cyclically, k = min(n - 1, 7), of those that have
     one; `mirrored` and `rotated`, the final boundary with left and right exchanged, or turned by half a turn, in the
-    data's box.
+    data's box. A boundary with that symmetry has no such control: where more than half of its band lies in the band of
+    the control too, the control is undefined.
 
     Args:
         geometry: `run.geometry` of a grid probe; its last epoch is the final network.
@@ -92,7 +95,8 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
         means: dict[str, Result] = {}
         contrasts: dict[str, Result] = {}
         for boundary in asked:
-            results = [_of_boundary(field, distance, band) for distance in distances[boundary]]
+            final = distances["final"][0] if boundary in SYMMETRIC else None
+            results = [_of_boundary(field, distance, band, final) for distance in distances[boundary]]
             for place, found in enumerate((correlations, means, contrasts)):
                 found[boundary] = averaged([parts[place] for parts in results], shape)
         label = f"mean {words} in the data's box"
@@ -107,14 +111,20 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
     return labelled(variables, counts, asked, GRID, about)
 
 
-def _of_boundary(field: Field, distance: Array, band: float) -> tuple[Result, Result, Result]:
-    """Of one boundary: the rank correlation, the mean within the band, and that mean minus the mean outside."""
-    no_boundary: Reason = (np.isinf(distance).any(axis=-1), Flag.NO_BOUNDARY)
+def _of_boundary(field: Field, distance: Array, band: float, final: Array | None) -> tuple[Result, Result, Result]:
+    """Of one boundary: the rank correlation, the mean within the band, and that mean minus the mean outside.
+
+    `final` are distances to the boundary of which this one must not be a copy.
+    """
+    reasons: list[Reason] = [(np.isinf(distance).any(axis=-1), Flag.NO_BOUNDARY)]
+    if final is not None:
+        shared = ((distance <= band) & (final <= band)).sum(axis=-1) > SHARED * (final <= band).sum(axis=-1)
+        reasons.append((shared, Flag.SAME_BOUNDARY))
     near, far = field.usable & (distance <= band), field.usable & (distance > band)
     inside = mean_where(field.values, near)
-    flags, one_side = [no_boundary, *field.reasons], ~near.any(axis=-1)
+    flags, one_side = [*reasons, *field.reasons], ~near.any(axis=-1)
     return (
-        field.rank_correlation(-distance, [no_boundary]),
+        field.rank_correlation(-distance, reasons),
         (inside, first_flag([*flags, (one_side, Flag.ONE_SIDE)])),
         (
             inside - mean_where(field.values, far),

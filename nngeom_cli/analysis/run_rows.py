@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
+from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import NngeomError, beginning_of
 from nngeom_cli.store.layout import INFO
@@ -63,7 +65,7 @@ def read_row(directory: Path) -> Row:
         run.look_through()
         values = final_metrics(run)
         lost = np.isnan(values["loss"])
-        values |= {name: of_network.where(~lost) for name, of_network in statistics_of(run).items()}
+        values |= statistics_of(run, np.asarray(~lost))
         note = f"{int(lost.sum())} of {lost.size} replicates diverged" if lost.any() else ""
         return Row([directory], run.status, config, values, note)
     except FileNotFoundError as error:
@@ -104,21 +106,38 @@ def final_metrics(run: Run) -> dict[str, xr.DataArray]:
     return metrics
 
 
-def statistics_of(run: Run) -> dict[str, xr.DataArray]:
-    """Each statistic of the trained networks, and its `.change` under training, for the final boundary."""
-    geometry = run.first_and_last
-    statistics = STATISTICS[geometry.attrs["kind"]](geometry).sel(boundary="final", drop=True)
+def statistics_of(run: Run, kept: NDArray[np.bool_]) -> dict[str, xr.DataArray]:
+    """Each statistic of the trained networks, its `.change` under training, and its controls.
+
+    Of a statistic that asks about a boundary `NAME.other` has that control in place of the network's final boundary,
+    and `NAME.minus_other` is the paired difference from it; so for each of `CONTROLS`.
+
+    Args:
+        run: with a first and a last checkpoint; there is no `.change` where they are the same.
+        kept: which networks have a value, and are other replicates to each other.
+    """
+    geometry, kind = run.first_and_last, run.first_and_last.attrs["kind"]
+    some = geometry.isel(replicate=kept) if kept.any() else geometry
+    statistics = STATISTICS[kind](some, boundaries=["final", *CONTROLS[kind]])
+    trained = geometry.indexes["epoch"].is_unique
     values = {}
     for name in statistics:
         if f"{name}_undefined" not in statistics:
             continue
         for layer in statistics.layer.values.tolist():
-            of_layer = statistics[name].sel(layer=layer, drop=True)
             label = str(name) if statistics.sizes["layer"] == 1 else f"{name}.layer{layer}"
-            before, after = (of_layer.isel(epoch=epoch, drop=True) for epoch in (0, -1))
+            of_layer = statistics[name].sel(layer=layer, drop=True)
+            final = of_layer.sel(boundary="final", drop=True) if "boundary" in of_layer.dims else of_layer
+            before, after = (final.isel(epoch=epoch, drop=True) for epoch in (0, -1))
             values[label] = after
-            values[f"{label}.change"] = after - before
-    return values
+            if trained:
+                values[f"{label}.change"] = after - before
+            for control in CONTROLS[kind] if "boundary" in of_layer.dims else ():
+                theirs = of_layer.sel(boundary=control, drop=True).isel(epoch=-1, drop=True)
+                values |= {f"{label}.{control}": theirs, f"{label}.minus_{control}": after - theirs}
+    at = {"replicate": geometry.replicate.values}
+    lost = xr.DataArray(~kept, at, "replicate")
+    return {name: of_network.reindex(at).where(~lost) for name, of_network in values.items()}
 
 
 def grouped_by_config(rows: Sequence[Row]) -> Iterator[Row]:

@@ -5,25 +5,42 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import Estimate, estimate
 from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, grouped_by_config, read_row
+from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.analysis.text_table import aligned, in_csv, markdown
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["FORMATS", "Summary", "summarize_runs"]
+__all__ = ["FORMATS", "Summary", "strongest_control", "summarize_runs"]
 
 FORMATS = ("terminal", "csv", "markdown", "json")
+PAGE = "docs/statistics.md"
+REST = f"{PAGE} defines the columns. `--format json` and `--format csv` have every statistic with all its controls."
+BRIEF = {  # what a terminal and Markdown show of a statistic; of any other itself and what is left beyond its controls
+    "volume_band_mean": (".change",),
+    "curvature_band_mean": (".change",),
+    "volume_at_change": (".change",),
+    "effective_volume_mean": (".change",),
+    "volume_mean": (),
+    "curvature_mean": (),
+    "length": ("", ".change"),
+    "length_near_change": (),
+}
+MINUS = ".minus_control"
+BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
 
 
 @dataclass(frozen=True)
@@ -45,22 +62,31 @@ class Summary:
             form: one of `FORMATS`.
             width: columns of characters into which a terminal's table is broken; None does not break it.
         """
-        measured = []
+        brief = in_brief(self._metrics())
+        write = self._record if form in ("json", "csv") else self._brief
+        lines = []
         with Progress("row", len(self.rows)) as progress:
             for row in self.rows:
-                measured.append(estimates(row))
-                progress.update(len(measured))
-        records = [self._record(row, found) for row, found in zip(self.rows, measured, strict=True)]
+                lines.append(write(row, brief))
+                progress.update(len(lines))
         if form == "json":
-            return json.dumps(records, indent=2)
+            return json.dumps(lines, indent=2)
         if form == "csv":
-            table = pd.DataFrame([dict(leaves({**record, "runs": " ".join(record["runs"])})) for record in records])
+            table = pd.DataFrame([dict(leaves({**record, "runs": " ".join(record["runs"])})) for record in lines])
             table.columns = table.columns.str.replace(r"^(config|metrics)\.", "", regex=True).map(in_csv)
             return str(table.map(in_csv).to_csv(index=False)).rstrip("\n")
-        rows = self._cells(measured)
-        return markdown(rows) if form == "markdown" else aligned(rows, width)
+        cells = self._table(lines, brief)
+        if form == "markdown":
+            return markdown(cells, {name: f"{PAGE}#{name.split('.')[0]}" for name in brief})
+        return aligned(cells, width)
 
-    def _record(self, row: Row, found: dict[str, Estimate]) -> dict[str, Any]:
+    @property
+    def rest(self) -> str:
+        """Where the columns are defined, and what a terminal's table leaves out; empty if nothing."""
+        return REST if set(self._metrics()) - set(in_brief(self._metrics())) else ""
+
+    def _record(self, row: Row, _: Sequence[str]) -> dict[str, Any]:
+        found = estimates(row)
         metrics = {name: _json_numbers(number) for name, number in found.items()}
         return {
             "runs": [str(run) for run in row.runs],
@@ -71,15 +97,17 @@ class Summary:
             "note": row.note,
         }
 
+    def _brief(self, row: Row, columns: Sequence[str]) -> dict[str, Any]:
+        return {column: _brief_cell(row, column) for column in columns}
+
     def _metrics(self) -> list[str]:
         return list(dict.fromkeys(name for row in self.rows for name in row.values))
 
-    def _cells(self, measured: Sequence[dict[str, Estimate]]) -> list[list[str]]:
-        metrics = self._metrics()
+    def _table(self, lines: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[list[str]]:
         names = _short([row.runs[0] for row in self.rows])
         head = ["run", "status", "networks", *self.columns, *metrics, "note"]
         table = [head]
-        for row, name, found in zip(self.rows, names, measured, strict=True):
+        for row, name, line in zip(self.rows, names, lines, strict=True):
             more = f" and {len(row.runs) - 1} more" if len(row.runs) > 1 else ""
             table.append(
                 [
@@ -87,7 +115,7 @@ class Summary:
                     row.status,
                     str(row.networks or ""),
                     *(shown(row.config[key]) if key in row.config else "" for key in self.columns),
-                    *(_cell(found.get(metric, NOTHING), row.networks) for metric in metrics),
+                    *(line[metric] for metric in metrics),
                     row.note,
                 ]
             )
@@ -128,9 +156,61 @@ def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, column
 
 def estimates(row: Row) -> dict[str, Estimate]:
     """Each metric of a row over its networks."""
-    rng = np.random.default_rng(0)
-    some = {name: bool(np.isfinite(values).any()) for name, values in row.values.items()}
-    return {name: estimate(values, rng) if some[name] else NOTHING for name, values in row.values.items()}
+    return {name: _estimate(values) for name, values in row.values.items()}
+
+
+def _estimate(values: xr.DataArray | None) -> Estimate:
+    """Each metric has the same resamples, so that its interval does not depend on which others are shown."""
+    if values is None or not np.isfinite(values).any():
+        return NOTHING
+    return estimate(values, np.random.default_rng(0))
+
+
+def in_brief(metrics: Sequence[str]) -> list[str]:
+    """The columns of a terminal's table: each score, and of each statistic what `BRIEF` says.
+
+    Example:
+        >>> names = ["loss", "peak_distance", "peak_distance.change", "peak_distance.other", "length", "length.change"]
+        >>> in_brief([*names, "peak_distance.minus_other"])
+        ['loss', 'peak_distance', 'peak_distance.minus_control', 'length', 'length.change']
+    """
+    columns = []
+    for name in metrics:
+        statistic, _, rest = name.partition(".")
+        if rest and not re.fullmatch(r"layer\d+", rest):
+            continue
+        compared = any(f"{name}.minus_{control}" in metrics for controls in CONTROLS.values() for control in controls)
+        for suffix in BRIEF.get(statistic, ("", MINUS) if compared else ("",)):
+            if suffix in ("", MINUS) or name + suffix in metrics:
+                columns.append(name + suffix)
+    return columns
+
+
+def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[str, xr.DataArray] | None:
+    """The control that explains most of a statistic, and the paired difference from it; None without any control.
+
+    Most is what lies farthest in the direction of the statistic's mean, or nearest to 0 for the distance of a peak. The
+    untrained networks are one of the controls; one that fewer than half of the networks have is none.
+    """
+    minus, needed = f"{name}.minus_", int(values[name].count()) / 2
+    differences = {other.removeprefix(minus): values[other] for other in values if other.startswith(minus)}
+    if f"{name}.change" in values:
+        differences["untrained"] = values[f"{name}.change"]
+    direction = -1.0 if name.split(".")[0] == BEST_IS_0 else float(np.sign(values[name].mean()))
+    excess = {who: direction * float(found.mean()) for who, found in differences.items() if found.count() >= needed > 0}
+    if not excess:
+        return None
+    control = min(excess, key=lambda who: excess[who])
+    return control, differences[control]
+
+
+def _brief_cell(row: Row, column: str) -> str:
+    """A metric, or what is left of a statistic beyond its strongest control, which is named."""
+    if not column.endswith(MINUS):
+        return _cell(_estimate(row.values.get(column)), row.networks)
+    name = column.removesuffix(MINUS)
+    control = strongest_control(row.values, name) if name in row.values else None
+    return "-" if control is None else f"{_cell(_estimate(control[1]), row.networks)} ({control[0]})"
 
 
 def _cell(found: Estimate, networks: int) -> str:

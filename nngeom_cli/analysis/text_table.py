@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from nngeom_cli.errors import printable
@@ -44,8 +44,12 @@ def aligned(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     return "\n\n".join("\n".join("  ".join(row).rstrip() for row in zip(*piece, strict=True)) for piece in pieces)
 
 
-def markdown(rows: Sequence[Sequence[str]]) -> str:
+def markdown(rows: Sequence[Sequence[str]], links: Mapping[str, str] | None = None) -> str:
     r"""The same as a Markdown table whose cells show their text letter for letter; the first row is its head.
+
+    Args:
+        rows: the first one is the head.
+        links: where names of columns lead.
 
     Example:
         >>> print(markdown([("run", "a|b"), ("0", "*")]))
@@ -53,7 +57,10 @@ def markdown(rows: Sequence[Sequence[str]]) -> str:
         |---|---|
         | 0 | \* |
     """
-    lines = ["| " + " | ".join(map(literal, row)) + " |" for row in rows]
+    head, *others = [list(map(literal, row)) for row in rows]
+    goals = [(links or {}).get(name) for name in rows[0]]
+    head = [f"[{name}]({goal})" if goal else name for name, goal in zip(head, goals, strict=True)]
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *others)]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
 
 

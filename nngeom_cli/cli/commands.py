@@ -144,9 +144,20 @@ def summarize(options: Namespace) -> int:
 
     One table over runs: final metrics, and the statistics of the geometry against the decision boundary, each as mean
     over the networks ± standard deviation [95 % interval of the mean]. DIR is a run, a sweep, or a folder of them.
-
-    A statistic is that of the trained networks; NAME.change is its difference from the untrained ones.
     Damaged and unfinished runs are listed as such.
+
+    scores   loss, accuracy, test_loss, test_accuracy, solved
+    grids    volume_ and curvature_ (of log V and log |R|): rank_correlation (with closeness to the boundary),
+             band_contrast (mean near the boundary minus elsewhere, nats), band_mean (near it), mean (of all points)
+    paths    peak_distance (steps from the largest volume to a change of prediction), change_excess (log volume at the
+             changes minus the path's mean), volume_at_change, length, length_near_change, length_excess
+    planes   effective_volume_entropy, volume_entropy, curvature_entropy (rank correlations with the prediction's
+             entropy), effective_volume_mean, volume_mean, curvature_mean
+
+    NAME is of the trained networks, NAME.change minus the untrained ones. NAME.other, .mirrored, .rotated, .middle ask
+    about lines that this network did not draw: controls; NAME.minus_other and so on are the differences from them, and
+    NAME.minus_control that from the strongest one, which is named. csv and json have all of them, the other formats a
+    part. docs/statistics.md defines each: formula, unit, what 0 means.
     """
     import shutil
 
@@ -159,7 +170,9 @@ def summarize(options: Namespace) -> int:
     columns = [key for key in options.columns.split(",") if key]
     summary = summarize_runs([Path(word) for word in options.words], grouped=options.group, columns=columns)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    print(summary.text(options.format, width))
+    print(summary.text(options.format, width), flush=True)
+    if options.format == "terminal" and summary.rest:
+        say(summary.rest)
     return DONE
 
 

@@ -3,23 +3,28 @@
 import io
 import json
 import math
+import re
 import shutil
 import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import xarray as xr
 from made_runs import GRID, path, plane, write_run
 
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
-from nngeom_cli.analysis.summary import summarize_runs
+from nngeom_cli.analysis.summary import strongest_control, summarize_runs
 from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.store.checksums import sealed
 from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.store.sweep import Job, Sweep
 from nngeom_cli.system.atomic import refuse_links
+
+PAGE = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
 
 
 def seeds_from(first):
@@ -49,6 +54,85 @@ def test_statistics_are_those_of_the_trained_networks_and_their_change(tmp_path)
         assert row["metrics"][name]["mean"] == pytest.approx(trained.mean())
         assert row["metrics"][name]["standard_deviation"] == pytest.approx(trained.std(ddof=1))
         assert row["metrics"][f"{name}.change"]["mean"] == pytest.approx((trained - untrained).mean())
+
+
+def test_a_row_has_each_control_and_the_paired_difference_from_it(tmp_path):
+    geometry = plane(epochs=(0, 200), replicates=3).assign_attrs(box=[-0.2, 1.4, -1, 1])  # no symmetry of the circle
+    (row,) = records(write_run(tmp_path / "run", geometry))
+    numbers = grid_statistics(geometry).sel(layer=1, epoch=200)
+    for control in ("other", "mirrored", "rotated"):
+        for name in ("volume_band_mean", "curvature_rank_correlation"):
+            theirs, ours = (numbers[name].sel(boundary=which).values for which in (control, "final"))
+            assert row["metrics"][f"{name}.{control}"]["mean"] == pytest.approx(theirs.mean())
+            assert row["metrics"][f"{name}.minus_{control}"]["mean"] == pytest.approx((ours - theirs).mean())
+            deviation = row["metrics"][f"{name}.minus_{control}"]["standard_deviation"]
+            assert deviation == pytest.approx((ours - theirs).std(ddof=1))
+    assert row["metrics"]["volume_mean"]["mean"] == pytest.approx(numbers.volume_mean.mean().item())
+    assert {name for name in row["metrics"] if "volume_mean" in name} == {"volume_mean", "volume_mean.change"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "excesses", "strongest"),
+    [
+        ("volume_band_contrast", 1.0, {"change": 0.5, "minus_other": 0.2, "minus_mirrored": 0.9}, "other"),
+        ("volume_band_contrast", 1.0, {"change": 0.1, "minus_other": 0.2, "minus_mirrored": 0.9}, "untrained"),
+        ("curvature_band_contrast", -1.0, {"change": -0.5, "minus_other": -0.2, "minus_mirrored": 0.1}, "mirrored"),
+        ("peak_distance", 3.0, {"change": -9.0, "minus_other": -4.0, "minus_middle": 2.0}, "middle"),
+        ("peak_distance.layer2", 3.0, {"change": -9.0, "minus_other": -4.0, "minus_middle": -6.0}, "other"),
+        ("change_excess", 3.0, {"minus_other": 1.0, "minus_middle": np.nan}, "other"),
+    ],
+)
+def test_the_strongest_control_explains_most_of_a_statistic(name, value, excesses, strongest):
+    values = {name: value} | {f"{name}.{key}": excess for key, excess in excesses.items()}
+    arrays = {key: xr.DataArray([number - 0.01, number + 0.01], dims="replicate") for key, number in values.items()}
+    control, difference = strongest_control(arrays, name)
+    assert control == strongest
+    assert difference.identical(arrays[f"{name}.change" if strongest == "untrained" else f"{name}.minus_{strongest}"])
+
+
+def test_a_control_that_few_networks_have_is_not_the_strongest():
+    arrays = {"x": [3.0, 3.0, 3.0], "x.minus_other": [1.0, 1.0, 1.0], "x.minus_rotated": [0.1, np.nan, np.nan]}
+    arrays = {name: xr.DataArray(values, dims="replicate") for name, values in arrays.items()}
+    assert strongest_control(arrays, "x")[0] == "other"
+    alone = {name: values for name, values in arrays.items() if name == "x"}
+    assert strongest_control(alone, "x") is None
+
+
+def test_a_terminal_shows_few_columns_and_names_the_strongest_control_in_the_cell(tmp_path):
+    summary = summarize_runs([write_run(tmp_path / "run")])
+    head, line = summary.text("terminal").splitlines()
+    assert [name for name in head.split() if "_" in name] == [
+        "volume_band_mean.change",
+        "volume_band_contrast",
+        "volume_band_contrast.minus_control",
+        "volume_rank_correlation",
+        "volume_rank_correlation.minus_control",
+        "curvature_band_mean.change",
+        "curvature_band_contrast",
+        "curvature_band_contrast.minus_control",
+        "curvature_rank_correlation",
+        "curvature_rank_correlation.minus_control",
+    ]
+    assert sum(line.count(f"({control})") for control in ("untrained", "other")) == 4
+    assert "--format json" in summary.rest
+
+
+def test_the_columns_of_markdown_link_to_their_definitions(tmp_path):
+    for kind, geometry in {"grid": GRID, "path": path(replicates=3, speed=True)}.items():
+        text = summarize_runs([write_run(tmp_path / kind, geometry)]).text("markdown")
+        links = re.findall(r"\[([\w.]+)\]\(docs/statistics\.md#(\w+)\)", text)
+        assert len(links) > 8
+        for column, anchor in links:
+            assert column.split(".")[0] == anchor
+            assert f"\n### {anchor}\n" in PAGE
+
+
+def test_replicates_that_diverged_are_no_others(tmp_path):
+    geometry = plane(epochs=(0, 200), replicates=4).assign_attrs(box=[-0.2, 1.4, -1, 1])
+    (row,) = records(write_run(tmp_path / "run", geometry, losses=(0.1, None, 0.2, 0.3), status="diverged"))
+    alone = grid_statistics(geometry.isel(replicate=[0, 2, 3]), boundaries=["other"]).isel(epoch=-1)
+    found = row["metrics"]["volume_band_mean.other"]
+    assert (found["mean"], found["n"]) == (pytest.approx(alone.volume_band_mean.mean().item()), 3)
 
 
 def test_paths_are_averaged_over_pairs_and_counted_as_networks(tmp_path):

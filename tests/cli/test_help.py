@@ -10,6 +10,7 @@ from nngeom_cli.cli.entry import COMMANDS, main
 
 SHORT = ["optimizer.epochs=20", "probe.checkpoints=[]", "probe.resolution=10"]
 NUMBER = re.compile(r"-?\d+(\.\d+)?(e-?\d+)?")
+STRONGEST = re.compile(r"\((untrained|other|mirrored|rotated)\)")  # which control it is follows from the numbers
 
 
 def help_of(command, capsys):
@@ -25,7 +26,7 @@ def examples(text):
 
 def shape(lines, folder):
     """The words of lines, without numbers: how a table is cut depends on how long those are."""
-    plain = (NUMBER.sub("N", line.replace(f"{folder}/", "/home/ada/")) for line in lines)
+    plain = (NUMBER.sub("N", STRONGEST.sub("", line.replace(f"{folder}/", "/home/ada/"))) for line in lines)
     words = (word for line in plain for word in line.split())
     return sorted(word for word in words if re.search("[a-z]{2}", word) and word not in ("run", "xor"))
 
