@@ -4,15 +4,24 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.points import Numbers, as_numbers
-from nngeom_cli.geometry.rounding import SumRounding
 
-__all__ = ["Dimensions", "FeatureMap", "Jet", "packed_pairs"]
+__all__ = ["Dimensions", "FeatureMap", "Jet", "Rounding", "packed_pairs"]
+
+
+class Rounding(Protocol):
+    """What the rounding of what J and H were computed from does to a function of them."""
+
+    def largest_sum(self) -> Tensor:
+        """A bound on the sizes of the sums that were rounded, (replicates, points)."""
+
+    def effect(self, by_jacobian: Tensor, by_hessian: Tensor) -> Tensor:
+        """The size of the change in units of eps, from the gradient in the form of J and H: (replicates, points)."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +44,7 @@ class Jet:
     jacobian: Tensor
     hessian: Tensor | None
     unit: Tensor
-    rounding: SumRounding | None = None
+    rounding: Rounding | None = None
 
 
 class Dimensions(NamedTuple):

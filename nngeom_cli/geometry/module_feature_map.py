@@ -10,6 +10,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
+from nngeom_cli.geometry.perturbing import JoinedRounding
 from nngeom_cli.geometry.points import Numbers, as_numbers, as_plane, check_dtype
 from nngeom_cli.geometry.routes import batched
 from nngeom_cli.geometry.submodules import Submodule
@@ -202,7 +203,13 @@ class ModuleFeatureMap(FeatureMap):
         """First and, if asked for, second derivatives at `points` (points, d)."""
         jets = [each.jet(points, second=second) for each in self._maps]
         hessians = [each.hessian for each in jets if each.hessian is not None]
-        return Jet(torch.cat([each.jacobian for each in jets]), torch.cat(hessians) if hessians else None, jets[0].unit)
+        roundings = [each.rounding for each in jets if each.rounding is not None]
+        return Jet(
+            torch.cat([each.jacobian for each in jets]),
+            torch.cat(hessians) if hessians else None,
+            jets[0].unit,
+            JoinedRounding(roundings) if roundings else None,
+        )
 
 
 def _dtype(models: Sequence[torch.nn.Module]) -> torch.dtype:

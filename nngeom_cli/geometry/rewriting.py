@@ -56,12 +56,17 @@ class Rewriting(TorchFunctionMode):
             if opened is not None:
                 with self:
                     return opened(*args, **named)
+        result = self.run(func, name, args, named)
+        self._record(result, args)
+        return result
+
+    def run(self, func: Callable[..., Any], name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        """The result of a function, or of what replaces it."""
         result = self._composite(name, args, named) if self.rewrites else None
         if result is None:
             if name in _LOSSY:
                 self.lossy.add(name.removesuffix("_"))
-            result = func(*args, **named)
-        self._record(result, args)
+            return func(*args, **named)
         return result
 
     @staticmethod

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, packed_pairs
+from nngeom_cli.geometry.perturbing import DrawnRounding, Perturbing
 from nngeom_cli.geometry.points import Numbers, as_plane
 from nngeom_cli.geometry.rewriting import Rewriting
 from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Route, batched, sound_route
@@ -26,8 +27,8 @@ _LOSES = (
     "known here. Write it with functions that have one (docs/conventions.md, derivatives of callables)."
 )
 _COARSENS = (
-    "The feature map computes in {} internally, so its geometry has no more digits than that, whatever "
-    "`ricci_scalar_error` says. Compute in the dtype of the points, {}, for example after `module.double()`."
+    "The feature map computes in {} internally, so its geometry has no more digits than that; `ricci_scalar_error` "
+    "says how many. Compute in the dtype of the points, {}, for example after `module.double()`."
 )
 
 
@@ -134,16 +135,25 @@ class TorchFeatureMap(FeatureMap):
         count, d = points.shape
         some = points if count else points.new_zeros(1, d)  # vmap takes no empty batch
         n = self.dimensions(some).features
-        jacobian, hessian = self._route(some, second=second)(self._at, some, n, second=second)
-        unit = points.new_ones(1, d, 1)
-        packed = None
-        if hessian is not None:
-            rows, columns = packed_pairs(d, points.device)
-            packed = hessian[:count, :, rows, columns].permute(1, 2, 0).unsqueeze(0).contiguous()
-        return Jet(jacobian[:count].permute(1, 2, 0).unsqueeze(0).contiguous(), packed, unit)
+        route = self._route(some, second=second)
 
-    def _at(self, point: Tensor) -> Tensor:
-        with Rewriting(point.dtype, rewrites=self._rewrites):
+        def packed(draw: int | None) -> tuple[Tensor, Tensor | None]:
+            jacobian, hessian = route(partial(self._at, draw=draw), some, n, second=second)
+            if hessian is not None:
+                hessian = hessian.flatten(2)[:count, :, rows * d + columns].permute(1, 2, 0).unsqueeze(0).contiguous()
+            return jacobian[:count].permute(1, 2, 0).unsqueeze(0).contiguous(), hessian
+
+        rows, columns = packed_pairs(d, points.device)
+        jacobian, hessian = packed(None)
+        rounding = None if hessian is None else DrawnRounding(jacobian, hessian, packed)
+        return Jet(jacobian, hessian, points.new_ones(1, d, 1), rounding)
+
+    def _at(self, point: Tensor, draw: int | None = None) -> Tensor:
+        """The features; with a number, those where all operations are perturbed by the draw of this number."""
+        mode = Rewriting(point.dtype, rewrites=self._rewrites)
+        if draw is not None:
+            mode = Perturbing(point.dtype, rewrites=self._rewrites, draw=draw)
+        with mode:
             return self.function(point.clone())
 
     def _first_call(self, point: Tensor) -> tuple[Rewriting, Tensor]:

@@ -306,21 +306,50 @@ TABLE |= {
 }
 
 
-def made(name):
+def made(make):
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        return TABLE[name]()
+        return make()
 
 
 @pytest.mark.filterwarnings("ignore:`torch.jit.script:DeprecationWarning")
 @pytest.mark.parametrize("name", TABLE)
 def test_curvature_of_a_model_is_right_to_its_stated_error(name):
-    model = made(name)
-    feature_map = ModuleFeatureMap(model.module, model.layer)
-    measured = measure(feature_map, X, ("ricci_scalar", "ricci_scalar_error"))
-    n = feature_map(X).shape[-1]
-    exact = torch.tensor([n * twins.ricci(model.twin, point) for point in X], dtype=DOUBLE)
-    error = (measured["ricci_scalar"] - exact).abs()
-    assert (error <= measured["ricci_scalar_error"]).all(), (error / measured["ricci_scalar_error"]).max()
-    known = measured["ricci_scalar_error"] < 1e-6 * exact.abs()
+    error, stated, exact = errors(made(TABLE[name]), X)
+    assert (error <= stated).all(), (error / stated).max()
+    known = stated < 1e-6 * exact.abs()
     assert known.sum() >= 3 or (exact == 0).all()
+
+
+def errors(model, x):
+    """Of R: the true ones, those that are stated, and the exact R."""
+    feature_map = ModuleFeatureMap(model.module, model.layer)
+    measured = measure(feature_map, x, ("ricci_scalar", "ricci_scalar_error"))
+    n = feature_map(x).shape[-1]
+    exact = torch.tensor([n * twins.ricci(model.twin, point) for point in x], dtype=DOUBLE)
+    return (measured["ricci_scalar"] - exact).abs(), measured["ricci_scalar_error"], exact
+
+
+@pytest.mark.parametrize("distance", [1e3, 1e6, 1e9])
+@pytest.mark.parametrize("name", ["Sigmoid", "Tanh", "Softplus", "SiLU", "GELU"])
+def test_stated_errors_contain_the_rounding_of_sums_far_from_the_origin(name, distance):
+    """z = W x + b with a large W x and b, whose difference has few digits left."""
+
+    def make():
+        module = nn.Sequential(nn.Linear(2, 7), getattr(nn, name)()).double()
+        far = torch.tensor([distance, -distance], dtype=DOUBLE)
+        with torch.no_grad():
+            module[0].bias -= module[0].weight @ far
+        return Model(module, "1", chain(twins.linear(module[0]), twins.activation(name)))
+
+    error, stated, exact = errors(made(make), X + torch.tensor([distance, -distance], dtype=DOUBLE))
+    assert (error <= stated).all(), (error / stated).max()
+    assert (stated < 1e6 * distance * 2e-16 * exact.abs()).sum() >= 3
+
+
+def test_stated_errors_contain_float32_inside_float64():
+    model = made(coarse)
+    with pytest.warns(UserWarning, match=r"computes in torch\.float32"):
+        error, stated, exact = errors(model, X)
+    assert (error <= stated).all(), (error / stated).max()
+    assert ((stated > 1e-10 * exact.abs()) & (stated < 1e-1 * exact.abs())).all()
