@@ -124,8 +124,9 @@ def ricci_scalar_error(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: in
     is `row_error` in `nngeom_cli.geometry.sensitivity`). Rows are counted separately because a saturated unit has a
     small but accurate row, so the condition number of g says little. For an `MLPFeatureMap`, the effect of the rounding
     of z = W v + b is added, again four times, at points where sum |W_ij v_j| + |b_i| exceeds 64 in some unit, as it
-    does far from the origin. For a callable or a module, the effect of perturbing all its operations by eps of the dtype
-    in which each is computed is added, four times, at all points. R has no reliable digit where the estimate exceeds `|R| / 10`.
+    does far from the origin. For a callable or a module, the effect of perturbing all its operations by eps of the
+    dtype in which each is computed is added, four times, at all points. R has no reliable digit where the estimate
+    exceeds `|R| / 10`.
 
     Args:
         feature_map: a callable from a point `(d,)` to its features `(n,)`, twice differentiable, or an `MLPFeatureMap`.
