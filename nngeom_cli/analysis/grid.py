@@ -27,11 +27,10 @@ from nngeom_cli.analysis.statistic import (
     unconditional,
 )
 
-__all__ = ["grid_statistics"]
+__all__ = ["SAME_LINE", "grid_statistics"]
 
 BAND = 0.15  # units of input space
-SHARED = 0.5  # of a band: a control that covers more of it is the boundary again
-SYMMETRIC = ("mirrored", "rotated")
+SAME_LINE = 0.75  # a control of whose band a larger share lies in the network's own is the same line
 GRID = ("epoch", "layer", "replicate")
 
 
@@ -49,8 +48,8 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
     checkpoint; and controls that ask the same question of lines which the network did not draw: `other`, the mean of
     the statistic over the final boundaries of the next k replicates, cyclically, k = min(n - 1, 7), of those that have
     one; `mirrored` and `rotated`, the final boundary with left and right exchanged, or turned by half a turn, in the
-    data's box. A boundary with that symmetry has no such control: where more than half of its band lies in the band of
-    the control too, the control is undefined.
+    data's box. A boundary with that symmetry is its own control; `band_shared` says how much of the control's band lies
+    in the band of the final boundary.
 
     Args:
         geometry: `run.geometry` of a grid probe; its last epoch is the final network.
@@ -60,9 +59,9 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
 
     Returns:
         For `volume` and `curvature`: `*_mean` (epoch, layer, replicate), and `*_band_mean`, `*_band_contrast`,
-        `*_rank_correlation` (boundary, epoch, layer, replicate), each with its `_undefined`. Counts of points, (epoch,
-        layer, replicate): `volume_missing`, `curvature_missing`, `curvature_zero`, `curvature_unreliable`. Attributes
-        `band` and `points`, the number of grid points in the box.
+        `*_rank_correlation` (boundary, epoch, layer, replicate), each with its `_undefined`. `band_shared` (boundary,
+        epoch, replicate). Counts of points, (epoch, layer, replicate): `volume_missing`, `curvature_missing`,
+        `curvature_zero`, `curvature_unreliable`. Attributes `band` and `points`, the number of grid points in the box.
 
     Raises:
         ValueError: `geometry` is of another kind, `band` is not positive, or a boundary has an unknown name.
@@ -95,8 +94,7 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
         means: dict[str, Result] = {}
         contrasts: dict[str, Result] = {}
         for boundary in asked:
-            final = distances["final"][0] if boundary in SYMMETRIC else None
-            results = [_of_boundary(field, distance, band, final) for distance in distances[boundary]]
+            results = [_of_boundary(field, distance, band) for distance in distances[boundary]]
             for place, found in enumerate((correlations, means, contrasts)):
                 found[boundary] = averaged([parts[place] for parts in results], shape)
         label = f"mean {words} in the data's box"
@@ -106,20 +104,26 @@ def grid_statistics(geometry: xr.Dataset, *, band: float = BAND, boundaries: Seq
         variables |= flagged(f"{name}_band_contrast", contrasts, GRID, f"{label} minus outside", "nats", "grid")
         label = f"rank correlation of {words} with minus the distance to the boundary"
         variables |= flagged(f"{name}_rank_correlation", correlations, GRID, label, "", "grid")
+    shared = np.empty((len(asked), log_volume.shape[0], log_volume.shape[2]))
+    for place, boundary in enumerate(asked):
+        each = [_shared(distance, distances["final"][0], band) for distance in distances[boundary]]
+        shared[place] = mean_where(np.stack(each, -1), np.isfinite(np.stack(each, -1))) if each else np.nan
+    label = "share of the band of the boundary that lies in that of the final boundary"
+    variables["band_shared"] = (("boundary", "epoch", "replicate"), shared, {"long_name": label, "units": ""})
     counts = {"volume_missing": (~finite, "points left out of log volume: it is not finite")} | curvature_counts
     about = geometry.assign_attrs({"band": float(band), "points": log_volume.shape[-1]})
     return labelled(variables, counts, asked, GRID, about)
 
 
-def _of_boundary(field: Field, distance: Array, band: float, final: Array | None) -> tuple[Result, Result, Result]:
-    """Of one boundary: the rank correlation, the mean within the band, and that mean minus the mean outside.
+def _shared(distance: Array, final: Array, band: float) -> Array:
+    """Share of the band (epoch, replicate) of each network that lies in the band of its final boundary."""
+    near = np.broadcast_arrays(distance <= band, final <= band)
+    return mean_where(near[1].astype(float), near[0])[:, 0]
 
-    `final` are distances to the boundary of which this one must not be a copy.
-    """
+
+def _of_boundary(field: Field, distance: Array, band: float) -> tuple[Result, Result, Result]:
+    """Of one boundary: the rank correlation, the mean within the band, and that mean minus the mean outside."""
     reasons: list[Reason] = [(np.isinf(distance).any(axis=-1), Flag.NO_BOUNDARY)]
-    if final is not None:
-        shared = ((distance <= band) & (final <= band)).sum(axis=-1) > SHARED * (final <= band).sum(axis=-1)
-        reasons.append((shared, Flag.SAME_BOUNDARY))
     near, far = field.usable & (distance <= band), field.usable & (distance > band)
     inside = mean_where(field.values, near)
     flags, one_side = [*reasons, *field.reasons], ~near.any(axis=-1)

@@ -110,7 +110,8 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> dict[str, xr.DataArray]:
     """Each statistic of the trained networks, its `.change` under training, and its controls.
 
     Of a statistic that asks about a boundary `NAME.other` has that control in place of the network's final boundary,
-    and `NAME.minus_other` is the paired difference from it; so for each of `CONTROLS`.
+    and `NAME.minus_other` is the paired difference from it; so for each of `CONTROLS`. `band_shared.other` says how
+    much of the control's band is that of the network's own boundary.
 
     Args:
         run: with a first and a last checkpoint; there is no `.change` where they are the same.
@@ -135,6 +136,9 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> dict[str, xr.DataArray]:
             for control in CONTROLS[kind] if "boundary" in of_layer.dims else ():
                 theirs = of_layer.sel(boundary=control, drop=True).isel(epoch=-1, drop=True)
                 values |= {f"{label}.{control}": theirs, f"{label}.minus_{control}": after - theirs}
+    if "band_shared" in statistics:
+        last = statistics.band_shared.isel(epoch=-1, drop=True)
+        values |= {f"band_shared.{control}": last.sel(boundary=control, drop=True) for control in CONTROLS[kind]}
     at = {"replicate": geometry.replicate.values}
     lost = xr.DataArray(~kept, at, "replicate")
     return {name: of_network.reindex(at).where(~lost) for name, of_network in values.items()}

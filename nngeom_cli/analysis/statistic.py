@@ -92,7 +92,6 @@ class Flag(IntEnum):
     CONSTANT = 5  # except for rounding
     ONE_SIDE = 6  # no usable point within the band, or none outside
     NO_OTHER = 7  # no other replicate, or path, whose boundary could be the control
-    SAME_BOUNDARY = 8  # the boundary has the symmetry of the control, whose lines are its own again
 
 
 REASONS = tuple(flag.name.lower() for flag in Flag)

@@ -16,6 +16,7 @@ import pandas as pd
 import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import Estimate, estimate
+from nngeom_cli.analysis.grid import SAME_LINE
 from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, grouped_by_config, read_row
 from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.analysis.text_table import aligned, in_csv, markdown
@@ -40,6 +41,7 @@ BRIEF = {  # what a terminal and Markdown show of a statistic; of any other itse
     "length_near_change": (),
 }
 MINUS = ".minus_control"
+NO_BAND = xr.DataArray(0.0)
 BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
 
 
@@ -190,14 +192,16 @@ def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[st
     """The control that explains most of a statistic, and the paired difference from it; None without any control.
 
     Most is what lies farthest in the direction of the statistic's mean, or nearest to 0 for the distance of a peak. The
-    untrained networks are one of the controls; one that fewer than half of the networks have is none.
+    untrained networks are one of the controls; one that is nearly the network's own boundary (`SAME_LINE`) is none.
     """
-    minus, needed = f"{name}.minus_", int(values[name].count()) / 2
-    differences = {other.removeprefix(minus): values[other] for other in values if other.startswith(minus)}
+    minus = f"{name}.minus_"
+    controls = [other.removeprefix(minus) for other in values if other.startswith(minus)]
+    same = {control for control in controls if values.get(f"band_shared.{control}", NO_BAND).mean() > SAME_LINE}
+    differences = {control: values[minus + control] for control in controls if control not in same}
     if f"{name}.change" in values:
         differences["untrained"] = values[f"{name}.change"]
     direction = -1.0 if name.split(".")[0] == BEST_IS_0 else float(np.sign(values[name].mean()))
-    excess = {who: direction * float(found.mean()) for who, found in differences.items() if found.count() >= needed > 0}
+    excess = {who: direction * float(found.mean()) for who, found in differences.items() if found.notnull().any()}
     if not excess:
         return None
     control = min(excess, key=lambda who: excess[who])

@@ -92,27 +92,26 @@ def test_at_most_seven_others_are_asked():
     )
 
 
-def test_a_boundary_with_the_symmetry_of_a_control_has_no_such_control():
-    """A circle about the middle of the box is its own image; one beside it is not."""
-    geometry = plane(replicates=3)
-    statistics = grid_statistics(geometry)
-    for name in names_of(statistics):
-        if "boundary" in statistics[name].dims:
-            flags = statistics[f"{name}_undefined"]
-            assert reasons(flags.sel(boundary=["mirrored", "rotated"])) == {"same_boundary"}
-            assert reasons(flags.drop_sel(boundary=["mirrored", "rotated"])) == {"defined"}
-    moved = grid_statistics(geometry.assign_attrs(box=[-0.2, 1.4, -1, 1]))
-    assert reasons(moved.volume_band_mean_undefined) == {"defined"}
+def test_a_boundary_with_the_symmetry_of_a_control_is_its_own_control_and_shares_its_band():
+    """A circle about the middle of the box is its own image."""
+    statistics = grid_statistics(plane(replicates=3))
+    for control in ("mirrored", "rotated"):
+        assert (statistics.band_shared.sel(boundary=control) > 0.99).all()
+        for name, error in (("volume_band_contrast", 1e-6), ("curvature_rank_correlation", 1e-3)):  # ties are rounded
+            values = statistics[name]
+            np.testing.assert_allclose(values.sel(boundary=control), values.sel(boundary="final"), atol=error)
 
 
-def test_lines_are_no_copy_of_the_boundary_while_they_share_less_than_half_of_its_band():
-    """Two upright lines at 0.1 and -0.1 share the band between them: of the half width w the share is 1 - 0.1 / w."""
+@pytest.mark.parametrize(("line", "band", "expected"), [(0.1, 0.2, 0.5), (0.1, 0.4, 0.75), (0.3, 0.2, 0.0)])
+def test_the_bands_of_two_upright_lines_share_what_lies_between_their_far_edges(line, band, expected):
+    """Of lines at x = a and -a, with bands of half width w < 1 - a, the share is 1 - a / w, or 0."""
     geometry = plane(replicates=1)
-    geometry["margin"] = (geometry.x - 0.1 + 0 * geometry.margin).transpose(*geometry.margin.dims)
-    geometry = geometry.assign_coords(x=np.linspace(-1.5, 1.5, 25)).interp(x=np.linspace(-1, 1, 401))
-    for band, reason in ((0.19, "defined"), (0.21, "same_boundary")):
-        statistics = grid_statistics(geometry, band=band).sel(boundary="mirrored")
-        assert reasons(statistics.volume_band_mean_undefined) == {reason}
+    geometry["margin"] = (geometry.x - line + 0 * geometry.margin).transpose(*geometry.margin.dims)
+    geometry = geometry.interp(x=np.linspace(-1, 1, 801))
+    shared = grid_statistics(geometry, band=band).band_shared
+    assert shared.sel(boundary="mirrored").values == pytest.approx(expected, abs=0.01)
+    assert (shared.sel(boundary=["final", "own"]) == 1).all()
+    assert shared.sel(boundary="other").isnull().all()
 
 
 def test_volume_that_peaks_in_the_middle_of_each_path_is_explained_by_the_middle():

@@ -90,12 +90,12 @@ def test_the_strongest_control_explains_most_of_a_statistic(name, value, excesse
     assert difference.identical(arrays[f"{name}.change" if strongest == "untrained" else f"{name}.minus_{strongest}"])
 
 
-def test_a_control_that_few_networks_have_is_not_the_strongest():
-    arrays = {"x": [3.0, 3.0, 3.0], "x.minus_other": [1.0, 1.0, 1.0], "x.minus_rotated": [0.1, np.nan, np.nan]}
-    arrays = {name: xr.DataArray(values, dims="replicate") for name, values in arrays.items()}
-    assert strongest_control(arrays, "x")[0] == "other"
-    alone = {name: values for name, values in arrays.items() if name == "x"}
-    assert strongest_control(alone, "x") is None
+@pytest.mark.parametrize(("shared", "strongest"), [(0.7, "rotated"), (0.8, "other")])
+def test_a_control_that_is_the_boundary_itself_is_not_the_strongest(shared, strongest):
+    numbers = {"x": 3.0, "x.minus_other": 1.0, "x.minus_rotated": 0.1, "band_shared.rotated": shared}
+    arrays = {name: xr.DataArray([value, value], dims="replicate") for name, value in numbers.items()}
+    assert strongest_control(arrays, "x")[0] == strongest
+    assert strongest_control({"x": arrays["x"]}, "x") is None
 
 
 def test_a_terminal_shows_few_columns_and_names_the_strongest_control_in_the_cell(tmp_path):
