@@ -14,6 +14,7 @@ from nngeom_cli.geometry.infinite_width import InfiniteWidth
 from nngeom_cli.geometry.layers import layer_spectra, measure_layers
 from nngeom_cli.geometry.measure import measure
 from nngeom_cli.geometry.module_feature_map import ModuleFeatureMap
+from nngeom_cli.geometry.prediction_feature_map import PredictionFeatureMap
 from nngeom_cli.geometry.spectrum import (
     log_effective_volume_element,
     log_spectral_gap,
@@ -36,6 +37,7 @@ __all__ = [
     "InfiniteWidth",
     "MLPFeatureMap",
     "ModuleFeatureMap",
+    "PredictionFeatureMap",
     "PrincipalRicci",
     "TorchFeatureMap",
     "condition_number",

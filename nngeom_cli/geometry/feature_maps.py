@@ -44,6 +44,8 @@ class MLPFeatureMap(FeatureMap):
         tensor([0.7071, 0.7071], dtype=torch.float64)
     """
 
+    normalized = True
+
     def __init__(
         self,
         weights: Sequence[Numbers],
@@ -193,6 +195,13 @@ class MLPFeatureMap(FeatureMap):
         )
         block._slope, block._offset = self._slope[replicates], self._offset[replicates]
         return block
+
+    def each(self) -> list[FeatureMap]:
+        """The map of each replicate, without an axis of replicates."""
+        maps = [self.block(slice(index, index + 1)) for index in range(len(self.weights[0]))]
+        for one in maps:
+            one.replicates = ()
+        return list(maps)
 
     def along_rows(self) -> MLPFeatureMap:
         """The same map, differentiated along the row space of the first layer's weights if that is narrower than d.

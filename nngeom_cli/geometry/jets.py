@@ -60,6 +60,7 @@ class FeatureMap(ABC):
     """A map R^d -> R^n, or one for each replicate, with its derivatives."""
 
     replicates: tuple[int, ...] = ()
+    normalized = False  # whether features are divided by the square root of their number
 
     @abstractmethod
     def __call__(self, x: Numbers) -> Tensor:
@@ -84,6 +85,10 @@ class FeatureMap(ABC):
     def along_rows(self) -> FeatureMap:
         """The same map, differentiated along fewer directions, if they suffice for the singular values of J."""
         return self
+
+    def each(self) -> list[FeatureMap]:
+        """The map of each replicate, without an axis of replicates."""
+        return [self]
 
 
 def packed_pairs(d: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -67,6 +67,7 @@ class ModuleFeatureMap(FeatureMap):
             check_dtype("dtype", dtype)
         self.shape = None if shape is None else tuple(shape)
         self.replicates = () if models[0] is model else (len(models),)
+        self.normalized = normalize
         self.dtype = _dtype(models) if dtype is None else dtype
         self._parts = [Submodule(each, layer, self.shape, normalize=normalize, dtype=dtype) for each in models]
         self._checked: set[int] = set()
@@ -75,6 +76,8 @@ class ModuleFeatureMap(FeatureMap):
     def _place(self, plane: Plane | None) -> None:
         self._plane = plane
         self._maps = [TorchFeatureMap(self._on_plane(part)) for part in self._parts]
+        for each in self._maps:
+            each.normalized = self.normalized
 
     def _on_plane(self, function: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
         return lambda u: function(self._inputs(u))
@@ -156,6 +159,10 @@ class ModuleFeatureMap(FeatureMap):
         restricted.__dict__.update(self.__dict__, _checked=set())
         restricted._place((self._inputs(point), vectors if self._plane is None else vectors @ self._plane[1]))
         return restricted
+
+    def each(self) -> list[FeatureMap]:
+        """The map of each replicate, without an axis of replicates."""
+        return list(self._maps)
 
     @without_autocast
     def __call__(self, x: Numbers) -> Tensor:

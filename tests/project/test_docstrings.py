@@ -8,8 +8,9 @@ from nngeom_cli import geometry
 
 FUNCTIONS = [name for name in geometry.__all__ if inspect.isfunction(getattr(geometry, name))]
 CLASSES = [name for name in geometry.__all__ if inspect.isclass(getattr(geometry, name))]
-METHODS = [(name, "restricted_to") for name in ("MLPFeatureMap", "ModuleFeatureMap", "TorchFeatureMap")]
+METHODS = [(name, "restricted_to") for name in geometry.__all__ if name.endswith("FeatureMap")]
 METHODS += [("MLPFeatureMap", "from_module"), ("ModuleFeatureMap", "outputs")]
+METHODS += [("PredictionFeatureMap", "log_probabilities")]
 METHODS += [("InfiniteWidth", name) for name in ("kernel", "metric", "omega", "log_volume_element", "ricci_scalar")]
 
 
