@@ -18,6 +18,7 @@ from torch import Tensor
 
 __all__ = ["COMPOSITES"]
 
+_LARGEST_DETERMINANT = 4  # rows of a determinant that is written out, 24 products
 _LEAST_THRESHOLD = 20.0  # above it torch's softplus is z, off by 2e-9
 
 
@@ -242,6 +243,23 @@ def batch_norm(
     return _channel_norm(z, weight, bias, running_mean, running_var, training, eps, [0, *range(2, z.ndim)])
 
 
+def det(matrix: Tensor) -> Tensor | None:
+    """By minors; torch's own has no second derivative where two singular values are equal, and wrong ones elsewhere."""
+    if matrix.shape[-1] > _LARGEST_DETERMINANT:
+        return None
+
+    def minor(row: int, columns: tuple[int, ...]) -> Tensor:
+        if len(columns) == 1:
+            return matrix[..., row, columns[0]]
+        parts = [
+            (-1) ** place * matrix[..., row, column] * minor(row + 1, columns[:place] + columns[place + 1 :])
+            for place, column in enumerate(columns)
+        ]
+        return torch.stack(parts).sum(dim=0)
+
+    return minor(0, tuple(range(matrix.shape[-1])))
+
+
 COMPOSITES: dict[str, Callable[..., Tensor | None]] = {  # by the names that torch's functions and methods have
     function.__name__: function
     for function in (
@@ -268,9 +286,11 @@ COMPOSITES: dict[str, Callable[..., Tensor | None]] = {  # by the names that tor
         group_norm,
         instance_norm,
         batch_norm,
+        det,
     )
 }
 COMPOSITES |= {
+    "linalg_det": det,
     "special_expit": sigmoid,
     "special_expm1": expm1,
     "special_softmax": softmax,

@@ -19,8 +19,8 @@ _CHECKS = ("has_torch_function", "has_torch_function_unary", "has_torch_function
 _IN_PLACE = frozenset(
     f"{name}_" for name in ("sigmoid", "tanh", "expm1", "silu", "mish", "elu", "celu", "selu", "gelu")
 )
-_NORMS = {"layer_norm", "group_norm", "instance_norm", "batch_norm"}  # which do not saturate
-_LOSSY = _IN_PLACE | (COMPOSITES.keys() - _NORMS)  # lose digits where they are not replaced, as these always do:
+_STEADY = {"layer_norm", "group_norm", "instance_norm", "batch_norm", "det", "linalg_det"}  # do not saturate
+_LOSSY = _IN_PLACE | (COMPOSITES.keys() - _STEADY)  # lose digits where they are not replaced, as these always do:
 _LOSSY |= {"lstm", "gru", "rnn_tanh", "lstm_cell", "gru_cell", "rnn_tanh_cell", "logcumsumexp", "logaddexp2"}
 _LOSSY |= {"cross_entropy_loss", "binary_cross_entropy_with_logits", "special_log_ndtr"}
 

@@ -1,4 +1,5 @@
-"""Gauss-Bonnet: the integral of R / 2 over a closed surface is 2 pi times its Euler characteristic."""
+"""Surfaces with a known curvature: closed ones, whose integral of R / 2 is 2 pi times their Euler characteristic
+(Gauss-Bonnet), and some through functions of torch that are easily differentiated wrongly."""
 
 import math
 
@@ -6,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from reference import DOUBLE
+from torch.nn import functional
 
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, measure, ricci_scalar
 
@@ -61,3 +63,73 @@ def test_curvature_of_a_triaxial_ellipsoid_at_the_end_of_an_axis_is_the_known_on
     torch.testing.assert_close(
         ricci_scalar(ellipsoid(a, b, c), end), torch.tensor(2 * a**2 / (b * c) ** 2, dtype=DOUBLE)
     )
+
+
+class Sine(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return tangent * ctx.saved_tensors[0].cos()
+
+
+def saddle(p):
+    return torch.stack([p[0], p[1], p[0] * p[1], torch.ones_like(p[0])])
+
+
+def turned(p):
+    """A matrix with determinant x^2 + y^2."""
+    return torch.stack([p[0], -p[1], p[1], p[0]]).reshape(2, 2)
+
+
+def of_paraboloid(p):
+    return 8 / (1 + 4 * p @ p) ** 2
+
+
+def of_waves(p):
+    """Of the graph of sin x + sin y."""
+    return 2 * p.sin().prod() / (1 + p.cos().square().sum()) ** 2
+
+
+AWKWARD = {  # through functions that torch differentiates wrongly by one route or another
+    "layer_norm": (lambda p: functional.layer_norm(saddle(p), (4,), eps=0.0), lambda _: 0.5),
+    "instance_norm": (lambda p: functional.instance_norm(saddle(p)[None, None], eps=1e-30).flatten(), lambda _: 0.5),
+    "group_norm": (lambda p: functional.group_norm(saddle(p)[None], 1, eps=1e-30).flatten(), lambda _: 0.5),
+    "batch_norm": (
+        lambda p: functional.batch_norm(saddle(p)[:, None], None, None, training=True, eps=1e-30).flatten(),
+        lambda _: 0.5,
+    ),
+    "rms_norm": (lambda p: functional.rms_norm(saddle(p)[:3] + 1, (3,), eps=1e-30), lambda _: 2 / 3),
+    "custom function": (lambda p: torch.cat([p, Sine.apply(p).sum()[None]]), of_waves),
+    "det": (lambda p: torch.cat([p, torch.linalg.det(turned(p))[None]]), of_paraboloid),
+    "det of three": (
+        lambda p: torch.cat([p, torch.det(torch.block_diag(turned(p), torch.ones(1, 1, dtype=p.dtype)))[None]]),
+        of_paraboloid,
+    ),
+    "slogdet": (lambda p: torch.cat([p, torch.linalg.slogdet(turned(p))[1].exp()[None]]), of_paraboloid),
+    "solve": (
+        lambda p: torch.cat([p, 2 / torch.linalg.solve(turned(p), p * 0 + 1).square().sum()[None]]),
+        of_paraboloid,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", AWKWARD)
+def test_surfaces_through_awkward_functions_have_their_curvature(name):
+    function, curvature = AWKWARD[name]
+    x = torch.tensor([[0.3, 0.4], [-1.2, 0.5], [0.7, -0.6], [1.5, -0.8]], dtype=torch.float64)
+    expected = torch.stack([torch.as_tensor(curvature(p), dtype=x.dtype) for p in x])
+    torch.testing.assert_close(ricci_scalar(function, x), expected, rtol=1e-9, atol=0)

@@ -165,7 +165,8 @@ def test_functions_in_place_change_their_argument_and_are_differentiated(functio
 
 
 def test_all_composites_are_tested():
-    tested = {"scaled_dot_product_attention", "layer_norm", "group_norm", "instance_norm", "batch_norm"}  # in routes
+    tested = {"scaled_dot_product_attention", "layer_norm", "group_norm", "instance_norm", "batch_norm"}
+    tested |= {"det", "linalg_det"}  # these in test_routes.py and test_closed_surfaces.py
     tested |= {"log_sigmoid", "special_expit", "special_expm1"} | {name.partition(" ")[0] for name in EXACT}
     tested |= {"special_softmax", "special_log_softmax", "special_logsumexp"}
     assert tested >= COMPOSITES.keys()
