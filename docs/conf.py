@@ -62,6 +62,7 @@ docs/security
 :caption: Library
 docs/geometry
 docs/conventions
+docs/theory
 docs/api
 ```
 ```{toctree}

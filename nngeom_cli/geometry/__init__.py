@@ -12,6 +12,7 @@ from nngeom_cli.geometry.curvature import (
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
 from nngeom_cli.geometry.infinite_width import InfiniteWidth
 from nngeom_cli.geometry.layers import layer_spectra, measure_layers
+from nngeom_cli.geometry.mean_field import FixedPoint, fixed_point
 from nngeom_cli.geometry.measure import measure
 from nngeom_cli.geometry.module_feature_map import ModuleFeatureMap
 from nngeom_cli.geometry.prediction_feature_map import PredictionFeatureMap
@@ -34,6 +35,7 @@ from nngeom_cli.geometry.torch_feature_map import TorchFeatureMap
 __all__ = [
     "PAPER_CURVATURE_FACTOR",
     "Activation",
+    "FixedPoint",
     "InfiniteWidth",
     "MLPFeatureMap",
     "ModuleFeatureMap",
@@ -41,6 +43,7 @@ __all__ = [
     "PrincipalRicci",
     "TorchFeatureMap",
     "condition_number",
+    "fixed_point",
     "get_activation",
     "layer_spectra",
     "log_effective_volume_element",

@@ -1,53 +1,75 @@
-"""The exact geometry of an infinitely wide layer with Gaussian weights."""
+"""The exact geometry of infinitely wide layers with Gaussian weights."""
 
 import math
+from numbers import Real
 
 import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
-from nngeom_cli.geometry.moments import Moments, built_in, degree, slope_moments
+from nngeom_cli.geometry.mean_field import circle_curvature
+from nngeom_cli.geometry.moments import built_in
+from nngeom_cli.geometry.pair_kernels import pair_kernel
 from nngeom_cli.geometry.points import Numbers, as_numbers
-from nngeom_cli.geometry.quadrature import gaussian_mean_of_pairs
+from nngeom_cli.geometry.radial import RadialMetric, radial_metric
+from nngeom_cli.geometry.value_moments import value_moments
 
 __all__ = ["InfiniteWidth"]
 
 
 class InfiniteWidth:
-    """A single layer of infinite width, Phi_j = phi(w_j . x + b_j) / sqrt(n) with Gaussian w_j and b_j.
+    """Features of a layer of infinite width, phi(W v + b) / sqrt(n): the first one, or one after others of its kind.
 
-    The metric is `g = e^Omega (1 + 2 Omega' x x^T)`, Omega a function of `|x|^2`, `e^Omega = weight_std^2 E[phi'(z)^2]`
-    with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). There are closed forms for erf (B.25) to
-    (B.28), monomials (B.30) to (B.33), misprints corrected, and sin. Other smooth activations use the trapezoid rule,
-    at each point on finer and finer grids until two agree to 1e-12. relu has a kernel, a metric and a volume element,
-    but no curvature. Points and radii may be tensors, arrays or lists; results have their dtype, float64 for integers.
+    W has Gaussian entries of variance weight_std^2 / (width before), in the first layer weight_std^2, b of bias_std^2.
+    One layer's metric is `g = e^Omega (1 + 2 Omega' x x^T)`, Omega a function of `|x|^2`, `e^Omega = weight_std^2
+    E[phi'(z)^2]` with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). Deeper ones follow by a
+    recursion over layers (docs/theory.md); across the radius their eigenvalue is e^Omega too, along it e^Omega rho.
+
+    There are closed forms for erf (B.25) to (B.28), monomials (B.30) to (B.33), misprints corrected, and sin. Other
+    smooth activations use the trapezoid rule, at each point on finer and finer grids until two agree to 1e-12. relu has
+    a kernel, a metric and a volume element, but no curvature. Points and radii may be tensors, arrays or lists; results
+    have their dtype, float64 for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
         weight_std: standard deviation of the weights, sigma.
         bias_std: standard deviation of the biases, zeta.
         dimension: dimension d of input space.
+        depth: the layer whose features are taken, 1 = first.
 
     Raises:
-        ValueError: `weight_std` is not positive, `bias_std` is negative, `dimension` is less than 1, or the activation
-            is neither smooth nor relu.
+        ValueError: `weight_std` is not positive, `bias_std` is negative, `dimension` or `depth` is less than 1, or the
+            activation is neither smooth nor relu.
+        TypeError: one of them is no number.
 
     Example:
         >>> InfiniteWidth("erf", weight_std=1.0, bias_std=0.5, dimension=2).ricci_scalar(torch.tensor(1.7))
         tensor(-4.4866)
+        >>> InfiniteWidth("erf", weight_std=1.5, bias_std=0.3, dimension=2, depth=3).ricci_scalar(torch.tensor(1.0))
+        tensor(-9.3027)
     """
 
-    def __init__(self, activation: str | Activation, weight_std: float, bias_std: float, dimension: int) -> None:
+    def __init__(
+        self, activation: str | Activation, weight_std: float, bias_std: float, dimension: int, depth: int = 1
+    ) -> None:
         self.activation = get_activation(activation) if isinstance(activation, str) else activation
+        if not isinstance(self.activation, Activation):
+            raise TypeError(f"`activation` must be a name or an `Activation`. Got {activation!r}.")
         if not self.activation.smooth and built_in(self.activation) != "relu":
             raise ValueError(f"`activation` must be smooth, or relu. Got {self.activation.name!r}.")
+        numbers = {"weight_std": weight_std, "bias_std": bias_std, "dimension": dimension, "depth": depth}
+        for name, number in numbers.items():
+            if not isinstance(number, Real):
+                raise TypeError(f"`{name}` must be a number. Got {number!r}.")
         if not 0 < weight_std < math.inf:
             raise ValueError(f"`weight_std` must be positive and finite. Got {weight_std}.")
         if not 0 <= bias_std < math.inf:
             raise ValueError(f"`bias_std` must be at least 0 and finite. Got {bias_std}.")
-        if dimension < 1 or dimension != int(dimension):
-            raise ValueError(f"`dimension` must be an integer of at least 1. Got {dimension}.")
-        self.weight_std, self.bias_std, self.dimension = weight_std, bias_std, dimension
+        for name in ("dimension", "depth"):
+            if not 1 <= numbers[name] < math.inf or numbers[name] != int(numbers[name]):
+                raise ValueError(f"`{name}` must be an integer of at least 1. Got {numbers[name]}.")
+        self.weight_std, self.bias_std = float(weight_std), float(bias_std)
+        self.dimension, self.depth = int(dimension), int(depth)
 
     def kernel(self, x: Numbers, y: Numbers) -> Tensor:
         """Kernel k(x, y) = E[phi(w . x + b) phi(w . y + b)]: eq. (5).
@@ -70,28 +92,20 @@ class InfiniteWidth:
             tensor(0.)
         """
         first, second = torch.broadcast_tensors(self._points("x", x), self._points("y", y))
-
-        def covariance(a: Tensor, b: Tensor) -> Tensor:
-            return self.weight_std**2 * (a.double() * b.double()).sum(dim=-1) + self.bias_std**2
-
-        variances, mixed = (covariance(first, first), covariance(second, second)), covariance(first, second)
-        name, q = built_in(self.activation), degree(self.activation)
-        if name == "erf":
-            values = 2 / math.pi * torch.asin(mixed / ((1 + variances[0]) * (1 + variances[1])).sqrt())
-        elif name == "sin":  # exp(-E[u^2 + v^2] / 2) sinh E[u v], by the variance of u - v or u + v: nothing cancels
-            sign = mixed.sign()
-            apart = (first.double() - sign[..., None] * second.double()).square().sum(dim=-1)
-            spread = self.weight_std**2 * apart + self.bias_std**2 * (1 - sign).square()
-            values = -sign * (-spread / 2).exp() * torch.expm1(-2 * mixed.abs()) / 2
-        elif name == "relu":
-            length = (variances[0] * variances[1]).sqrt()
-            sine = ((length - mixed).clamp_min(0) * (length + mixed).clamp_min(0)).sqrt()
-            values = (sine + (math.pi - torch.atan2(sine, mixed)) * mixed) / (2 * math.pi)
-        elif q is not None:
-            values = _monomial_kernel(q, variances, mixed)
-        else:
-            determinant = self._determinant(first.double(), second.double())
-            values = gaussian_mean_of_pairs(self.activation.value, *variances, mixed, determinant)
+        a, b = first.double(), second.double()
+        variances, mixed = (self._covariance(a, a), self._covariance(b, b)), self._covariance(a, b)
+        sign = mixed.sign()
+        apart = self.weight_std**2 * (a - sign[..., None] * b).square().sum(dim=-1)
+        apart = apart + self.bias_std**2 * (1 - sign).square()
+        values = pair_kernel(self.activation, variances, mixed, apart, self._determinant(a, b))
+        for _ in range(self.depth - 1):
+            one, other = (value_moments(self.activation, variance).square for variance in variances)
+            variances = self._next(one), self._next(other)
+            mixed = self._next(values)
+            # both cancel where u and v are nearly equal, and matter little there
+            apart = (variances[0] + variances[1] - 2 * mixed.abs()).clamp_min(0)
+            determinant = (variances[0] * variances[1] - mixed.square()).clamp_min(0)
+            values = pair_kernel(self.activation, variances, mixed, apart, determinant)
         return values.to(torch.promote_types(first.dtype, second.dtype))
 
     def omega(self, radius: Numbers, derivative: int = 0) -> Tensor:
@@ -115,16 +129,29 @@ class InfiniteWidth:
         if derivative not in (0, 1, 2):
             raise ValueError(f"`derivative` must be 0, 1 or 2. Got {derivative}.")
         r = as_numbers("radius", radius)
-        variance, moments = self._moments(r)
-        if derivative > 0 and (variance == 0).any():
+        if derivative > 0 and self.bias_std == 0 and (r == 0).any():
             raise ValueError("`radius` must be positive for derivatives of Omega if `bias_std` is 0. Got 0.")
-        variance_slope = self.weight_std**2  # ds / d|x|^2
-        values = (
-            2 * math.log(self.weight_std) + moments.log_slope,
-            variance_slope * moments.bend / 2,
-            variance_slope**2 * moments.bend_derivative / 2,
-        )
-        return values[derivative].to(r.dtype)
+        radial = self._radial(r)
+        return (radial.log_scale, radial.slope, radial.slope_derivative)[derivative].to(r.dtype)
+
+    def stretch(self, radius: Numbers) -> Tensor:
+        """The eigenvalue of the metric along the radius over the others, rho; for one layer 1 + 2 |x|^2 Omega'.
+
+        Args:
+            radius: `|x|`, any shape.
+
+        Returns:
+            In the shape of `radius`.
+
+        Raises:
+            ValueError: the quadrature does not converge.
+
+        Example:
+            >>> InfiniteWidth("erf", 1.5, 0.3, dimension=2, depth=3).stretch(torch.tensor([0.0, 1.0]))
+            tensor([1.0000, 0.1228])
+        """
+        r = as_numbers("radius", radius)
+        return self._radial(r).stretch.to(r.dtype)
 
     def metric(self, x: Numbers) -> Tensor:
         """Metric g = e^Omega (1 + 2 Omega' x x^T): eqs. (6) and (7).
@@ -145,12 +172,14 @@ class InfiniteWidth:
         """
         x = self._points("x", x)
         radius = torch.linalg.vector_norm(x.double(), dim=-1)
-        _, moments = self._moments(radius)
-        scale = self.weight_std**2 * moments.log_slope.exp()
-        bend = torch.where(radius > 0, self.weight_std**2 * moments.bend, 0.0)  # 2 Omega'
-        outer = x.double().unsqueeze(-1) * x.double().unsqueeze(-2)
+        radial = self._radial(radius)
+        outer = (
+            torch.where(radius > 0, radial.outer, 0.0)[..., None, None]
+            * x.double()[..., :, None]
+            * x.double()[..., None, :]
+        )
         identity = torch.eye(self.dimension, dtype=torch.float64, device=x.device)
-        return (scale[..., None, None] * (identity + bend[..., None, None] * outer)).to(x.dtype)
+        return (radial.log_scale.exp()[..., None, None] * (identity + outer)).to(x.dtype)
 
     def log_volume_element(self, radius: Numbers) -> Tensor:
         """Natural logarithm of the volume element sqrt(det g): (B.13).
@@ -171,15 +200,15 @@ class InfiniteWidth:
             tensor(-2.2340)
         """
         r = as_numbers("radius", radius)
-        variance, moments = self._moments(r)
-        omega = 2 * math.log(self.weight_std) + moments.log_slope
-        return (self.dimension * omega / 2 + self._stretch(variance, moments).log() / 2).to(r.dtype)
+        radial = self._radial(r)
+        return (self.dimension * radial.log_scale / 2 + radial.stretch.log() / 2).to(r.dtype)
 
     def ricci_scalar(self, radius: Numbers) -> Tensor:
         """Ricci scalar; eqs. (9), (B.28) and (B.32) print three times this.
 
-        `R = -(d - 1) e^-Omega |x|^2 Omega' ((d - 2) rho Omega' + 2 rho') / rho^2` with `rho = 1 + 2 |x|^2 Omega'`. This
-        is (9) without its factor 3, written to avoid 0 / 0 where Omega' = 0 and cancellation at large `|x|`.
+        For one layer `R = -(d - 1) e^-Omega |x|^2 Omega' ((d - 2) rho Omega' + 2 rho') / rho^2` with `rho = 1 + 2 |x|^2
+        Omega'`. This is (9) without its factor 3, written to avoid 0 / 0 where Omega' = 0 and cancellation at large
+        `|x|`. At the origin it is 0; deeper layers have any sign there.
 
         Args:
             radius: `|x|`, any shape.
@@ -194,22 +223,49 @@ class InfiniteWidth:
             >>> InfiniteWidth("monomial2", weight_std=1.0, bias_std=0.5, dimension=2).ricci_scalar(torch.tensor(0.8))
             tensor(-0.1287)
         """
+        self._require_smooth()
+        r, d = as_numbers("radius", radius), self.dimension
+        radial = self._radial(r)
+        at_origin = d * (d - 1) * radial.asymmetry * (-radial.log_scale).exp()
+        at_origin = torch.where(radial.log_scale == -torch.inf, torch.nan, at_origin)
+        return torch.where(r == 0, at_origin, radial.ricci_scalar(d)).to(r.dtype)
+
+    def circle_curvature(self, radius: Numbers) -> Tensor:
+        """Extrinsic curvature, in feature space, of the image of a circle around the origin: Poole et al. 2016.
+
+        `kappa^2 = |P a|^2 / |v|^4`, v and a the first two derivatives along the circle, P the projection across v. A
+        circle in input space has 1 / |x|. Over layers, with chi_1 = weight_std^2 E[phi'^2], chi_2 = weight_std^2
+        E[phi''^2] and kappa that of what comes to the activations, kappa^2 -> 3 chi_2 / chi_1^2 + kappa^2 / chi_1.
+
+        Args:
+            radius: `|x|`, any shape.
+
+        Returns:
+            kappa, in the shape of `radius`.
+
+        Raises:
+            ValueError: the activation is not smooth, or the quadrature does not converge.
+
+        Example:
+            >>> InfiniteWidth("identity", 1.0, 0.5, dimension=2, depth=4).circle_curvature(torch.tensor(2.0))
+            tensor(0.5000)
+        """
+        self._require_smooth()
+        r = as_numbers("radius", radius)
+        return circle_curvature(self.activation, self.weight_std, self.bias_std, r.double(), self.depth).to(r.dtype)
+
+    def _require_smooth(self) -> None:
         if not self.activation.smooth:
             raise ValueError(
                 f"`activation` must be smooth to have a curvature. Got {self.activation.name!r}, whose curvature is "
                 "concentrated at its kinks. Its kernel, metric and volume element are available."
             )
-        r = as_numbers("radius", radius)
-        d, sigma2 = self.dimension, self.weight_std**2
-        variance, moments = self._moments(r)
-        share = self.bias_std**2 / variance
-        omega_slope = sigma2 * moments.bend / 2
-        stretch = self._stretch(variance, moments)
-        stretch_slope = sigma2 * (share * moments.bend + (1 - share) * moments.radial_derivative)
-        bracket = omega_slope * ((d - 2) * stretch * omega_slope + 2 * stretch_slope) / stretch.square()
-        scalar = -(d - 1) * (-moments.log_slope).exp() / sigma2 * r.double().square() * bracket
-        at_origin = torch.where(moments.log_slope == -torch.inf, torch.nan, 0.0)
-        return torch.where(r == 0, at_origin, scalar).to(r.dtype)
+
+    def _next(self, mean: Tensor) -> Tensor:
+        return self.weight_std**2 * mean + self.bias_std**2
+
+    def _covariance(self, x: Tensor, y: Tensor) -> Tensor:
+        return self._next((x * y).sum(dim=-1))
 
     def _determinant(self, x: Tensor, y: Tensor) -> Tensor:
         """Determinant of the covariance of w . x + b and w . y + b, without cancellation; 0 where x = y."""
@@ -219,14 +275,9 @@ class InfiniteWidth:
         apart = (x - y).square().sum(dim=-1)
         return self.weight_std**4 * length * across + (self.weight_std * self.bias_std) ** 2 * apart
 
-    def _stretch(self, variance: Tensor, moments: Moments) -> Tensor:
-        """rho = 1 + 2 |x|^2 Omega', the radial eigenvalue of g over the others, as a mean of positive terms."""
-        share = torch.where(variance > 0, self.bias_std**2 / variance, 1.0)
-        return share + (1 - share) * moments.radial
-
-    def _moments(self, radius: Tensor) -> tuple[Tensor, Moments]:
-        variance = self.weight_std**2 * radius.double().square() + self.bias_std**2
-        return variance, slope_moments(self.activation, variance)
+    def _radial(self, radius: Tensor) -> RadialMetric:
+        t = radius.double().square()
+        return radial_metric(self.activation, self.weight_std, self.bias_std, t, self.depth)
 
     def _points(self, name: str, values: Numbers) -> Tensor:
         points = as_numbers(name, values)
@@ -235,15 +286,3 @@ class InfiniteWidth:
                 f"`{name}` must have shape (*batch, {self.dimension}), `dimension` last. Got {tuple(points.shape)}."
             )
         return points
-
-
-def _monomial_kernel(q: int, variances: tuple[Tensor, Tensor], mixed: Tensor) -> Tensor:
-    """E[u^q v^q] / (2q - 1)!!, summed over the number j of pairings between u and v (Isserlis)."""
-    total = torch.zeros_like(mixed)
-    double_factorial = math.prod(range(1, 2 * q, 2))
-    for j in range(q % 2, q + 1, 2):
-        inside = (q - j) // 2  # pairings of u with itself, and of v with itself
-        ways = math.factorial(q) // (math.factorial(inside) * 2**inside * math.factorial(j))
-        weight = ways**2 * math.factorial(j) / double_factorial
-        total = total + weight * mixed**j * (variances[0] * variances[1]) ** inside
-    return total

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import cache
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from torch import Tensor
 from nngeom_cli.geometry.activations import Activation, get_activation
 from nngeom_cli.geometry.quadrature import gaussian_mean
 
-__all__ = ["Moments", "built_in", "degree", "slope_moments"]
+__all__ = ["Moments", "built_in", "chebyshev_near_zero", "degree", "slope_moments"]
 
 _DEGREES = (8, 12)  # of two polynomials whose derivatives must agree
 _AGREEMENT = 1e-10
@@ -122,20 +123,25 @@ def _by_quadrature(activation: Activation, s: Tensor) -> Moments:
 
 @cache
 def _near_zero(activation: Activation) -> tuple[Chebyshev, float]:
-    """A polynomial for `bend` and the variance below which to use it: there its derivative would lose digits.
-
-    The variance is 0 if no polynomial fits: then `bend` has no limit at 0, as for z^2, and nothing cancels.
-    """
-
     def bend(s: np.ndarray) -> np.ndarray:
         values: np.ndarray = _by_quadrature(activation, torch.from_numpy(s)).bend.numpy()
         return values
 
+    return chebyshev_near_zero(bend)
+
+
+def chebyshev_near_zero(function: Callable[[np.ndarray], np.ndarray]) -> tuple[Chebyshev, float]:
+    """A polynomial for a function of the variance, found by quadrature, whose derivative would lose digits near 0.
+
+    Returns:
+        The polynomial, and the variance below which to use it: 0 if none fits, as for the bend of z^2, which has no
+        limit at 0 and loses nothing.
+    """
     until = 1.0
     places = np.linspace(0, 1, 9)
     while until >= _SMALLEST:
         try:
-            low, high = (Chebyshev.interpolate(bend, count, domain=[0, until]) for count in _DEGREES)
+            low, high = (Chebyshev.interpolate(function, count, domain=[0, until]) for count in _DEGREES)
         except ValueError:  # from the quadrature: the activation oscillates too fast here
             until /= 4
             continue
