@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from nngeom_cli.config.optimizer import SgdConfig
-from nngeom_cli.config.probe import GridConfig, PathConfig
+from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig
 from nngeom_cli.config.run import Config
 from nngeom_cli.system.memory import require_room
 
@@ -42,6 +42,11 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         points, on_path = probe.steps + 1, len(probe.pairs)
         measured = on_path * points * copies * (layers * (min(probe.top_k + 1, task.inputs) + 2) + 1)
         derivatives, size = task.inputs, "probe.steps"
+    elif isinstance(probe, DataConfig):
+        points = probe.count(task.size if probe.split == "train" else task.kept)
+        of_layer = min(probe.leading(widths) + 1, task.inputs) + 3 + 3 * probe.curved(widths)
+        measured = points * copies * (layers * of_layer + 3)
+        derivatives, size = task.inputs, "probe.points"
     else:
         planes = 1 if isinstance(probe, GridConfig) else len(probe.triples)
         of_layer, once = MEASURED[probe.kind]

@@ -70,8 +70,9 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
         if chooser:
             suggestion = did_you_mean(str(kind), kinds) or "Choose one."
             require(kind in kinds, root.typed(chooser), one_of(kinds), kind, suggestion)
-        if section == "probe" and content.get("layers") == "all":
-            content = {**content, "layers": list(range(1, len(sections["architecture"].hidden) + 2))}
+        if section == "probe":
+            all_of = {"layers": list(range(1, len(sections["architecture"].hidden) + 2)), "points": None}
+            content = {key: all_of.get(key, value) if value == "all" else value for key, value in content.items()}
         schema = root.schemas[kind]
         sections[section] = schema(**_typed(schema, content, kind))
     return Config(**_typed(NumbersConfig, values, ""), **sections)

@@ -1,20 +1,34 @@
 """The keys of the section `probe`: where a network is measured, at which layers, and when."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeAlias
 
-from nngeom_cli.config.declaration import Range, Section, at_least, choice, key
+from nngeom_cli.config.declaration import Range, Section, at_least, choice, key, or_null
 from nngeom_cli.errors import require
 
-__all__ = ["MOST_CHECKPOINTS", "GridConfig", "PathConfig", "PlaneConfig", "ProbeConfig", "ProbeSection", "Schedule"]
+__all__ = [
+    "MOST_CHECKPOINTS",
+    "MOST_CURVED",
+    "DataConfig",
+    "GridConfig",
+    "PathConfig",
+    "PlaneConfig",
+    "ProbeConfig",
+    "ProbeSection",
+    "Schedule",
+]
 
 MOST_CHECKPOINTS = 100_000  # a file each
+LARGEST_TOP_K = 6  # that is taken where none is given: the paper's
+MOST_CURVED = 16  # dimensions; at the examples of a data set of more, R would take minutes a checkpoint
 
 # A type, what follows "must be" where a value is not of it, and a suggestion.
 Layers = Annotated[list[int], "all, or a list of layers", "The first two: probe.layers=[1,2]."]
 Pairs = Annotated[list[list[int]], "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."]
 Triples = Annotated[list[list[int]], "a list of triples of integers", "Two planes: [[0,1,2],[3,8,9]]."]
+Points = Annotated[int | None, "an integer, or all", "Every example: probe.points=all."]
 Schedule = Annotated[Any, "a list of epochs, or a spacing and a count", ""]  # {spacing: log | linear, count: N}
 Window = Annotated[
     list[float] | list[list[float]] | None,
@@ -58,7 +72,10 @@ def _check_checkpoints(spec: Any) -> None:
 class ProbeSection(Section, section="probe", chooser="kind"):
     """What all probes share: the layers, and the epochs at which they are measured."""
 
-    kind: str = key("where networks are measured: on a grid, on paths between examples, or on planes through examples")
+    kind: str = key(
+        "where networks are measured: on a grid, on paths between examples, on planes through examples, or at the "
+        "examples themselves"
+    )
     layers: Layers = key(
         "1 is the first hidden layer, one past the last is the output; all: every one of them",
         Range(lambda layers: len(layers) > 0, "a list of at least one layer"),
@@ -148,4 +165,43 @@ class PlaneConfig(ProbeSection, kind="plane"):
     top_k: int = _top_k()
 
 
-ProbeConfig: TypeAlias = GridConfig | PathConfig | PlaneConfig
+@dataclass(frozen=True)
+class DataConfig(ProbeSection, kind="data"):
+    """Examples of the data set."""
+
+    split: str = key(
+        "train: training examples; test: those that task.test_fraction keeps for testing",
+        choice("train", "test"),
+        suggestion="train measures at the examples that the networks learn from.",
+    )
+    points: Points = key(
+        "at most so many examples: each class has its share, evenly spaced through its rows; all: every one",
+        or_null(at_least(1)),
+        suggestion="all takes every example.",
+    )
+    top_k: int | None = key(
+        "leading eigenvalues of the metric that the effective volume element takes; null: as many as the first measured "
+        f"layer can have, at most {LARGEST_TOP_K}",
+        or_null(at_least(1)),
+        suggestion="The paper uses 6.",
+    )
+    rank_tolerance: float = key(
+        "singular values of the Jacobian above this part of the largest one count towards the local rank",
+        Range(lambda part: 0 < part < 1, "greater than 0 and less than 1"),
+        suggestion="The default is 0.01.",
+    )
+
+    def leading(self, widths: Sequence[int]) -> int:
+        """`top_k`, or what null stands for in networks of these widths, inputs and outputs included."""
+        return self.top_k or min(LARGEST_TOP_K, *widths[: min(self.layers) + 1])
+
+    def curved(self, widths: Sequence[int]) -> bool:
+        """Whether log volume and R are measured: some layer has both, and there are few enough dimensions."""
+        return widths[0] <= MOST_CURVED and any(min(widths[: layer + 1]) == widths[0] for layer in self.layers)
+
+    def count(self, examples: int) -> int:
+        """How many examples are measured, of so many in the split."""
+        return min(self.points or examples, examples)
+
+
+ProbeConfig: TypeAlias = GridConfig | PathConfig | PlaneConfig | DataConfig

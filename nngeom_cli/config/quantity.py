@@ -1,10 +1,10 @@
-"""The quantities that are measured on planes: what each is called in a file and in a figure."""
+"""The quantities that are measured: what each is called in a file and in a figure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["EFFECTIVE_VOLUME", "ON_GRIDS", "ON_PLANES", "Quantity"]
+__all__ = ["AT_EXAMPLES", "EFFECTIVE_VOLUME", "ON_GRIDS", "ON_PLANES", "Quantity"]
 
 
 @dataclass(frozen=True)
@@ -79,4 +79,10 @@ ON_PLANES = (
     ),
     EFFECTIVE_VOLUME,
     *ON_GRIDS,
+)
+AT_EXAMPLES = (
+    Quantity("spectrum", "leading eigenvalues of the metric"),
+    Quantity("local_rank", "local rank: singular values of J above rank_tolerance times the largest"),
+    Quantity("participation_ratio", "participation ratio (sum l)^2 / sum l^2 of all eigenvalues l of the metric"),
+    *(quantity for quantity in ON_PLANES if quantity.name in ("margin", "predicted_class", "entropy")),
 )

@@ -11,7 +11,7 @@ from typing import Any
 from nngeom_cli.config.architecture import ArchitectureConfig
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.optimizer import OptimizerConfig
-from nngeom_cli.config.probe import PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.config.probe import DataConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.config.sections import known_keys
 from nngeom_cli.config.task import FileConfig, SplitConfig, TaskConfig
 from nngeom_cli.errors import require, shown
@@ -57,11 +57,14 @@ class Config(NumbersConfig):
         elif isinstance(self.probe, PlaneConfig):
             self._check_examples("triples", self.probe.triples, self.probe.corners)
             self._check_top_k(self.probe.layers, self.probe.top_k)
+        elif isinstance(self.probe, DataConfig):
+            self._check_split(self.probe.split)
+            self._check_top_k(self.probe.layers, self.probe.top_k or 1)
         else:
             require(
                 task.inputs == 2,
                 "probe.kind",
-                f"path or plane for task={task.name}, whose inputs have {task.inputs} dimensions",
+                f"path, plane or data for task={task.name}, whose inputs have {task.inputs} dimensions",
                 self.probe.kind,
                 f"Choose probe={'path' if isinstance(task, FileConfig) else task.name}.",
             )
@@ -102,6 +105,18 @@ class Config(NumbersConfig):
             f"{groups} of {noun} of task={task.name}, 0 to {count - 1}",
             chosen,
             f"For example {example}." if task.inputs > 2 else f"Choose probe={task.name}, or {example}.",
+        )
+
+    def _check_split(self, split: str) -> None:
+        """Test examples must be kept to be measured at."""
+        task = self.task
+        can_keep = isinstance(task, SplitConfig)
+        require(
+            split == "train" or task.kept > 0,
+            "probe.split",
+            f"train where task={task.name} keeps no examples for testing",
+            split,
+            "task.test_fraction=0.2 keeps a fifth of them." if can_keep else "Another task can keep some.",
         )
 
     def _check_top_k(self, layers: list[int], top_k: int) -> None:

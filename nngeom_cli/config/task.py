@@ -44,6 +44,7 @@ class XorConfig(TaskSection, kind="xor"):
     outputs: ClassVar[int] = 1
     classes: ClassVar[int] = 2
     size: ClassVar[int] = 4
+    kept: ClassVar[int] = 0
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,12 @@ class SplitConfig(TaskSection):
     @property
     def size(self) -> int:
         """Number of training examples."""
-        return self.examples - round(self.test_fraction * self.examples)
+        return self.examples - self.kept
+
+    @property
+    def kept(self) -> int:
+        """Number of test examples."""
+        return round(self.test_fraction * self.examples)
 
 
 @dataclass(frozen=True)

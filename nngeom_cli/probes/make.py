@@ -1,8 +1,9 @@
-"""The probe that a config names: on a grid, along paths, on planes through three inputs."""
+"""The probe that a config names: on a grid, along paths, on planes through three inputs, at examples."""
 
 from __future__ import annotations
 
-from nngeom_cli.config.probe import GridConfig, PathConfig, ProbeConfig
+from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.probes.data import data
 from nngeom_cli.probes.grid import grid
 from nngeom_cli.probes.labelled import Probe
 from nngeom_cli.probes.path import path
@@ -16,4 +17,6 @@ def make_probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
     """The probe that a configuration names; replicate r is labelled by its own seed, `seed` + r."""
     if isinstance(config, GridConfig):
         return grid(config, task, seed)
-    return path(config, task, seed) if isinstance(config, PathConfig) else plane(config, task, seed)
+    if isinstance(config, PathConfig):
+        return path(config, task, seed)
+    return plane(config, task, seed) if isinstance(config, PlaneConfig) else data(config, task, seed)
