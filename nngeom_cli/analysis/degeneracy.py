@@ -44,11 +44,14 @@ def volume_rank(attributes: Mapping[str, Any], variable: str) -> int:
 
     Args:
         attributes: of the geometry.
-        variable: its name there; a speed has one dimension, a grid or plane two, an effective volume `top_k`.
+        variable: its name there; a speed has one dimension, a grid or plane two, an effective volume `top_k`; at
+            examples all dimensions of the input space count.
     """
     if variable == "speed":
         return 1
-    return int(attributes["top_k"]) if variable == "log_effective_volume_element" else 2
+    if variable == "log_effective_volume_element":
+        return int(attributes["top_k"])
+    return int(attributes["widths"][0]) if attributes.get("kind") == "data" else 2
 
 
 def bottleneck_words(widths: Sequence[int], layer: int, rank: int) -> str:

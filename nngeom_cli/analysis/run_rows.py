@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from nngeom_cli.analysis.data import data_statistics
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
@@ -25,7 +26,7 @@ from nngeom_cli.store.run import FINISHED, Run, described, load_run
 
 __all__ = ["OF_SEEDS", "Row", "grouped_by_config", "read_row"]
 
-STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics}
+STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics, "data": data_statistics}
 LONGEST_NOTE = 1000  # characters
 OF_SEEDS = ("seed", "replicates", "device")  # what runs of one group may differ in
 

@@ -77,6 +77,11 @@ BOUNDARIES = {
         "rotated": "final entropy of the triangle with its corners renamed in turn: the mean over both ways",
         "middle": "the entropy of the weights of the mixture stands for that of the prediction",
     },
+    "data": {
+        "final": "prediction of the last checkpoint, at every epoch",
+        "own": "prediction of the checkpoint itself",
+        "other": f"final predictions of the next {MOST_OTHERS} replicates, cyclically: the mean over them",
+    },
 }
 CONTROLS = {kind: tuple(list(names)[2:]) for kind, names in BOUNDARIES.items()}
 
@@ -92,6 +97,7 @@ class Flag(IntEnum):
     CONSTANT = 5  # except for rounding
     ONE_SIDE = 6  # no usable point within the band, or none outside
     NO_OTHER = 7  # no other replicate, or path, whose boundary could be the control
+    ALL_ALIKE = 8  # no usable point is predicted wrong, or none right
 
 
 REASONS = tuple(flag.name.lower() for flag in Flag)
@@ -147,14 +153,23 @@ class Field:
             highest = np.max(self.values - margin, axis=-1, where=self.usable, initial=-np.inf)
         return np.asarray(highest <= lowest)
 
-    def rank_correlation(self, other: Array, reasons: list[Reason]) -> Result:
-        """Spearman's correlation with another quantity at the same places, and why there is none."""
+    def ranks_of(self, other: Array) -> Array:
+        """Ranks of another quantity at the same places among the usable ones minus their mean; 0 elsewhere."""
         theirs = np.broadcast_to(ranks(other), self.values.shape)
         some = ~self.usable.all(axis=-1)  # networks that are ranked without the places that are left out
         if some.any():
             theirs = theirs.copy()
             theirs[some] = ranks(np.where(self.usable, np.broadcast_to(other, theirs.shape), np.nan)[some])
-        theirs = np.where(self.usable, theirs - self.middle, 0.0)
+        return np.where(self.usable, theirs - self.middle, 0.0)
+
+    def at(self, places: Array) -> Field:
+        """The field at some of its places."""
+        error = self.error[..., places] if np.ndim(self.error) else self.error
+        return Field(self.name, self.words, self.values[..., places], self.usable[..., places], error, self.flat)
+
+    def rank_correlation(self, other: Array, reasons: list[Reason]) -> Result:
+        """Spearman's correlation with another quantity at the same places, and why there is none."""
+        theirs = self.ranks_of(other)
         covariance, variances = ((a * b).sum(axis=-1) for a, b in ((self.ranks, theirs), (theirs, theirs)))
         variances = variances * (self.ranks**2).sum(axis=-1)
         with np.errstate(invalid="ignore"):

@@ -44,7 +44,9 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         derivatives, size = task.inputs, "probe.steps"
     elif isinstance(probe, DataConfig):
         points = probe.count(task.size if probe.split == "train" else task.kept)
-        of_layer = min(probe.leading(widths) + 1, task.inputs) + 3 + 3 * probe.curved(widths)
+        ranks = [min(widths[: layer + 1]) for layer in sorted(probe.layers)]
+        leading, curved = probe.leading(ranks[0]), probe.curved(task.inputs, ranks)
+        of_layer = min(leading + 1, task.inputs) + 3 + 3 * curved
         measured = points * copies * (layers * of_layer + 3)
         derivatives, size = task.inputs, "probe.points"
     else:

@@ -180,8 +180,8 @@ class DataConfig(ProbeSection, kind="data"):
         suggestion="all takes every example.",
     )
     top_k: int | None = key(
-        "leading eigenvalues of the metric that the effective volume element takes; null: as many as the first measured "
-        f"layer can have, at most {LARGEST_TOP_K}",
+        "leading eigenvalues of the metric that the effective volume element takes; null: the rank that the first "
+        f"measured layer can have, at most {LARGEST_TOP_K}",
         or_null(at_least(1)),
         suggestion="The paper uses 6.",
     )
@@ -191,13 +191,13 @@ class DataConfig(ProbeSection, kind="data"):
         suggestion="The default is 0.01.",
     )
 
-    def leading(self, widths: Sequence[int]) -> int:
-        """`top_k`, or what null stands for in networks of these widths, inputs and outputs included."""
-        return self.top_k or min(LARGEST_TOP_K, *widths[: min(self.layers) + 1])
+    def leading(self, rank: int) -> int:
+        """`top_k`, or what null stands for where the first measured layer's metric can have this rank."""
+        return self.top_k or min(LARGEST_TOP_K, rank)
 
-    def curved(self, widths: Sequence[int]) -> bool:
-        """Whether log volume and R are measured: some layer has both, and there are few enough dimensions."""
-        return widths[0] <= MOST_CURVED and any(min(widths[: layer + 1]) == widths[0] for layer in self.layers)
+    def curved(self, dimension: int, ranks: Sequence[int]) -> bool:
+        """Whether log volume and R are measured: some layer's metric can be of full rank, of few enough dimensions."""
+        return max(ranks) >= dimension <= MOST_CURVED
 
     def count(self, examples: int) -> int:
         """How many examples are measured, of so many in the split."""

@@ -12,6 +12,8 @@ from typing import TypeAlias
 
 from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.example_classes import by_class
+from nngeom_cli.figures.examples import at_examples
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.output import metadata, save
 from nngeom_cli.figures.path import SPEED, along_paths
@@ -42,7 +44,8 @@ def draw_figures(
     replicates, `plane-layer-1-replicates` for each layer (all of them at the end). Paths: for each layer
     `path-layer-1` and `path-layer-1-speed` (a panel for each pair), and `path-layer-1-peaks` (how far the peaks lie
     from a change of prediction). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or
-    `plane-0-6-8-layers`.
+    `plane-0-6-8-layers`. Examples: for each layer `data-layer-1` (volume against margin and entropy) and
+    `data-layer-1-classes` (volume by class and by error).
 
     Args:
         run: what `load_run` returns; it may be complete or not.
@@ -126,6 +129,15 @@ def plane_sheets(run: Run) -> Sheets:
     }
 
 
+def data_sheets(run: Run) -> Sheets:
+    """For each layer: the volume at examples against the certainty of the prediction, and by class and error."""
+    sheets: Sheets = {}
+    for layer in run.geometry.layer.values.tolist():
+        sheets[f"data-layer-{layer}"] = partial(at_examples, run, layer)
+        sheets[f"data-layer-{layer}-classes"] = partial(by_class, run, layer)
+    return sheets
+
+
 def naming(run: Run) -> str:
     """The variable that names the three inputs of a plane: their classes, or their rows if those were given."""
     return "corner_class" if run.config["probe"]["corners"] == "class" else "corner_index"
@@ -144,4 +156,9 @@ def shared(layers: list[int]) -> dict[str, list[int]]:
     return {f"layers-{part[0]}-{part[-1]}": part for part in parts}
 
 
-SHEETS: dict[str, Callable[[Run], Sheets]] = {"grid": grid_sheets, "path": path_sheets, "plane": plane_sheets}
+SHEETS: dict[str, Callable[[Run], Sheets]] = {
+    "grid": grid_sheets,
+    "path": path_sheets,
+    "plane": plane_sheets,
+    "data": data_sheets,
+}

@@ -26,7 +26,7 @@ from nngeom_cli.figures.style import (
 )
 from nngeom_cli.store.run import Run
 
-__all__ = ["peak_distances"]
+__all__ = ["draw_column", "keys", "peak_distances"]
 
 LEFT, RIGHT, HEIGHT, TICKS = 0.42, 0.08, 1.5, 0.3  # inches
 MOST_IN_COLUMN = 5  # pairs of classes in a figure one column wide

@@ -105,8 +105,8 @@ def diverged(run: Run) -> list[int]:
 
 def without_numbers(geometry: xr.Dataset) -> xr.DataArray:
     """Where a network has weights that are NaN, (epoch, replicate): no log volume anywhere, not even -infinity."""
-    path = geometry.attrs["kind"] == "path"
-    volume = geometry["log_effective_volume_element" if path else "log_volume_element"]
+    effective = geometry.attrs["kind"] in ("path", "data")
+    volume = geometry["log_effective_volume_element" if effective else "log_volume_element"]
     missing: xr.DataArray = volume.isnull().all([dim for dim in volume.dims if dim not in ("epoch", "replicate")])
     return missing
 

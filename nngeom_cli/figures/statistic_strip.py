@@ -31,7 +31,16 @@ from nngeom_cli.figures.style import (
     wrapped,
 )
 
-__all__ = ["Strip", "draw_strips", "grid_strips", "plane_strips", "strip_keys", "strips_data", "strips_height"]
+__all__ = [
+    "Strip",
+    "draw_strips",
+    "grid_strips",
+    "plane_strips",
+    "strip_keys",
+    "strip_of",
+    "strips_data",
+    "strips_height",
+]
 
 AXES, BELOW = 0.72, 0.28  # inches: height of the axes; for tick labels and what the axis is
 REASON_WORDS = {
@@ -40,6 +49,7 @@ REASON_WORDS = {
     "no_point": "no usable point",
     "constant": "constant field",
     "one_side": "no usable point in the band or none outside",
+    "all_alike": "all predictions right, or all wrong",
 }
 LEAST_CONTRAST = 0.05  # nats: the scale of a contrast reaches at least this far
 GAP, RIGHT = 0.42, 0.15  # inches: between two axes, for tick labels; at the edge
@@ -69,7 +79,9 @@ class Strip:
     def data(self) -> xr.Dataset:
         """What is drawn, by name."""
         parts = {f"{self.name}_{part}": values for part, values in self.over.items()}
-        drawn: xr.Dataset = xr.Dataset({self.name: self.values, **parts}).expand_dims("layer").drop_vars("boundary")
+        drawn: xr.Dataset = (
+            xr.Dataset({self.name: self.values, **parts}).expand_dims("layer").drop_vars("boundary", errors="ignore")
+        )
         return drawn
 
 
@@ -209,6 +221,8 @@ def scale_values(axes: Axes, strip: Strip) -> None:
     low, high = -1.0, 1.0
     if strip.name.endswith("contrast"):
         low, high = min(-LEAST_CONTRAST, values.min(initial=0.0)), max(LEAST_CONTRAST, values.max(initial=0.0))
+    elif strip.name.endswith("mean") and values.size:
+        low, high = values.min() - LEAST_CONTRAST, values.max() + LEAST_CONTRAST
     room = 0.06 * (high - low)
     axes.set_yticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low - room <= tick <= high + room])
     axes.set_ylim(low - room, high + (5 if strip.undefined else 1) * room)

@@ -12,10 +12,10 @@ from torch import Tensor
 
 from nngeom_cli.config.probe import DataConfig
 from nngeom_cli.config.quantity import AT_EXAMPLES, EFFECTIVE_VOLUME, ON_GRIDS
-from nngeom_cli.geometry import MLPFeatureMap, layer_spectra, measure_layers
-from nngeom_cli.probes.labelled import Probe, array, attributes, dataset
+from nngeom_cli.models.model import Model
+from nngeom_cli.probes.labelled import Probe, array, attributes, dataset, placed
+from nngeom_cli.probes.layers import quantities_of, spectra_of
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.network import Network
 
 __all__ = ["chosen_rows", "data", "spectral"]
 
@@ -36,11 +36,12 @@ def data(config: DataConfig, task: Task, seed: int) -> Probe:
     if points.numel() <= MOST_STORED:
         constant["input"] = (("point", "feature"), points.numpy())
 
-    def probe(network: Network) -> xr.Dataset:
-        x, top_k = points.to(network.parameters), config.leading(network.widths)
-        outputs = network.outputs(x)
-        feature_map = network.feature_map(max(config.layers))
-        at_examples = spectral(feature_map, x, config.layers, top_k, config.rank_tolerance)
+    def probe(model: Model) -> xr.Dataset:
+        x = placed(points, model.describe())
+        ranks = [model.feature_map(layer).dimensions(x).rank_bound for layer in sorted(config.layers)]
+        top_k = config.leading(ranks[0])
+        outputs = model.outputs(x)
+        at_examples = spectral(model, x, config.layers, top_k, config.rank_tolerance)
         at_examples |= {
             "margin": array(task.loss.margin(outputs)),
             "entropy": array(task.loss.entropy(outputs)),
@@ -52,15 +53,15 @@ def data(config: DataConfig, task: Task, seed: int) -> Probe:
             values = at_examples[quantity.name]
             of_layer = quantity.name not in ("margin", "entropy", "predicted_class")
             arrays[quantity.name] = (dims[1 - of_layer :][: values.ndim], values, attributes(quantity))
-        if config.curved(network.widths):
-            measured = measure_layers(feature_map, x, config.layers, tuple(quantity.name for quantity in CURVED))
+        if config.curved(x.shape[-1], ranks):
+            measured = quantities_of(model, config.layers, x, tuple(quantity.name for quantity in CURVED))
             for quantity in CURVED:
                 stacked = np.stack([array(measured[layer][quantity.name]) for layer in config.layers])
                 arrays[quantity.name] = (dims[:3], stacked, attributes(quantity))
-        about: dict[str, Any] = {"top_k": top_k, "rank_tolerance": config.rank_tolerance}
-        about |= {"split": config.split, "examples": len(labels)}
+        numbers: dict[str, Any] = {"top_k": top_k, "rank_tolerance": config.rank_tolerance}
+        numbers |= {"split": config.split, "examples": len(labels)}
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
-        return dataset(arrays, constant, network, task, config, seed, **about, **shape)
+        return dataset(arrays, constant, model, task, config, seed, **numbers, **shape)
 
     return probe
 
@@ -79,15 +80,13 @@ def chosen_rows(labels: Tensor, count: int) -> Tensor:
     return by_class[places].sort().values
 
 
-def spectral(
-    feature_map: MLPFeatureMap, x: Tensor, layers: Sequence[int], top_k: int, tolerance: float
-) -> dict[str, np.ndarray]:
+def spectral(model: Model, x: Tensor, layers: Sequence[int], top_k: int, tolerance: float) -> dict[str, np.ndarray]:
     """What follows from the singular values s of J at points `(points, d)`, each (layer, replicate, point, ...).
 
     Their squares are the eigenvalues of the metric; those past the rank that a layer can have are 0.
 
     Args:
-        feature_map: the network.
+        model: the networks.
         x: points, `(points, d)`.
         layers: which layers.
         top_k: eigenvalues in the effective volume.
@@ -100,10 +99,10 @@ def spectral(
         participation_ratio: (sum s^2)^2 / sum s^4 over all of them; NaN where J is 0 or not finite.
     """
     d = x.shape[-1]
-    at_once = max(1, EIGENVALUES_AT_ONCE // (d * len(feature_map.weights[0]) * len(layers)))
+    at_once = max(1, EIGENVALUES_AT_ONCE // (d * model.replicates * len(layers)))
     parts = [
         dict(_of_spectra(np.stack([array(found[layer]) for layer in layers]), top_k, tolerance))
-        for found in (layer_spectra(feature_map, some, layers, d) for some in x.split(at_once))
+        for found in (spectra_of(model, layers, some, d) for some in x.split(at_once))
     ]
     return {name: np.concatenate([part[name] for part in parts], axis=2) for name in parts[0]}
 

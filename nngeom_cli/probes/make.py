@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.config.probe import GridConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.probes.data import data
 from nngeom_cli.probes.grid import grid
 from nngeom_cli.probes.labelled import Probe

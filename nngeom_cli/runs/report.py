@@ -12,7 +12,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nngeom_cli.analysis.data import data_words
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
+from nngeom_cli.config.probe import MOST_CURVED
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import FileConfig
 from nngeom_cli.errors import ConfigError, DamageError, RunError, printable
@@ -100,7 +102,9 @@ def remarks(measured: xr.Dataset) -> list[str]:
         name = layer_words(widths, layer)
         bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(widths, layer, rank))]
         notes += [f"{name} is {words}" for words in bottlenecks[:1]]
-        if "ricci_scalar" in measured and not bottleneck_words(widths, layer, 2):
+        if "ricci_scalar" in measured and not bottleneck_words(
+            widths, layer, volume_rank(measured.attrs, "ricci_scalar")
+        ):
             R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
             if bool((R == 0).all()):
                 notes.append(f"{name} is {flat_words(widths, layer)}")
@@ -108,14 +112,22 @@ def remarks(measured: xr.Dataset) -> list[str]:
                 notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
             if doubtful := int(unreliable(R, error).sum()):
                 notes.append(f"{name}: no reliable digit of R at {doubtful} of {R.size} points")
+    if measured.attrs["kind"] == "data" and widths[0] > MOST_CURVED and max(widths[1:]) >= widths[0]:
+        notes.append(
+            f"R is measured at examples of at most {MOST_CURVED} dimensions; others take "
+            "`ricci_scalar(run.feature_map(epoch, layer), x)`"
+        )
     return notes
 
 
 def tell_remarks(measured: xr.Dataset) -> None:
-    """Prints the remarks on the final geometry, and logs them."""
+    """Prints the remarks on the final geometry, and what it says of examples, and logs them."""
     for note in remarks(measured):
         log.warning(note)
         print(note)
+    if measured.attrs["kind"] == "data" and measured.sizes["replicate"]:
+        for words in data_words(measured):
+            tell(words)
 
 
 def report(config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], where: str) -> None:

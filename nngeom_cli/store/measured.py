@@ -13,7 +13,10 @@ from nngeom_cli.errors import DamageError, shown
 
 __all__ = ["check_measured"]
 
-WHOLE = ("predicted_class", "label", "endpoint_class", "endpoint_index", "corner_class", "corner_index")  # integers
+WHOLE = (  # integers
+    *("predicted_class", "label", "endpoint_class", "endpoint_index", "corner_class", "corner_index"),
+    *("true_class", "example"),
+)
 ARRAYS = {  # names and dimensions; those in brackets may be absent
     "grid": """
         log_volume_element epoch layer replicate y x
@@ -49,10 +52,28 @@ ARRAYS = {  # names and dimensions; those in brackets may be absent
         x x
         y y
     """,
+    "data": """
+        log_effective_volume_element epoch layer replicate point
+        local_rank epoch layer replicate point
+        participation_ratio epoch layer replicate point
+        [ricci_scalar epoch layer replicate point]
+        [ricci_scalar_error epoch layer replicate point]
+        margin epoch replicate point
+        entropy epoch replicate point
+        predicted_class epoch replicate point
+        example point
+        true_class point
+        [input point feature]
+    """,
 }
 LONGEST_WORD = 100  # characters; it is drawn in figures
 LARGEST_LOG = 1e6  # of a volume: the log of the largest float64 is 710 per dimension
-NUMBERS = {"grid": {"box": 4}, "path": {"steps": 1, "top_k": 1}, "plane": {"top_k": 1}}  # attributes of so many numbers
+NUMBERS = {  # attributes of so many numbers
+    "grid": {"box": 4},
+    "path": {"steps": 1, "top_k": 1},
+    "plane": {"top_k": 1},
+    "data": {"top_k": 1, "rank_tolerance": 1, "examples": 1},
+}
 
 
 def check_measured(geometry: xr.Dataset, directory: Path) -> None:
@@ -97,7 +118,11 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
             yield f"{name} along {', '.join(map(str, array.dims))}"
         if array is not None and (array.dtype.kind not in ("iu" if name in WHOLE else "fiu") or array.size == 0):
             yield f"{name} of {array.size} {array.dtype}"
-    if ("input" in geometry) != ("label" in geometry):
+    if kind == "data" and attributes.get("split") not in ("train", "test"):
+        yield f"split {shown(repr(attributes.get('split')))}"
+    if ("ricci_scalar" in geometry) != ("ricci_scalar_error" in geometry):
+        yield "curvatures without errors, or errors without curvatures"
+    if kind == "grid" and ("input" in geometry) != ("label" in geometry):
         yield "inputs without labels, or labels without inputs"
     for variable in (variable for variable in geometry if str(variable).startswith("log_")):
         logarithm = geometry[variable]
@@ -113,7 +138,8 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
             yield f"an axis {name} that does not increase"
     if "image_shape" in attributes:
         sides = attributes["image_shape"]
-        if not _is_numbers(sides, 2) or min(sides) < 1 or np.prod(sides) != geometry.sizes.get("feature"):
+        pixels = geometry.sizes.get("feature", widths[0])  # where the images themselves were too many to store
+        if not _is_numbers(sides, 2) or min(sides) < 1 or np.prod(sides) != pixels:
             yield f"image_shape {sides!r}"
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from test_data_probe import DATA
 from test_probes import GRID, PATH, PLANE, network_for
 
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig
@@ -46,6 +47,8 @@ class Foreign:
         (GRID, make_task(SINUSOID)),
         (replace(PATH, layers=[1, 2], pairs=[[0, 1]], steps=4, top_k=3), make_task(DigitsConfig("digits"))),
         (replace(PLANE, layers=[2, 1], triples=[[0, 6, 8]], top_k=2), make_task(DigitsConfig("digits"))),
+        (replace(DATA, layers=[2, 1], points=5, top_k=2), make_task(DigitsConfig("digits"))),
+        (DATA, make_task(SINUSOID)),
     ],
     ids=lambda value: getattr(value, "kind", ""),
 )

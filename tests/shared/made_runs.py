@@ -163,6 +163,48 @@ def image_planes(epochs=(0, 30), layers=(1,), replicates=2, image=True, hidden=3
     return xr.Dataset(arrays, grid.coords, attrs | ({"image_shape": [8, 8]} if image else {}))
 
 
+def examples(epochs=(0, 30), layers=(1,), replicates=2, classes=3, points=30, image=True, curved=False):
+    """Examples of `classes` classes in turn, the volume of which falls with the margin once networks are trained.
+
+    The margin differs a little from seed to seed; each network errs at every seventh example, another one each.
+    """
+    shape = {"epoch": list(epochs), "layer": list(layers), "replicate": 3 + np.arange(replicates)}
+    epoch, layer, seed, point = (
+        xr.DataArray(np.asarray(values, dtype=float), dims=name)
+        for name, values in {**shape, "point": np.arange(points)}.items()
+    )
+    margin = 1 + point % 5 + np.sin(point * (1 + 0.1 * (seed - 3))) + 0.01 * epoch
+    labels = xr.DataArray(np.arange(points) % classes, dims="point")
+    wrong = (point + seed) % 7 == 0
+    volume = -20 - (0.05 * epoch * margin + np.cos(3 * point) + 0.1 * seed) * layer
+    order = ("epoch", "layer", "replicate", "point")
+    arrays = {
+        "log_effective_volume_element": volume.transpose(*order),
+        "local_rank": (2 + (point + layer) % 4 + 0 * volume).transpose(*order),
+        "participation_ratio": (1.5 + 0.1 * point + 0 * volume).transpose(*order),
+        "margin": margin.transpose("epoch", "replicate", "point"),
+        "entropy": (1 / margin**2).transpose("epoch", "replicate", "point"),
+        "predicted_class": (("epoch", "replicate", "point"), 0),
+        "example": ("point", 3 * np.arange(points)),
+        "true_class": labels,
+        "input": (("point", "feature"), np.random.default_rng(0).integers(0, 17, (points, 64)).astype(float)),
+    }
+    predicted = (labels + wrong.astype(int)) % classes
+    arrays["predicted_class"] = (
+        ("epoch", "replicate", "point"),
+        np.broadcast_to(predicted.transpose("replicate", "point").values, (len(epochs), replicates, points)).astype(
+            int
+        ),
+    )
+    if curved:
+        arrays["ricci_scalar"] = np.exp(-arrays["log_effective_volume_element"] / 10)
+        arrays["ricci_scalar_error"] = 1e-9 * arrays["ricci_scalar"]
+    attrs = {"kind": "data", "task": "made", "activation": "sigmoid", "widths": [64, 30, 10], "top_k": 6}
+    attrs |= {"rank_tolerance": 0.01, "split": "train", "examples": 3 * points}
+    attrs |= {"image_shape": [8, 8]} if image else {}
+    return xr.Dataset(arrays, shape, attrs)
+
+
 def texts(figure):
     return " ".join(text.get_text() for text in figure.findobj(matplotlib.text.Text)).replace("\n", " ")
 
