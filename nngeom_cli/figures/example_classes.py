@@ -28,7 +28,7 @@ from nngeom_cli.store.run import Run
 
 __all__ = ["by_class"]
 
-LEFT, RIGHT, HEIGHT, TICKS = 0.62, 0.08, 1.6, 0.3  # inches
+LEFT, RIGHT, HEIGHT, TICKS = 0.68, 0.08, 1.6, 0.3  # inches
 IMAGE, APART, BETWEEN = 0.36, 0.05, 0.3  # inches: side of an image, gap between two, gap between least and most
 MOST_IMAGES = 7  # with the least volume, and with the most
 MOST_CLASSES = 20
@@ -80,7 +80,7 @@ def by_class(run: Run, layer: int, note: str | None = None) -> Sheet:
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.axvline(len(classes) - 0.5, color=MISSING_COLOUR, linewidth=0.4)
     axes.set_ylim(*value_range(np.stack([column.values for column in columns])))
-    axes.set_ylabel(f"{volume_words(geometry.attrs)}\n(natural log)")
+    axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs)} (natural log)", HEIGHT))
     axes.set_xlabel("class of the example; right of the line: all examples, and those predicted right or wrong")
     start = top + HEIGHT + TICKS + LINE
     if images:

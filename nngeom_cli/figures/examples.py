@@ -34,7 +34,7 @@ from nngeom_cli.store.run import Run
 
 __all__ = ["at_examples"]
 
-LEFT, RIGHT, GAP_X, DOWN, BELOW = 0.62, 0.08, 0.14, 1.75, 0.34  # inches
+LEFT, RIGHT, GAP_X, DOWN, BELOW = 0.62, 0.14, 0.14, 1.75, 0.34  # inches
 MOST_KEYS = 20  # classes in the legend
 TINY = 0.03  # of the largest entropy
 LEAST_PART = 1e-6  # of the largest entropy; points with less lie at the left edge
@@ -93,7 +93,7 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
             axes.tick_params(labelleft=column == 0)
             axes.set_xlabel(AXES[name])
             if column == 0:
-                axes.set_ylabel(f"{volume_words(geometry.attrs)}\n(natural log)")
+                axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs)} (natural log)", DOWN))
     draw_strips(sheet, strips["", layer], LEFT, top + rows, TEXT_WIDTH - LEFT)
     sheet.legend(keys, 6)
     fields = dots[["log_effective_volume_element", *AXES, "predicted_class"]].rename(epoch="shown_epoch")

@@ -31,7 +31,16 @@ from nngeom_cli.figures.style import (
 )
 from nngeom_cli.store.run import Run
 
-__all__ = ["SPEED", "VOLUME", "Curve", "along_paths", "class_colour", "coloured_curve", "first_change"]
+__all__ = [
+    "SPEED",
+    "VOLUME",
+    "Curve",
+    "along_paths",
+    "class_colour",
+    "coloured_curve",
+    "first_change",
+    "value_range",
+]
 
 LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.6, 0.1, 0.14, 0.24, 0.32  # inches
 IMAGE = 0.2  # side of an inset image, in panel widths; not more than MAX_IMAGE inches

@@ -54,6 +54,15 @@ PLANE = {
     "top_k": 6,
     "checkpoints": [0, 10],
 }
+DATA = {
+    "kind": "data",
+    "layers": [1],
+    "split": "train",
+    "points": 100,
+    "top_k": None,
+    "rank_tolerance": 0.01,
+    "checkpoints": [0, 10],
+}
 FIGURES = {"draw": True, "curvature_convention": "geometric", "band": 0.15}
 NUMBERS = {"seed": 0, "replicates": 8, "device": "auto", "dtype": "float64"}
 XOR = {
@@ -129,6 +138,13 @@ def test_a_composed_config_may_refer_to_itself():
     assert load_config(composed).probe.checkpoints == [2000]
 
 
+def test_all_examples_are_null_once_they_are_loaded():
+    for word in ("all", None):
+        assert load_config(changed(XOR, probe=DATA, probe__points=word)).probe.points is None
+    test = changed(DIGITS, probe=DATA, probe__split="test", task__test_fraction=0.2)
+    assert load_config(test).probe.split == "test"
+
+
 def test_a_saved_config_reads_no_environment_variable(monkeypatch):
     monkeypatch.setenv("SECRET", "tanh")
     message = refusal(XOR, architecture__activation="${oc.env:SECRET}")
@@ -185,7 +201,7 @@ WRONG_XOR = [
     ({"architecture__activation": "sigmoit"}, "`architecture.activation` must be one of identity, relu, "),
     ({"architecture__activation": "monomial0"}, "`architecture.activation` must be one of identity, relu, "),
     ({"architecture__activation": "monomial151"}, "`architecture.activation` must be one of identity, relu, "),
-    ({"probe__kind": "cube"}, "`probe.kind` must be grid, path or plane. Got cube."),
+    ({"probe__kind": "cube"}, "`probe.kind` must be grid, path, plane or data. Got cube."),
     ({"probe": PLANE, "probe__top_k": 2}, "`probe.triples` must be triples of classes of task=xor, 0 to 1. Got [[0,6"),
     ({"architecture__parametrization": "nkt"}, "`architecture.parametrization` must be standard or ntk. Got nkt. Did"),
     ({"architecture__output_scale": 0}, "`architecture.output_scale` must be a positive number, or null. Got 0.0."),
@@ -217,6 +233,15 @@ WRONG_XOR = [
     ({"probe__checkpoints": list(range(100_001))}, "`probe.checkpoints` must be a list of at most 100000 epochs. Got "),
     ({"probe": PATH, "probe__top_k": 2}, "`probe.pairs` must be pairs of classes of task=xor, 0 to 1. Got [[3,8]]."),
     ({"probe": PATH, "probe__pairs": [[0, 1]]}, "`probe.top_k` must be at most 2, the rank of the metric"),
+    (
+        {"probe": DATA, "probe__split": "test"},
+        "`probe.split` must be train where task=xor keeps no examples for testing. Got test.",
+    ),
+    ({"probe": DATA, "probe__split": "tset"}, "`probe.split` must be train or test. Got tset. Did you mean `test`?"),
+    ({"probe": DATA, "probe__points": 0}, "`probe.points` must be at least 1, or null. Got 0. all takes every example"),
+    ({"probe": DATA, "probe__points": "some"}, "`probe.points` must be an integer, or all. Got some. Every example: "),
+    ({"probe": DATA, "probe__top_k": 3}, "`probe.top_k` must be at most 2, the rank of the metric"),
+    ({"probe": DATA, "probe__rank_tolerance": 1}, "`probe.rank_tolerance` must be greater than 0 and less than 1. Got"),
     ({"architecture__activation": "a\nb\x1b"}, "`architecture.activation` must be one of identity, relu, sigmoid,"),
     ({"a\nb": 1}, "`a\\nb` must be a key of the config. Got 1. "),
     ({"seed": "x" * 1000}, f"`seed` must be an integer. Got {'x' * 100}.... Whole numbers have no point"),
@@ -245,7 +270,10 @@ WRONG_DIGITS = [
     ({"optimizer__betas": [0.9]}, "`optimizer.betas` must be two numbers in [0, 1). Got [0.9]."),
     ({"optimizer__eps": 0}, "`optimizer.eps` must be a positive number. Got 0.0."),
     ({"optimizer__batch_size": 1798}, "`optimizer.batch_size` must be at most 1797"),
-    ({"probe": GRID}, "`probe.kind` must be path or plane for task=digits, whose inputs have 64 dimensions. Got grid."),
+    (
+        {"probe": GRID},
+        "`probe.kind` must be path, plane or data for task=digits, whose inputs have 64 dimensions. Got grid.",
+    ),
     ({"probe__pairs": [[3, 10]]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. Got [[3,10]]."),
     ({"probe__pairs": [[-1, 3]]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. Got [[-1,3]]."),
     ({"probe__pairs": [[3, 3]]}, "`probe.pairs` must be a list of pairs [a,b] with a different from b."),

@@ -55,20 +55,37 @@ def test_a_sweep_with_one_job_that_cannot_fit_does_not_start(tmp_path, monkeypat
 
 
 def test_what_the_documentation_runs_fits_into_two_gigabytes():
-    for words in (["task=xor"], ["task=sinusoid"], ["task=digits"], ["task=digits", "probe=plane"], ["task=spirals"]):
+    for words in (
+        ["task=xor"],
+        ["task=sinusoid"],
+        ["task=digits"],
+        ["task=digits", "probe=plane"],
+        ["task=spirals"],
+        ["task=digits", "probe=data"],
+    ):
         assert sum(size for size, _ in main_arrays(load_config(composed(words))).values()) < 2e9
 
 
-@pytest.mark.parametrize("words", [["task=moons", "probe.layers=all"], ["task=digits"], ["task=digits", "probe=plane"]])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["task=moons", "probe.layers=all"],
+        ["task=digits"],
+        ["task=digits", "probe=plane"],
+        ["task=digits", "probe=data", "probe.layers=all", "task.test_fraction=0.01", "probe.split=test"],
+        ["task=moons", "probe=data", "probe.layers=all"],
+    ],
+)
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 def test_the_arrays_are_those_that_a_run_has(words, dtype):
-    short = ["probe.resolution=7"] if words != ["task=digits"] else ["probe.steps=7"]
+    key = "probe.points" if "probe=data" in words else "probe.steps" if words == ["task=digits"] else "probe.resolution"
+    short = [f"{key}=7"]
     config = load_config(composed([*words, *short, "replicates=2", f"dtype={dtype}"]))
     arrays = main_arrays(config)
     context = prepare(config, resolve_device("cpu"), [config.optimizer.epochs])
     measured = context.probe(context.network)
     of_networks = sum(values.nbytes for values in measured.values() if "replicate" in values.dims)
-    size, _ = arrays[short[0].partition("=")[0]]
+    size, _ = arrays[key]
     assert size == 2 * of_networks
     parameters = sum(weights.nbytes for weights in context.network.weights)
     assert parameters < arrays["architecture.hidden"][0]

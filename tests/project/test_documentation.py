@@ -85,8 +85,9 @@ def shortened(words, draw):
         return [*words, "widths=[8,16]", "networks=2"]
     if words[0] != "run" or {"--from", "--help", "--cfg"} & set(words):
         return words
-    along_lines = "task=digits" in words and "probe=plane" not in words
+    along_lines = "task=digits" in words and not {"probe=plane", "probe=data"} & set(words)
     points = {"probe.steps": "8"} if along_lines else {"probe.resolution": "10"}
+    points = {"probe.points": "20"} if "probe=data" in words else points
     short = {"optimizer.epochs": "6", "replicates": "2", "probe.checkpoints": "[3]"} | points
     if not draw:
         short["figures.draw"] = "false"

@@ -3,14 +3,14 @@
 import numpy as np
 import pytest
 import xarray as xr
-from made_runs import image_planes, made_run, path, plane
+from made_runs import examples, image_planes, made_run, path, plane
 
 from nngeom_cli.errors import ConfigError, DamageError
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
 from nngeom_cli.store.measured import ARRAYS, check_measured
 
-MADE = {"grid": plane(), "path": path(speed=True), "plane": image_planes()}
+MADE = {"grid": plane(), "path": path(speed=True), "plane": image_planes(), "data": examples(curved=True)}
 for kind, geometry in MADE.items():
     MADE[kind] = geometry.assign_attrs({"kind": kind, "top_k": 6} if kind == "plane" else {})
 
@@ -102,6 +102,25 @@ def test_the_numbers_of_a_path_fit_its_arrays(changes, tmp_path):
         check_measured(MADE["path"].assign_attrs(changes), tmp_path)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"split": "both"}, {"split": 3}, {"top_k": 0}, {"rank_tolerance": np.nan}, {"examples": [1, 2]}],
+    ids=str,
+)
+def test_what_is_said_of_examples_is_what_a_run_says(changes, tmp_path):
+    with pytest.raises(DamageError):
+        check_measured(MADE["data"].assign_attrs(changes), tmp_path)
+    with pytest.raises(DamageError, match="curvatures without errors"):
+        check_measured(MADE["data"].drop_vars("ricci_scalar_error"), tmp_path)
+
+
+def test_images_that_are_not_stored_have_the_pixels_of_the_first_layer(tmp_path):
+    geometry = MADE["data"].drop_vars("input")
+    check_measured(geometry, tmp_path)
+    with pytest.raises(DamageError, match="Got image_shape"):
+        check_measured(geometry.assign_attrs(image_shape=[8, 9]), tmp_path)
+
+
 def test_a_logarithm_that_no_volume_has_is_refused(tmp_path):
     geometry = plane()
     geometry["log_volume_element"][0, 0, 0, 0, :2] = [np.nan, -np.inf]
@@ -121,7 +140,8 @@ def test_a_missing_coordinate_is_told(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "dimension"), [("grid", "replicate"), ("grid", "point"), ("path", "pair"), ("plane", "x")]
+    ("kind", "dimension"),
+    [("grid", "replicate"), ("grid", "point"), ("path", "pair"), ("plane", "x"), ("data", "point")],
 )
 def test_nothing_is_drawn_of_nothing(kind, dimension, tmp_path):
     with pytest.raises(DamageError):
