@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
-from made_runs import image_planes, path, plane
+from made_runs import examples, image_planes, path, plane
 
 from nngeom_cli.analysis.bootstrap import over_replicates, stage_table
+from nngeom_cli.analysis.data import data_statistics
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
@@ -15,6 +16,7 @@ KINDS = {
     "grid": (grid_statistics, plane(replicates=4)),
     "path": (path_statistics, path(pairs=3, replicates=4, speed=True)),
     "plane": (plane_statistics, image_planes(replicates=4)),
+    "data": (data_statistics, examples(replicates=4, curved=True)),
 }
 
 
