@@ -53,6 +53,7 @@ CASES = {
     "n = d, two layers": (random_task(4), [4, 6], "tanh", [2, 1], None, 4),
     "n > d": (random_task(3), [7], "sigmoid", [1], 2, 2),
     "relu": (random_task(5), [4], "relu", [1], 2, 2),
+    "n far below d": (random_task(300), [20], "tanh", [1], None, 6),
     "past a bottleneck": (random_task(5), [2, 6], "tanh", [1, 2], None, 2),
 }
 
