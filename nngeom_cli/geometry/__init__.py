@@ -10,6 +10,7 @@ from nngeom_cli.geometry.curvature import (
     ricci_scalar_error,
 )
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
+from nngeom_cli.geometry.geodesics import Geodesic, distance, geodesic
 from nngeom_cli.geometry.infinite_width import InfiniteWidth
 from nngeom_cli.geometry.layers import layer_spectra, measure_layers
 from nngeom_cli.geometry.mean_field import FixedPoint, fixed_point
@@ -36,6 +37,7 @@ __all__ = [
     "PAPER_CURVATURE_FACTOR",
     "Activation",
     "FixedPoint",
+    "Geodesic",
     "InfiniteWidth",
     "MLPFeatureMap",
     "ModuleFeatureMap",
@@ -43,7 +45,9 @@ __all__ = [
     "PrincipalRicci",
     "TorchFeatureMap",
     "condition_number",
+    "distance",
     "fixed_point",
+    "geodesic",
     "get_activation",
     "layer_spectra",
     "log_effective_volume_element",

@@ -45,7 +45,7 @@ class PredictionFeatureMap(FeatureMap):
     Example:
         >>> from nngeom_cli.geometry import pullback_metric
         >>> prediction = PredictionFeatureMap(lambda p: torch.stack([p[0], -p[0]]))  # p (1 - p) (dm/dx)^2, m = 2 x
-        >>> pullback_metric(prediction, torch.zeros(1, dtype=torch.float64))
+        >>> pullback_metric(prediction, torch.zeros(1, dtype=torch.float64)).round(decimals=9)
         tensor([[1.]], dtype=torch.float64)
     """
 

@@ -19,7 +19,7 @@ from nngeom_cli.geometry.points import Numbers, as_plane
 from nngeom_cli.geometry.rewriting import Rewriting
 from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Route, batched, sound_route
 
-__all__ = ["TorchFeatureMap", "as_feature_map"]
+__all__ = ["TorchFeatureMap", "as_feature_map", "depth_of_the_caller"]
 
 _LIBRARY = __name__.rpartition(".")[0]
 _LOSES = (
@@ -180,7 +180,7 @@ class TorchFeatureMap(FeatureMap):
     def _warn(self, message: str) -> None:
         if message not in self._warned:
             self._warned.add(message)
-            warnings.warn(message, stacklevel=_depth_of_the_caller())
+            warnings.warn(message, stacklevel=depth_of_the_caller())
 
 
 def as_feature_map(feature_map: Callable[..., Tensor]) -> FeatureMap:
@@ -210,7 +210,7 @@ def _load_differentiation() -> None:
         torch.func.jacfwd(torch.sin)(torch.zeros(()))
 
 
-def _depth_of_the_caller() -> int:
+def depth_of_the_caller() -> int:
     """Number of frames up to the caller's line outside the library, so that each such line is warned once."""
     frame, depth = sys._getframe(1), 1
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(_LIBRARY):
