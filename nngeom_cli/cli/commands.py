@@ -179,8 +179,10 @@ def summarize(options: Namespace) -> int:
 def reproduce(options: Namespace) -> int:
     """nngeom reproduce [--quick]
 
-    Runs what is missing of the paper's figures, on all cores, draws them into outputs/figures, and measures each claim:
-    outputs/figures/REPRODUCTION.md. Runs whose config and code are unchanged are used again.
+    Runs what is missing of the paper's figures, on all cores, draws them into outputs/figures, and measures each claim
+    in its relative and its absolute reading, with controls: outputs/figures/REPRODUCTION.md. Runs whose config and code
+    are unchanged are used again. The exit code is 1 if a number is off: its interval excludes what is expected, for no
+    known reason.
     """
     from nngeom_cli.config.loader import load_config
     from nngeom_cli.launch.application import composed
