@@ -31,6 +31,7 @@ CONTROL_NAMES = {
     ("path", "other"): "minus changes on other paths",
     ("path", "middle"): "minus middle of the path as change",
 }
+NO_CONTROL, NOTHING = "a control that counts", Estimate(np.nan, np.nan, np.nan, 0)
 OWN_CHANGES, MIDDLE_AS_PEAK = "minus untrained at its own changes", "minus middle of the path as peak"
 
 
@@ -110,11 +111,15 @@ class Measured:
             yield Part("networks that change so", share_beyond(after - before, expected))
         if not asks:
             return
+        counted = False
         for control in CONTROLS[self.kind]:
             theirs = values.sel(boundary=control, drop=True).isel(epoch=-1, drop=True)
             beyond = over_networks(after - theirs, centre)
             note = self.not_counted(area, control, beyond.n)
+            counted |= not note
             yield Part(CONTROL_NAMES[self.kind, control], beyond, None if note else expected, note)
+        if not counted:
+            yield Part(NO_CONTROL, NOTHING, expected, "without one, nothing is decided")
         if self.kind == "path":
             own = values.sel(boundary="own", drop=True).isel(epoch=0, drop=True)
             yield Part(OWN_CHANGES, over_networks(after - own, centre), expected)
@@ -153,7 +158,7 @@ def share_beyond(values: xr.DataArray, side: Range) -> Estimate:
 def proportion(count: int, of: int) -> Estimate:
     """A share of networks with Wilson's interval; NaN of none."""
     if not of:
-        return Estimate(np.nan, np.nan, np.nan, 0)
+        return NOTHING
     interval = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
     return Estimate(count / of, float(interval.low), float(interval.high), of)
 

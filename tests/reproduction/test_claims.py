@@ -83,8 +83,8 @@ def on_plane():
     return Measured(made_run(Path("made"), geometry, solved=[True] * 6 + [False] * 2))
 
 
-def by_name(measured, name, area, expected, level=False, centre="mean"):
-    return {each.name: each for each in measured.parts(name, area, expected, level=level, centre=centre)}
+def by_name(run, name, area, expected, level=False, centre="mean"):
+    return {each.name: each for each in run.parts(name, area, expected, level=level, centre=centre)}
 
 
 def test_a_statistic_comes_untrained_trained_and_as_paired_differences_from_before_and_from_each_control(on_plane):
@@ -119,15 +119,18 @@ def test_a_mean_over_the_area_is_shown_before_and_after_and_judged_by_nothing(on
     assert {each.expected for each in parts.values()} == {None}
 
 
-def test_a_control_that_is_the_networks_own_line_is_shown_and_not_counted(on_plane):
-    circles = by_name(on_plane, "volume_band_contrast", "square", POSITIVE)["minus mirrored boundary"]
-    assert (circles.expected, circles.note) == (None, "not counted, the same line for most networks")
+def test_a_control_that_is_the_networks_own_line_is_not_counted_and_without_any_other_nothing_is_decided(on_plane):
+    circles = by_name(on_plane, "volume_band_contrast", "square", POSITIVE)
+    mirrored = circles["minus mirrored boundary"]
+    assert (mirrored.expected, mirrored.note) == (None, "not counted, the same line for most networks")
+    assert "a control that counts" in verdict(list(circles.values()))[1]
     geometry = on_plane.geometry
     aside = geometry.assign(margin=geometry.margin * 0 + geometry.x - 0.6)
     lines = by_name(Measured(made_run(Path("made"), aside)), "volume_band_contrast", "square", POSITIVE)
     others, mirrored = (lines[f"minus {name}"] for name in ("other networks' boundaries", "mirrored boundary"))
     assert (others.expected, others.note) == (None, "not counted, the same line: 100% of their bands")
     assert (mirrored.expected, mirrored.note) == (POSITIVE, "")
+    assert "a control that counts" not in lines
 
 
 def test_the_window_reaches_past_the_square(on_plane):
@@ -135,16 +138,16 @@ def test_the_window_reaches_past_the_square(on_plane):
 
 
 def test_a_peak_is_compared_with_the_middle_of_the_path_and_with_untrained_networks_at_their_own_changes():
-    measured = Measured(made_run(Path("made"), path(pairs=3, replicates=4)))
+    run = Measured(made_run(Path("made"), path(pairs=3, replicates=4)))
     changes = 20 + 5 * np.arange(4)
-    assert np.array_equal(measured.middle_to_change.transpose("pair", "replicate"), [abs(changes - 32)] * 3)
-    parts = by_name(measured, "peak_distance", "path", NEGATIVE, centre="median")
+    assert np.array_equal(run.middle_to_change.transpose("pair", "replicate"), [abs(changes - 32)] * 3)
+    parts = by_name(run, "peak_distance", "path", NEGATIVE, centre="median")
     assert parts["trained"].obtained.value == 0
     assert parts["minus middle of the path as peak"].obtained.value == np.median(-abs(changes - 32))
     assert parts["minus middle of the path as peak"].expected == NEGATIVE
-    own = measured.path.peak_distance.sel(boundary="own").isel(epoch=0)
+    own = run.path.peak_distance.sel(boundary="own").isel(epoch=0)
     assert parts["minus untrained at its own changes"].obtained.value == -float(own.median())
-    assert "minus middle of the path as peak" not in by_name(measured, "change_excess", "path", POSITIVE)
+    assert "minus middle of the path as peak" not in by_name(run, "change_excess", "path", POSITIVE)
 
 
 @pytest.mark.parametrize(("side", "count"), [(POSITIVE, 3), (NEGATIVE, 1)])
