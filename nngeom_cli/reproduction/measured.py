@@ -11,8 +11,7 @@ import xarray as xr
 from scipy.stats import binomtest
 
 from nngeom_cli.analysis.bootstrap import LEVEL, Centre, Estimate, estimate
-from nngeom_cli.analysis.boundary import boundary_of, distance_to_boundary
-from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.grid import SAME_LINE, grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.reproduction.verdict import POSITIVE, Part, Range
@@ -22,7 +21,6 @@ __all__ = ["Area", "Measured", "over_networks", "proportion", "proportion_differ
 
 Area: TypeAlias = Literal["square", "window", "path"]
 
-SAME_LINE = 0.75  # where boundaries of others have a larger share of their bands in the network's own, they are its own
 UNTRAINED, TRAINED, CHANGE = "untrained", "trained", "trained minus untrained"
 CONTROL_NAMES = {
     ("grid", "other"): "minus other networks' boundaries",
@@ -61,19 +59,8 @@ class Measured:
         return self._on_grid(self.geometry.assign_attrs(box=[x[0], x[-1], y[0], y[-1]]))
 
     def _on_grid(self, geometry: xr.Dataset) -> xr.Dataset:
-        """Statistics, and `shared`: how much of the bands of others lies in that of the network's own boundary."""
-        found = grid_statistics(geometry, boundaries=["final", *CONTROLS["grid"]])
-        last = geometry.isel(epoch=[-1])
-        places = np.stack(np.meshgrid(last.x, last.y), axis=-1)
-        near = [
-            distance_to_boundary(places, boundary_of(last.isel(epoch=0, replicate=replicate))) <= found.attrs["band"]
-            for replicate in range(last.sizes["replicate"])
-        ]
-        inside = xr.zeros_like(last.log_volume_element) + xr.DataArray(near, dims=("replicate", "y", "x"))
-        others = grid_statistics(last.assign(log_volume_element=inside), boundaries=["other"])
-        shared = others.volume_band_mean.isel(epoch=0, boundary=0, drop=True)
-        first: xr.Dataset = found.assign(shared=shared).isel(layer=0, drop=True)
-        return first
+        found: xr.Dataset = grid_statistics(geometry, boundaries=["final", *CONTROLS["grid"]]).isel(layer=0, drop=True)
+        return found
 
     @functools.cached_property
     def middle_to_change(self) -> xr.DataArray:
@@ -115,7 +102,7 @@ class Measured:
         for control in CONTROLS[self.kind]:
             theirs = values.sel(boundary=control, drop=True).isel(epoch=-1, drop=True)
             beyond = over_networks(after - theirs, centre)
-            note = self.not_counted(area, control, beyond.n)
+            note = self.same_line(area, control)
             counted |= not note
             yield Part(CONTROL_NAMES[self.kind, control], beyond, None if note else expected, note)
         if not counted:
@@ -126,21 +113,12 @@ class Measured:
             if name == "peak_distance":
                 yield Part(MIDDLE_AS_PEAK, over_networks(after - self.middle_to_change, centre), expected)
 
-    def not_counted(self, area: Area, control: str, networks: int) -> str:
-        """Why a control is shown and not counted; empty if it counts.
-
-        Args:
-            area: where it is taken.
-            control: its name.
-            networks: how many have it; one that fewer than half of them have is none, as in `nngeom summarize`.
-        """
-        if self.kind == "grid" and control == "other":
-            share = float(getattr(self, area).shared.mean())
-            if share > SAME_LINE:
-                return f"not counted, the same line: {share:.0%} of their bands"
-        if 2 * networks < self.geometry.sizes["replicate"]:
-            return "not counted, the same line for most networks" if self.kind == "grid" else "not counted"
-        return ""
+    def same_line(self, area: Area, control: str) -> str:
+        """What is said of a control line that is the network's own; empty if it is another."""
+        if self.kind != "grid":
+            return ""
+        share = float(getattr(self, area).band_shared.sel(boundary=control).isel(epoch=-1).mean())
+        return f"not counted, the same line: {share:.0%} of its band" if share > SAME_LINE else ""
 
 
 def over_networks(values: xr.DataArray, centre: Centre = "mean") -> Estimate:

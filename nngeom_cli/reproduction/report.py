@@ -34,9 +34,8 @@ ABOUT = (
     "trained minus untrained, and the trained value minus that at each control, all paired by network. It is undecided "
     "if an interval reaches across, or has no width. If one lies outside, the verdict is `differs` where Findings has "
     "the reason, else `off`; only `off` makes the exit code 1.",
-    "A control line that shares more than three quarters of the band with the network's own is the same line; a "
-    "control that fewer than half of the networks have as another line is not counted, and without any that counts "
-    "nothing is decided.",
+    "A control line of whose band more than three quarters lie in that of the network's own boundary, on average over "
+    "networks, is the same line: it is shown and not counted. Without any control that counts nothing is decided.",
     "Nothing is corrected for the number of statements. If intervals cover what they say, one that is false holds by "
     "chance in at most one of 40 cases; but up to eight are looked at for each, so that a true one is undecided more "
     "easily, and `differs` by a single control deserves doubt.",
