@@ -31,7 +31,7 @@ def data(config: DataConfig, task: Task, seed: int) -> Probe:
     points = inputs[rows]
     constant: dict[str, Any] = {
         "example": ("point", rows.numpy(), {"long_name": f"row of the example among the {config.split} examples"}),
-        "true_class": ("point", labels[rows].numpy(), {"long_name": "class of the example"}),
+        "true_class": ("point", labels[rows].numpy(), {"long_name": "class of the example: its label"}),
     }
     if points.numel() <= MOST_STORED:
         constant["input"] = (("point", "feature"), points.numpy())

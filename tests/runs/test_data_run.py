@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from made_runs import examples
 
 from nngeom_cli import load_run
 from nngeom_cli.cli.entry import main
+from nngeom_cli.runs.report import remarks
 
 SHORT = [
     "probe=data",
@@ -61,6 +63,13 @@ def test_a_run_whose_replicates_all_diverge_says_nothing_of_examples(folder, cap
     words = ["task=xor", "optimizer.lr=1e200", *SHORT]
     assert main(["run", *words, "hydra.run.dir=run"]) == 1
     assert "rank correlation" not in capsys.readouterr().out
+
+
+def test_curvature_that_would_take_minutes_is_said_to_be_left_out():
+    narrow, wide = (examples().isel(epoch=-1).assign_attrs(widths=[64, width, 10]) for width in (63, 64))
+    assert remarks(narrow) == []
+    (said,) = remarks(wide)
+    assert "at most 16 dimensions" in said
 
 
 @pytest.mark.parametrize(
