@@ -15,7 +15,7 @@ from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.reproduction.claims import CLAIMS, TITLES, Claim, Result, solved
 from nngeom_cli.reproduction.measured import Measured, over_networks, proportion, proportion_difference, share_beyond
 from nngeom_cli.reproduction.report import report_lines, write_tables
-from nngeom_cli.reproduction.reproduce import PLANS
+from nngeom_cli.reproduction.reproduce import PLANS, as_expected
 from nngeom_cli.reproduction.summary import SHORT, summary
 from nngeom_cli.reproduction.verdict import NEGATIVE, POSITIVE, Finding, Part, judged, verdict
 
@@ -231,6 +231,12 @@ DRAWN = {
 def lines(quick=False):
     about = {name: info | {"networks": 8} for name, info in RUNS.items()}
     return "\n".join(report_lines(RESULTS, about, DRAWN, quick))
+
+
+def test_only_a_claim_that_is_off_makes_the_exit_code_1():
+    assert not as_expected(RESULTS)
+    assert as_expected([result for result in RESULTS if result.word != "off"])
+    assert {result.word for result in RESULTS} == {"holds", "undecided", "differs", "off", "not judged"}
 
 
 def test_the_summary_is_five_sentences_that_name_each_reading_and_what_does_not_hold():
