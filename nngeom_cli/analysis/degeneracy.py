@@ -44,10 +44,10 @@ def volume_rank(attributes: Mapping[str, Any], variable: str) -> int:
 
     Args:
         attributes: of the geometry.
-        variable: its name there; a speed has one dimension, a grid or plane two, an effective volume `top_k`; at
-            examples all dimensions of the input space count.
+        variable: its name there; a speed and a path's curvature have one dimension, a grid or plane two, an effective
+            volume `top_k`; at examples all dimensions of the input space count.
     """
-    if variable == "speed":
+    if variable in ("speed", "path_curvature"):
         return 1
     if variable == "log_effective_volume_element":
         return int(attributes["top_k"])

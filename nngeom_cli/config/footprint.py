@@ -40,7 +40,7 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
     layers = len(probe.layers)
     if isinstance(probe, PathConfig):
         points, on_path = probe.steps + 1, len(probe.pairs)
-        measured = on_path * points * copies * (layers * (min(probe.top_k + 1, task.inputs) + 2) + 1)
+        measured = on_path * points * copies * (layers * (min(probe.top_k + 1, task.inputs) + 3) + 1)
         derivatives, size = task.inputs, "probe.steps"
     elif isinstance(probe, DataConfig):
         points = probe.count(task.size if probe.split == "train" else task.kept)

@@ -16,7 +16,7 @@ from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.output import metadata, save
-from nngeom_cli.figures.path import SPEED, along_paths
+from nngeom_cli.figures.path import CURVATURE, SPEED, along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.style import style
 from nngeom_cli.store.layout import FIGURES
@@ -42,10 +42,10 @@ def draw_figures(
 
     Grids: `plane-layer-1`, or `plane-layers` for several (one replicate through training), and, with several
     replicates, `plane-layer-1-replicates` for each layer (all of them at the end). Paths: for each layer
-    `path-layer-1` and `path-layer-1-speed` (a panel for each pair), and `path-layer-1-peaks` (how far the peaks lie
-    from a change of prediction). Planes through three inputs: for each of them `plane-0-6-8-layer-1`, or
-    `plane-0-6-8-layers`. Examples: for each layer `data-layer-1` (volume against margin and entropy) and
-    `data-layer-1-classes` (volume by class and by error).
+    `path-layer-1`, `path-layer-1-speed` and `path-layer-1-curvature` (a panel for each pair), and `path-layer-1-peaks`
+    (how far the peaks lie from a change of prediction). Planes through three inputs: for each of them
+    `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`. Examples: for each layer `data-layer-1` (volume against margin and
+    entropy) and `data-layer-1-classes` (volume by class and by error).
 
     Args:
         run: what `load_run` returns; it may be complete or not.
@@ -108,13 +108,15 @@ def grid_sheets(run: Run) -> Sheets:
 
 
 def path_sheets(run: Run) -> Sheets:
-    """For each layer: the effective volume, the distances of its peaks to a change of prediction, and the speed."""
+    """For each layer: effective volume, distances of its peaks to a change of prediction, speed and curvature."""
     sheets: Sheets = {}
     for layer in run.geometry.layer.values.tolist():
         sheets[f"path-layer-{layer}"] = partial(along_paths, run, layer)
         sheets[f"path-layer-{layer}-peaks"] = partial(peak_distances, run, layer)
         if "speed" in run.geometry:
             sheets[f"path-layer-{layer}-speed"] = partial(along_paths, run, layer, curve=SPEED)
+        if "path_curvature" in run.geometry:
+            sheets[f"path-layer-{layer}-curvature"] = partial(along_paths, run, layer, curve=CURVATURE)
     return sheets
 
 

@@ -1,4 +1,4 @@
-"""Curves of the effective volume element, or of the speed, between two inputs, coloured by what is predicted there."""
+"""Curves of the effective volume element, speed or curvature between two inputs, coloured by the prediction there."""
 
 from __future__ import annotations
 
@@ -32,6 +32,7 @@ from nngeom_cli.figures.style import (
 from nngeom_cli.store.run import Run
 
 __all__ = [
+    "CURVATURE",
     "SPEED",
     "VOLUME",
     "Curve",
@@ -70,6 +71,7 @@ VOLUME = Curve(
     "log_effective_volume_element", "volume", "log effective volume element\n(natural log, top {top_k})", images=True
 )
 SPEED = Curve("speed", "speed", "speed |Jv|, whose integral is\nthe length in feature space", lengths=True)
+CURVATURE = Curve("path_curvature", "curvature", "curvature of the path's image\n(1 / feature length)")
 
 
 def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VOLUME) -> Sheet:

@@ -9,6 +9,7 @@ __all__ = [
     "PAPER_CURVATURE_FACTOR",
     "condition_number",
     "log_volume_element",
+    "path_curvature",
     "pullback_metric",
     "ricci_scalar",
     "ricci_scalar_error",
@@ -145,3 +146,31 @@ def ricci_scalar_error(feature_map: AnyFeatureMap, x: Numbers, *, chunk_size: in
         True
     """
     return measure(feature_map, x, ("ricci_scalar_error",), chunk_size=chunk_size)["ricci_scalar_error"]
+
+
+def path_curvature(feature_map: AnyFeatureMap, t: Numbers, *, chunk_size: int | None = None) -> torch.Tensor:
+    """Extrinsic curvature of the image of a path in feature space, 1 / the radius of the circle that fits it best.
+
+    kappa^2 = (|a|^2 |v|^2 - (v . a)^2) / |v|^6, v and a the first and second derivatives of the features on the path;
+    computed as |a_perp| / |v|^2, a_perp the part of a normal to v, which does not cancel. It does not depend on how the
+    path is parametrised. The metric of input space does not determine it: a path may bend with the image of the input
+    space, or in it.
+
+    Args:
+        feature_map: from a place on the path `(1,)` to features `(n,)`. For a straight path it is
+            `feature_map.restricted_to(start, (end - start)[None])`, for any other a callable of one number.
+        t: places, `(*batch, 1)`.
+        chunk_size: places handled at once; bounds memory, and changes values by no more than rounding.
+
+    Returns:
+        `(*replicates, *batch)`, in 1 / feature length; NaN where the features stand still.
+
+    Raises:
+        ValueError: the feature map has more than one input.
+
+    Example:
+        >>> helix = lambda t: torch.cat([t.cos(), t.sin(), t])
+        >>> path_curvature(helix, torch.zeros(1, dtype=torch.float64))  # 1 / (1 + 1)
+        tensor(0.5000, dtype=torch.float64)
+    """
+    return measure(feature_map, t, ("path_curvature",), chunk_size=chunk_size)["path_curvature"]

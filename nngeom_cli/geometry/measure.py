@@ -41,7 +41,8 @@ def measure(
         x: points, `(*batch, d)`.
         quantities: names of functions of `nngeom_cli.geometry`: "pullback_metric", "log_volume_element",
             "condition_number", "ricci_scalar", "ricci_scalar_error", "second_fundamental_form", "riemann_tensor",
-            "ricci_tensor", "principal_ricci_curvatures"; and "principal_ricci_directions".
+            "ricci_tensor", "principal_ricci_curvatures"; and "principal_ricci_directions". "path_curvature" is that of
+            maps with one input.
         chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:

@@ -69,6 +69,24 @@ def ricci_scalar_error(frame: Frame) -> Tensor:
     return _curvature(frame, (), compute)
 
 
+def path_curvature(frame: Frame) -> Tensor:
+    if frame.d != 1:
+        raise ValueError(
+            f"`feature_map` must have one input, the place on a path, to have a `path_curvature`. Got {frame.d}. "
+            "Take its values along a path, or `restricted_to(start, [end - start])`."
+        )
+
+    def compute() -> Tensor:
+        (vector,), square = frame.vectors, frame.squared_length  # (replicates, n, 1, points), (replicates, 1, points)
+        normal = frame.normal[0]
+        again = normal - vector * ((vector * normal).sum(dim=1) / square).unsqueeze(
+            1
+        )  # the path may be nearly straight
+        return again.square().sum(dim=1).sqrt().squeeze(1) / square.squeeze(1)
+
+    return _where_full_rank(frame, (), None if frame.unbent else compute)
+
+
 def second_fundamental_form(frame: Frame) -> Tensor:
     def compute() -> Tensor:
         form = frame.form[:, :, frame.square]  # (replicates, n, d, d, points)
@@ -145,6 +163,7 @@ QUANTITIES: dict[str, Callable[[Frame], Tensor]] = {
         pullback_metric,
         log_volume_element,
         condition_number,
+        path_curvature,
         ricci_scalar,
         ricci_scalar_error,
         second_fundamental_form,

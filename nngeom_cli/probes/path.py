@@ -21,7 +21,7 @@ __all__ = ["path"]
 
 
 def path(config: PathConfig, task: Task, seed: int) -> Probe:
-    """Leading spectrum, speed and predicted class along straight lines between two training inputs."""
+    """Leading spectrum, speed, curvature and predicted class along straight lines between two training inputs."""
     rows = example_rows(task, config.pairs, config.endpoints, "pairs", "endpoints")
     start, end = task.inputs[rows].unbind(dim=1)  # (pairs, d)
     fractions = torch.arange(config.steps + 1, dtype=torch.float64)[:, None] / config.steps
@@ -36,7 +36,8 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
         x = placed(points, model.describe())
         predicted = task.loss.predict(model.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
         spectra, log_volume = effective_volume(model, x, config.layers, config.top_k)
-        speeds = [speed(model, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
+        motions = [motion(model, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
+        speeds, curvatures = (np.stack(each, axis=1) for each in zip(*motions, strict=True))
         order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
         arrays: dict[str, Any] = {
             "log_effective_volume_element": (
@@ -51,8 +52,13 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
             ),
             "speed": (
                 ("layer", "pair", "replicate", "step"),
-                np.stack(speeds, axis=1),
+                speeds,
                 {"long_name": "speed |J v|, v from the first input to the second", "units": "feature length per path"},
+            ),
+            "path_curvature": (
+                ("layer", "pair", "replicate", "step"),
+                curvatures,
+                {"long_name": "extrinsic curvature of the path's image", "units": "per feature length"},
             ),
             "predicted_class": (("pair", "replicate", "step"), predicted.cpu().numpy().transpose(1, 0, 2)),
         }
@@ -62,12 +68,15 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
     return probe
 
 
-def speed(model: Model, start: Tensor, end: Tensor, fractions: Tensor, layers: Sequence[int]) -> np.ndarray:
-    """Speed |J v|, v = end - start, at fractions (steps, 1) of a straight path, as (layer, replicate, step).
+def motion(
+    model: Model, start: Tensor, end: Tensor, fractions: Tensor, layers: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Speed and curvature of a straight path's image, at fractions (steps, 1) of it, each (layer, replicate, step).
 
-    It is the volume element of the map restricted to the path.
+    The speed is |J v|, v = end - start, the volume element of the map restricted to the path.
     """
     start, end, fractions = (placed(values, model.describe()) for values in (start, end, fractions))
     path = (start, (end - start)[None])
-    measured = quantities_of(model, layers, fractions, ("log_volume_element",), path)
-    return np.stack([array(measured[layer]["log_volume_element"].exp()) for layer in layers])
+    measured = quantities_of(model, layers, fractions, ("log_volume_element", "path_curvature"), path)
+    speeds = np.stack([array(measured[layer]["log_volume_element"].exp()) for layer in layers])
+    return speeds, np.stack([array(measured[layer]["path_curvature"]) for layer in layers])

@@ -32,6 +32,7 @@ ARRAYS = {  # names and dimensions; those in brackets may be absent
     "path": """
         log_effective_volume_element epoch layer pair replicate step
         [speed epoch layer pair replicate step]
+        [path_curvature epoch layer pair replicate step]
         predicted_class epoch pair replicate step
         endpoint pair end feature
         endpoint_class pair end

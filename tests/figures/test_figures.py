@@ -191,6 +191,13 @@ def test_paths_with_a_speed_have_a_figure_of_it(tmp_path, monkeypatch):
     ]
 
 
+def test_paths_with_a_curvature_have_a_figure_of_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
+    drawn = draw_figures(made_run(tmp_path, path(curvature=True)))
+    assert drawn[-1] == tmp_path / "figures" / "path-layer-1-curvature"
+    assert len(drawn) == 3
+
+
 def test_a_run_of_another_kind_is_refused(tmp_path):
     geometry = plane().assign_attrs(kind="cube")
     with pytest.raises(ValueError, match=r"`probe.kind` must be grid, path, plane or data to be drawn\. Got cube\."):

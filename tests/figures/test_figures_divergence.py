@@ -9,7 +9,7 @@ from nngeom_cli.figures.animation import Film, animate
 from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
-from nngeom_cli.figures.path import SPEED, along_paths
+from nngeom_cli.figures.path import CURVATURE, SPEED, VOLUME, along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
 from nngeom_cli.figures.selection import final_scores, networks_shown, representative
 
@@ -45,13 +45,13 @@ def sheets(run):
         return [on_image_plane(run, 0, 1)]
     if kind == "data":
         return [at_examples(run, 1), by_class(run, 1)]
-    return [along_paths(run, 1), along_paths(run, 1, curve=SPEED), peak_distances(run, 1)]
+    return [*(along_paths(run, 1, curve=curve) for curve in (VOLUME, SPEED, CURVATURE)), peak_distances(run, 1)]
 
 
 KINDS = {
     "grid": lambda: plane(EPOCHS, replicates=3),
     "plane": lambda: image_planes(EPOCHS, replicates=3),
-    "path": lambda: path(2, 3, EPOCHS, speed=True),
+    "path": lambda: path(2, 3, EPOCHS, speed=True, curvature=True),
     "data": lambda: examples(EPOCHS, replicates=3),
 }
 

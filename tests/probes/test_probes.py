@@ -129,6 +129,20 @@ def test_squared_speed_is_the_metric_in_the_direction_of_the_path(path):
         np.testing.assert_allclose(speed**2, torch.einsum("a,rab,b->r", v, metric, v), rtol=1e-10)
 
 
+def test_curvature_of_a_path_is_that_of_its_image_in_feature_space(path):
+    """kappa^2 = (|a|^2 |v|^2 - (v . a)^2) / |v|^6, literally."""
+    _, network, measured = path
+    assert measured.path_curvature.dims == ("layer", "pair", "replicate", "step")
+    for pair, step in ((0, 0), (1, 17), (1, 64)):
+        start, end = torch.tensor(measured.endpoint.sel(pair=pair).values)
+        line = network.feature_map(1).restricted_to(start, (end - start)[None])
+        jet = line.jet(torch.tensor([[step / 64]], dtype=torch.float64), second=True)
+        v, a = jet.jacobian[:, :, 0, 0] / jet.unit[:, 0], jet.hessian[:, :, 0, 0] / jet.unit[:, 0] ** 2
+        squared = (a.square().sum(1) * v.square().sum(1) - (v * a).sum(1) ** 2) / v.square().sum(1) ** 3
+        curvature = measured.path_curvature.sel(layer=1, pair=pair, step=step).values
+        np.testing.assert_allclose(curvature**2, squared, rtol=1e-7)
+
+
 def test_length_of_a_path_under_a_linear_map_is_the_distance_of_the_images():
     task = make_task(DigitsConfig("digits"))
     widths = [task.dimension, 30, task.outputs]

@@ -92,10 +92,10 @@ def plane(epochs=(0, 10, 200), layers=(1,), replicates=2, hidden=8):
     )
 
 
-def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64, speed=False):
+def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64, speed=False, curvature=False):
     """Curves with a peak where the prediction changes, at step 20 + 5 * (seed - 3) of each pair.
 
-    The speed, where it is asked for, is 1 at epoch 0 and 2 afterwards, and 1 more for each pair.
+    The speed, where it is asked for, is 1 at epoch 0 and 2 afterwards, and 1 more for each pair; so is the curvature.
     """
     seeds, step = 3 + np.arange(replicates), np.arange(steps + 1)
     change = 20 + 5 * (np.arange(replicates) % 8)
@@ -118,6 +118,7 @@ def path(pairs=1, replicates=2, epochs=(0, 30), image=True, steps=64, speed=Fals
     dims, shape = ("epoch", "layer", "pair", "replicate", "step"), (len(epochs), 1, pairs, replicates, steps + 1)
     return xr.Dataset(
         ({"speed": (dims, np.broadcast_to(speeds, shape).copy())} if speed else {})
+        | ({"path_curvature": (dims, np.broadcast_to(speeds, shape).copy())} if curvature else {})
         | {
             "log_effective_volume_element": (
                 ("epoch", "layer", "pair", "replicate", "step"),

@@ -10,7 +10,12 @@ from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.animation import animate
 from nngeom_cli.store.measured import ARRAYS, check_measured
 
-MADE = {"grid": plane(), "path": path(speed=True), "plane": image_planes(), "data": examples(curved=True)}
+MADE = {
+    "grid": plane(),
+    "path": path(speed=True, curvature=True),
+    "plane": image_planes(),
+    "data": examples(curved=True),
+}
 for kind, geometry in MADE.items():
     MADE[kind] = geometry.assign_attrs({"kind": kind, "top_k": 6} if kind == "plane" else {})
 
