@@ -159,17 +159,24 @@ def title_words(run: Run, geometry: xr.Dataset, layer: int, seed: int, values: A
 
 
 def length_words(geometry: xr.Dataset) -> list[str]:
-    """For each pair its length, and how much of it is spent near a change of prediction; means over replicates."""
-    numbers = path_statistics(geometry, boundaries=["final"]).sel(boundary="final").squeeze("layer").mean("replicate")
+    """For each pair its length, and how much of it is spent near a change of prediction, with controls in place of it.
+
+    Means over replicates.
+    """
+    asked = ["final", "other", "middle"]
+    numbers = path_statistics(geometry, boundaries=asked).squeeze("layer").mean("replicate")
     lengths = numbers.length.transpose("epoch", "pair").values
-    shares, excesses = (numbers[name].isel(epoch=-1).values for name in ("length_near_change", "length_excess"))
+    shares, others, middles = numbers.length_near_change.isel(epoch=-1).sel(boundary=asked).values
+    excesses = numbers.length_excess.isel(epoch=-1).sel(boundary="final").values
     words = []
-    for pair, (share, excess) in enumerate(zip(shares, excesses, strict=True)):
+    for pair, (share, excess, other, middle) in enumerate(zip(shares, excesses, others, middles, strict=True)):
         before = f" (untrained {lengths[0, pair]:.3g})" if len(lengths) > 1 and geometry.epoch[0] == 0 else ""
         near = (
             f", {share:.0%} of it in the {share - excess:.0%} of the path near a change" if np.isfinite(share) else ""
         )
-        words.append(f"mean length {lengths[-1, pair]:.3g}{before}{near}")
+        elsewhere = [(other, "near the changes of other paths"), (middle, "near the middle")]
+        controls = ", ".join(f"{value:.0%} {where}" for value, where in elsewhere if near and np.isfinite(value))
+        words.append(f"mean length {lengths[-1, pair]:.3g}{before}{near}{f' ({controls})' if controls else ''}")
     return words
 
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 
 from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.degeneracy import unreliable
-from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.grid import SAME_LINE, grid_statistics
 from nngeom_cli.analysis.plane import plane_statistics
-from nngeom_cli.analysis.statistic import count_reasons
+from nngeom_cli.analysis.statistic import CONTROLS, count_reasons
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.style import (
     CONTROL_COLOUR,
+    LIKE_COLOUR,
+    LIKE_LINES,
     LINE,
     MISSING_COLOUR,
     REPLICATE_COLOUR,
@@ -51,6 +53,16 @@ REASON_WORDS = {
     "one_side": "no usable point in the band or none outside",
     "all_alike": "all predictions right, or all wrong",
 }
+GRID_CONTROLS = {
+    "other": "boundaries of others",
+    "mirrored": "mirrored boundary",
+    "rotated": "rotated boundary",
+}
+PLANE_CONTROLS = {
+    "other": "entropy of others",
+    "rotated": "corners renamed in turn",
+    "middle": "entropy of the weights",
+}
 LEAST_CONTRAST = 0.05  # nats: the scale of a contrast reaches at least this far
 GAP, RIGHT = 0.42, 0.15  # inches: between two axes, for tick labels; at the edge
 
@@ -64,6 +76,8 @@ class Strip:
         title: what it is, and its unit.
         values: of each replicate, (epoch, replicate); NaN where it is undefined.
         over: `over_replicates` of them.
+        controls: the mean over replicates with each control in place of their boundary, (epoch,).
+        control_words: what each control is.
         undefined: how often it is undefined, and why; empty if never.
         stages: the epochs of the heatmaps.
     """
@@ -72,16 +86,17 @@ class Strip:
     title: str
     values: xr.DataArray
     over: xr.Dataset
+    controls: Mapping[str, xr.DataArray]
+    control_words: Mapping[str, str]
     undefined: str
     stages: Sequence[int]
 
     @property
     def data(self) -> xr.Dataset:
         """What is drawn, by name."""
-        parts = {f"{self.name}_{part}": values for part, values in self.over.items()}
-        drawn: xr.Dataset = (
-            xr.Dataset({self.name: self.values, **parts}).expand_dims("layer").drop_vars("boundary", errors="ignore")
-        )
+        parts = {f"{self.name}_{part}": values for part, values in [*self.over.items(), *self.controls.items()]}
+        whole = xr.Dataset({self.name: self.values, **parts}).drop_vars("boundary", errors="ignore")
+        drawn: xr.Dataset = whole.expand_dims("layer")
         return drawn
 
 
@@ -96,18 +111,25 @@ def grid_strips(
         band: half width of the band around the boundary, in units of input space.
         stages: the epochs of the heatmaps.
     """
-    numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band, boundaries=["final"]).sel(boundary="final")
+    numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band, boundaries=["final", *CONTROLS["grid"]])
     titles = {
         "rank_correlation": "rank correlation of {} with closeness to final boundary",
         "band_contrast": f"mean {{}} within {band:g} of final boundary minus elsewhere (nats)",
+        "band_mean": f"mean {{}} within {band:g} of final boundary (nats)",
+    }
+    shared = numbers.band_shared.isel(epoch=-1, drop=True).mean("replicate")
+    words = {
+        control: text + (" (same line)" if shared.sel(boundary=control) > SAME_LINE else "")
+        for control, text in GRID_CONTROLS.items()
     }
     fields = {"log_volume_element": ("volume", "log V"), "ricci_scalar": ("curvature", "log |R|")}
     strips: dict[tuple[str, int], list[Strip]] = {}
-    for variable, (prefix, words) in fields.items():
+    for variable, (prefix, quantity) in fields.items():
         for layer in layers:
             strips[variable, layer] = []
             for kind, title in titles.items():
-                one = strip_of(numbers.sel(layer=layer), f"{prefix}_{kind}", title.format(words), stages)
+                title = title.format(quantity)
+                one = strip_of(numbers.sel(layer=layer), f"{prefix}_{kind}", title, words, stages)
                 strips[variable, layer].append(one)
     return strips
 
@@ -124,7 +146,7 @@ def plane_strips(
         stages: the epochs of the heatmaps.
     """
     one = geometry.sel(layer=list(layers)).isel(plane=[plane])
-    numbers = plane_statistics(one, boundaries=["final"]).sel(boundary="final").isel(plane=0)
+    numbers = plane_statistics(one, boundaries=["final", *CONTROLS["plane"]]).isel(plane=0)
     titles = {
         "effective_volume_entropy": "rank correlation of log V_eff with the entropy of the final prediction, in the "
         "triangle of the three inputs",
@@ -136,16 +158,20 @@ def plane_strips(
         R, error = one.ricci_scalar.sel(layer=layer), one.ricci_scalar_error.sel(layer=layer)
         bent = bool(((abs(R) > 0) & ~unreliable(R, error)).any())
         strips["ricci_scalar" if bent else "log_volume_element", layer] = [
-            strip_of(numbers.sel(layer=layer), name, title, stages) for name, title in titles.items()
+            strip_of(numbers.sel(layer=layer), name, title, PLANE_CONTROLS, stages) for name, title in titles.items()
         ]
     return strips
 
 
-def strip_of(numbers: xr.Dataset, name: str, title: str, stages: Sequence[int]) -> Strip:
+def strip_of(
+    numbers: xr.Dataset, name: str, title: str, control_words: Mapping[str, str], stages: Sequence[int]
+) -> Strip:
     """One statistic of one layer."""
-    values, flags = numbers[name], numbers[f"{name}_undefined"]
+    values, flags = (numbers[which].sel(boundary="final") for which in (name, f"{name}_undefined"))
     over = over_replicates(values, np.random.default_rng(0))
-    return Strip(name, title, values, over, why_undefined(flags.values), stages)
+    others = numbers[name].drop_sel(boundary="final")
+    controls = {control: others.sel(boundary=control, drop=True).mean("replicate") for control in control_words}
+    return Strip(name, title, values, over, controls, control_words, why_undefined(flags.values), stages)
 
 
 def strips_height(strips: Sequence[Strip], width: float) -> float:
@@ -196,6 +222,8 @@ def draw_strip(axes: Axes, strip: Strip, inches: float) -> None:
         axes.axhline(estimate[0], color=CONTROL_COLOUR, linewidth=0.8, linestyle="--", zorder=2.8)
         if np.isfinite(low[0]):
             axes.axhspan(low[0], high[0], color=CONTROL_COLOUR, alpha=0.12, linewidth=0.0, zorder=1)
+    for control, mean in strip.controls.items():
+        axes.plot(epochs, mean.values, color=LIKE_COLOUR, linestyle=LIKE_LINES[control], linewidth=0.8, zorder=2.7)
     axes.plot(
         strip.stages,
         np.zeros(len(strip.stages)),
@@ -215,14 +243,16 @@ def draw_strip(axes: Axes, strip: Strip, inches: float) -> None:
 
 
 def scale_values(axes: Axes, strip: Strip) -> None:
-    """A correlation on its whole range; a contrast with 0 in view, and on a range where small changes look small."""
+    """A correlation on its whole range; a contrast with 0 in view; nats on a range where small changes look small."""
     axes.axhline(0.0, color=MISSING_COLOUR, linewidth=0.4, zorder=0.5)
-    values = strip.values.values[np.isfinite(strip.values.values)]
+    values = np.concatenate([drawn.values.ravel() for drawn in (strip.values, *strip.controls.values())])
+    values = values[np.isfinite(values)]
     low, high = -1.0, 1.0
     if strip.name.endswith("contrast"):
         low, high = min(-LEAST_CONTRAST, values.min(initial=0.0)), max(LEAST_CONTRAST, values.max(initial=0.0))
     elif strip.name.endswith("mean") and values.size:
-        low, high = values.min() - LEAST_CONTRAST, values.max() + LEAST_CONTRAST
+        middle, half = (values.max() + values.min()) / 2, max(LEAST_CONTRAST, np.ptp(values) / 2)
+        low, high = middle - half, middle + half
     room = 0.06 * (high - low)
     axes.set_yticks([tick for tick in MaxNLocator(4).tick_values(low, high) if low - room <= tick <= high + room])
     axes.set_ylim(low - room, high + (5 if strip.undefined else 1) * room)
@@ -262,5 +292,9 @@ def strip_keys(strips: Mapping[tuple[str, int], Sequence[Strip]]) -> list[Artist
         keys.append(Patch(facecolor=STATISTIC_COLOUR, alpha=0.5, label=mean))
     if epochs[0] == 0 and len(epochs) > 1:
         keys.append(Line2D([], [], color=CONTROL_COLOUR, linewidth=0.8, linestyle="--", label="untrained (epoch 0)"))
+    for control, words in first.control_words.items():
+        if any(np.isfinite(strip.controls[control]).any() for group in strips.values() for strip in group):
+            look = {"color": LIKE_COLOUR, "linewidth": 0.8, "linestyle": LIKE_LINES[control]}
+            keys.append(Line2D([], [], label=words, **look))
     keys.append(Line2D([], [], color="black", linestyle="none", marker="^", markersize=2.5, label="epochs shown above"))
     return keys

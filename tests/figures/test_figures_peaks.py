@@ -7,7 +7,7 @@ from made_runs import made_run, path, texts
 from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.figures.path_peaks import peak_distances
-from nngeom_cli.figures.style import style
+from nngeom_cli.figures.style import LIKE_COLOUR, style
 
 
 def test_dots_are_the_networks_and_bars_their_median_and_interval(tmp_path):
@@ -26,6 +26,27 @@ def test_dots_are_the_networks_and_bars_their_median_and_interval(tmp_path):
     assert "2 of 32 undefined" in texts(sheet.figure)
     assert np.array_equal(sheet.data.peak_distance, numbers, equal_nan=True)
     assert sheet.data.median_estimate.sel(column="all pairs", epoch=30) == 0
+
+
+def test_controls_stand_beside_the_trained_networks_as_medians(tmp_path):
+    geometry = path(pairs=3, replicates=5)
+    geometry["predicted_class"][-1, 1] = np.arange(65) >= 50  # the changes on another path are elsewhere
+    sheet = peak_distances(made_run(tmp_path, geometry), 1)
+    drawn = [line for line in sheet.figure.axes[0].lines if line.get_color() == LIKE_COLOUR]
+    numbers = path_statistics(geometry).peak_distance.sel(layer=1, epoch=30)
+    for control, four in (("other", drawn[:4]), ("middle", drawn[4:])):
+        values = numbers.sel(boundary=control).transpose("pair", "replicate").values
+        expected = [*np.median(values, axis=1), np.median(values)]
+        assert [line.get_ydata()[0] for line in four] == expected
+        assert sheet.data[f"median_{control}"].values.tolist() == expected
+    assert "changes on other paths" in texts(sheet.figure)
+    assert "middle of the path" in texts(sheet.figure)
+
+
+def test_one_path_has_no_other(tmp_path):
+    sheet = peak_distances(made_run(tmp_path, path(pairs=1, replicates=5)), 1)
+    assert "changes on other paths" not in texts(sheet.figure)
+    assert np.isnan(sheet.data.median_other).all()
 
 
 @pytest.mark.parametrize("epochs", [(0,), (30,), (0, 30)])

@@ -10,7 +10,8 @@ from nngeom_cli.figures.input_plane import through_training
 from nngeom_cli.figures.output import metadata
 from nngeom_cli.figures.style import style
 
-TITLES = ["volume_rank_correlation", "volume_band_contrast", "curvature_rank_correlation", "curvature_band_contrast"]
+KINDS = ("rank_correlation", "band_contrast", "band_mean")
+TITLES = [f"{field}_{kind}" for field in ("volume", "curvature") for kind in KINDS]
 
 
 def strip_axes(figure):
@@ -26,7 +27,7 @@ def test_strips_hold_each_replicate_the_mean_and_its_interval(tmp_path):
     figure = through_training(made_run(tmp_path, geometry), 1).figure
     numbers = grid_statistics(geometry, band=0.15).sel(boundary="final", layer=1)
     for axes, name in zip(strip_axes(figure), TITLES, strict=True):
-        *replicates, mean, stages = lines(axes, 3)
+        *replicates, mean, _, _, _, stages = lines(axes, 3)
         assert np.array_equal(replicates, numbers[name].transpose("replicate", "epoch"))
         over = over_replicates(numbers[name], np.random.default_rng(0))
         assert np.array_equal(mean, over.estimate)
@@ -37,6 +38,31 @@ def test_strips_hold_each_replicate_the_mean_and_its_interval(tmp_path):
         assert (control.ymin, control.ymax) == pytest.approx((over.low.values[0], over.high.values[0]))
     assert "mean of 8 replicates, 95% interval" in texts(figure)
     assert "untrained (epoch 0)" in texts(figure)
+
+
+def test_strips_hold_the_mean_of_each_control_and_so_do_the_numbers_beside_them(tmp_path):
+    geometry = plane(replicates=4).assign_attrs(box=[-0.2, 1.4, -1, 1])  # the circle has no symmetry of this box
+    sheet = through_training(made_run(tmp_path, geometry), 1)
+    numbers = grid_statistics(geometry, band=0.15).sel(layer=1).mean("replicate")
+    for axes, name in zip(strip_axes(sheet.figure), TITLES, strict=True):
+        *_, other, mirrored, rotated, _ = lines(axes, 3)
+        drawn = {"other": other, "mirrored": mirrored, "rotated": rotated}
+        for control, values in drawn.items():
+            np.testing.assert_allclose(values, numbers[name].sel(boundary=control))
+            np.testing.assert_array_equal(sheet.data[f"{name}_{control}"].sel(layer=1), values)
+            low, high = axes.get_ylim()
+            assert low <= values.min() <= values.max() <= high
+    words = texts(sheet.figure)
+    assert "boundaries of others" in words
+    assert "mirrored boundary (same line)" not in words
+
+
+@pytest.mark.parametrize("replicates", [1, 3])
+def test_the_legend_says_which_control_is_the_boundary_itself_and_has_none_that_there_is_not(tmp_path, replicates):
+    words = texts(through_training(made_run(tmp_path, plane(replicates=replicates)), 1).figure)
+    assert "mirrored boundary (same line)" in words
+    assert "rotated boundary (same line)" in words
+    assert ("boundaries of others" in words) == (replicates > 1)
 
 
 def test_the_band_is_the_one_of_the_config(tmp_path):
@@ -87,13 +113,13 @@ def test_an_undefined_statistic_says_why(tmp_path):
     geometry = plane()
     geometry["margin"] = abs(geometry.margin) + 1
     figure = through_training(made_run(tmp_path, geometry), 1).figure
-    assert texts(figure).count("undefined in 6 of 6 measurements: no boundary in the window (6)") == 4
+    assert texts(figure).count("undefined in 6 of 6 measurements: no boundary in the window (6)") == 6
 
 
 def test_a_flat_layer_has_no_strip_of_its_curvature(tmp_path):
     geometry = plane(hidden=2)
     geometry["ricci_scalar"] *= 0.0
-    assert len(strip_axes(through_training(made_run(tmp_path, geometry), 1).figure)) == 2
+    assert len(strip_axes(through_training(made_run(tmp_path, geometry), 1).figure)) == 3
 
 
 @pytest.mark.parametrize(
