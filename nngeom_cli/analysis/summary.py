@@ -39,7 +39,10 @@ BRIEF = {  # what a terminal and Markdown show of a statistic; of any other itse
     "curvature_mean": (),
     "length": ("", ".change"),
     "length_near_change": (),
+    "local_rank_wrong_contrast": (),
+    "participation_ratio_wrong_contrast": (),
 }
+IN_FILES = ("_within", "_right_mean", "_wrong_mean")  # names that end so are left to csv and json
 MINUS = ".minus_control"
 NO_BAND = xr.DataArray(0.0)
 BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
@@ -179,7 +182,7 @@ def in_brief(metrics: Sequence[str]) -> list[str]:
     columns = []
     for name in metrics:
         statistic, _, rest = name.partition(".")
-        if rest and not re.fullmatch(r"layer\d+", rest):
+        if (rest and not re.fullmatch(r"layer\d+", rest)) or statistic.endswith(IN_FILES):
             continue
         compared = any(f"{name}.minus_{control}" in metrics for controls in CONTROLS.values() for control in controls)
         for suffix in BRIEF.get(statistic, ("", MINUS) if compared else ("",)):

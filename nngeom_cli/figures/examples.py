@@ -104,14 +104,15 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
 
 def data_strips(geometry: xr.Dataset, layer: int, stages: Sequence[int]) -> list[Strip]:
     """The strips under the examples of a layer, which are drawn at the epochs `stages`."""
-    numbers = data_statistics(geometry, boundaries=["final"]).sel(boundary="final", layer=layer)
+    controls = {"other": "predictions of others"}
+    numbers = data_statistics(geometry, boundaries=["final", *controls]).sel(layer=layer)
     titles = {
         "effective_volume_margin": "rank correlation of log volume with the size of the final margin",
         "effective_volume_entropy": "with the entropy of the final prediction",
         "effective_volume_wrong_contrast": "mean log volume where it is wrong minus where it is right (nats)",
         "effective_volume_mean": "mean log volume (nats)",
     }
-    return [strip_of(numbers, name, title, stages) for name, title in titles.items()]
+    return [strip_of(numbers, name, title, controls, stages) for name, title in titles.items()]
 
 
 def correlation_words(numbers: xr.Dataset, name: str, epoch: int) -> list[str]:

@@ -119,7 +119,7 @@ def draw_column(axes: Axes, place: int, values: xr.DataArray, summary: xr.Datase
         axes.plot([place + side, place + side], [low, high], color=line, linewidth=0.8, zorder=2)
 
 
-def keys(shown: xr.DataArray, controls: Sequence[str]) -> list[Line2D]:
+def keys(shown: xr.DataArray, controls: Sequence[str] = ()) -> list[Line2D]:
     """Legend entries: the states and the controls that are drawn."""
     drawn = ["untrained" if epoch == 0 else "trained" for epoch in shown.epoch.values]
     states = [(name, look) for name, look in STATES.items() if name.split()[0] in drawn]

@@ -166,11 +166,13 @@ def plane_strips(
 def strip_of(
     numbers: xr.Dataset, name: str, title: str, control_words: Mapping[str, str], stages: Sequence[int]
 ) -> Strip:
-    """One statistic of one layer."""
-    values, flags = (numbers[which].sel(boundary="final") for which in (name, f"{name}_undefined"))
+    """One statistic of one layer, with the controls that `control_words` names if it asks about a boundary."""
+    values, flags = numbers[name], numbers[f"{name}_undefined"]
+    controls = {}
+    if "boundary" in values.dims:
+        controls = {who: values.sel(boundary=who, drop=True).mean("replicate") for who in control_words}
+        values, flags = values.sel(boundary="final"), flags.sel(boundary="final")
     over = over_replicates(values, np.random.default_rng(0))
-    others = numbers[name].drop_sel(boundary="final")
-    controls = {control: others.sel(boundary=control, drop=True).mean("replicate") for control in control_words}
     return Strip(name, title, values, over, controls, control_words, why_undefined(flags.values), stages)
 
 
@@ -293,7 +295,7 @@ def strip_keys(strips: Mapping[tuple[str, int], Sequence[Strip]]) -> list[Artist
     if epochs[0] == 0 and len(epochs) > 1:
         keys.append(Line2D([], [], color=CONTROL_COLOUR, linewidth=0.8, linestyle="--", label="untrained (epoch 0)"))
     for control, words in first.control_words.items():
-        if any(np.isfinite(strip.controls[control]).any() for group in strips.values() for strip in group):
+        if np.isfinite(first.controls[control]).any():
             look = {"color": LIKE_COLOUR, "linewidth": 0.8, "linestyle": LIKE_LINES[control]}
             keys.append(Line2D([], [], label=words, **look))
     keys.append(Line2D([], [], color="black", linestyle="none", marker="^", markersize=2.5, label="epochs shown above"))

@@ -77,6 +77,11 @@ def test_strips_hold_the_statistics_of_every_replicate(tmp_path):
         drawn = [line.get_ydata() for line in axes.lines if len(line.get_ydata()) == 3][:3]
         assert np.array_equal(drawn, values.transpose("replicate", "epoch"))
         assert np.array_equal(sheet.data[name].sel(layer=1).transpose("epoch", "replicate"), values)
+        if "boundary" in numbers[name].dims:
+            other = numbers[name].sel(boundary="other").mean("replicate")
+            assert any(np.allclose(line.get_ydata(), other) for line in axes.lines if len(line.get_ydata()) == 3)
+            np.testing.assert_allclose(sheet.data[f"{name}_other"].sel(layer=1), other)
+    assert "predictions of others" in texts(sheet.figure)
 
 
 def test_columns_are_the_means_of_classes_and_of_errors(tmp_path):
