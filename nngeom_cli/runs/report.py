@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import xarray as xr
 
 from nngeom_cli.analysis.data import data_words
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
+from nngeom_cli.config.optimizer import AdamConfig
 from nngeom_cli.config.probe import MOST_CURVED
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import FileConfig
@@ -27,6 +29,7 @@ from nngeom_cli.training.checkpoint import Checkpoint
 __all__ = [
     "divergence_words",
     "job_log",
+    "laziness_words",
     "metrics",
     "refuse_divergence",
     "remarks",
@@ -34,6 +37,7 @@ __all__ = [
     "scores_words",
     "tell",
     "tell_remarks",
+    "warn",
 ]
 
 log = logging.getLogger(__name__)
@@ -89,6 +93,24 @@ def divergence_words(diverged: Sequence[Mapping[str, int]], replicates: int, lr:
     return (
         f"The loss of {len(diverged)} of {replicates} replicates is not finite at the end (seed {', '.join(named)}"
         f"{more}). Lower `optimizer.lr`, which is {lr:g}."
+    )
+
+
+def laziness_words(config: Config) -> str | None:
+    """What keeps an output scale from making training lazy; None where nothing does."""
+    scale, optimizer = config.architecture.output_scale, config.optimizer
+    if scale in (None, 1.0):
+        return None
+    reasons = []
+    if isinstance(optimizer, AdamConfig):
+        reasons.append(f"{optimizer.name} divides each gradient by its size, and so cancels 1 / alpha^2")
+    if optimizer.weight_decay > 0:
+        reasons.append(f"optimizer.weight_decay={optimizer.weight_decay:g} moves the weights whatever alpha is")
+    if not reasons:
+        return None
+    return (
+        f"`architecture.output_scale={scale:g}` does not make training lazier or less lazy here: "
+        f"{', and '.join(reasons)}. Use optimizer=sgd optimizer.weight_decay=0."
     )
 
 
@@ -165,6 +187,13 @@ def refuse_divergence(store: RunDirectory, config: Config) -> None:
     """
     if diverged := store.info.get("diverged"):
         raise RunError(divergence_words(diverged, config.replicates, config.optimizer.lr))
+
+
+def warn(sentence: str | None) -> None:
+    """Prints a sentence on stderr, and logs it; None is no sentence."""
+    if sentence:
+        print(f"warning: {printable(sentence)}", file=sys.stderr, flush=True)
+        log.warning(sentence)
 
 
 def tell(sentence: str) -> None:

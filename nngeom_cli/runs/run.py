@@ -16,7 +16,16 @@ from nngeom_cli.config.run import Config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.runs.context import RunContext, pause_epochs, prepare
 from nngeom_cli.runs.provenance import provenance, recorded, timestamp
-from nngeom_cli.runs.report import divergence_words, metrics, refuse_divergence, report, scores_words, tell_remarks
+from nngeom_cli.runs.report import (
+    divergence_words,
+    laziness_words,
+    metrics,
+    refuse_divergence,
+    report,
+    scores_words,
+    tell_remarks,
+    warn,
+)
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.run import described, load_run
 from nngeom_cli.store.run_directory import RunDirectory
@@ -64,6 +73,7 @@ def run(config: Config, directory: Path, *, command: str) -> None:
             )
         store = RunDirectory(directory, {"command": command, **provenance(config, device), "started": timestamp()})
         with recorded(store):
+            warn(laziness_words(config))
             context = prepare(config, device, [config.optimizer.epochs])
             final, figures = train_and_draw(context, store, None)
     conclude(context, store, final, figures)

@@ -51,6 +51,29 @@ def test_the_loss_of_each_measured_epoch_is_in_the_history_however_long_the_run(
     assert more[more.epoch == 123].loss.tolist() == checkpoint.loss.tolist()
 
 
+LAZY = {"architecture__output_scale": 30.0, "optimizer__weight_decay": 0.0}
+ADAM = {"optimizer": {"name": "adam", "lr": 0.01, "betas": [0.9, 0.999], "eps": 1e-8, "epochs": 20, "batch_size": None}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "reasons"),
+    [
+        (ADAM | LAZY, ["adam divides each gradient by its size"]),
+        (LAZY | {"optimizer__weight_decay": 0.1}, ["optimizer.weight_decay=0.1 moves the weights"]),
+        (ADAM | LAZY | {"optimizer__weight_decay": 0.1}, ["adam", "weight_decay=0.1"]),
+        (LAZY, []),
+        (LAZY | {"architecture__output_scale": 1.0, "optimizer__weight_decay": 0.1}, []),
+        (LAZY | {"architecture__output_scale": None, "optimizer__weight_decay": 0.1}, []),
+    ],
+)
+def test_a_run_warns_once_where_its_output_scale_does_not_make_it_lazy(changes, reasons, tmp_path, capsys):
+    runner.run(config(**changes), tmp_path, command="")
+    assert load_run(tmp_path).status == "complete"
+    warnings = [line for line in capsys.readouterr().err.splitlines() if "architecture.output_scale" in line]
+    assert len(warnings) == bool(reasons)
+    assert all(reason in line for line in warnings for reason in reasons)
+
+
 def test_figures_can_be_left_for_later(tmp_path, capsys):
     runner.run(config(), tmp_path, command="")
     assert load_run(tmp_path).status == "complete"
