@@ -1,4 +1,4 @@
-"""A number over networks with its interval: one bootstrap for means, medians, power laws and rank correlations."""
+"""A number over networks with its interval: the one bootstrap, which draws seeds, and means and medians by it."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import pandas as pd
 import xarray as xr
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtr, stdtrit
-from scipy.stats import rankdata
 
 from nngeom_cli.analysis.statistic import Array, Flag, count_reasons
 
 __all__ = [
     "LEVEL",
+    "RESAMPLES",
     "Centre",
     "Estimate",
+    "Seeds",
     "estimate",
-    "grouped_rank_correlation",
+    "interval",
     "over_replicates",
-    "power_law",
+    "resampled_seeds",
     "stage_table",
 ]
 
@@ -71,6 +74,54 @@ def interval(resampled: Array, n: int, groups: int = 1) -> tuple[float, float]:
     tail = float(ndtr(-math.sqrt(n / (n - groups)) * stdtrit(n - groups, (1 + LEVEL) / 2)))
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """The seeds of some networks, and how often each is in each resample.
+
+    Attributes:
+        place: of each network, the place of its seed below, `(networks,)`.
+        stratum: of each seed, `(seeds,)`; seeds are drawn within their stratum.
+        counts: `(resamples, seeds)`.
+    """
+
+    place: Array
+    stratum: Array
+    counts: Array
+
+    @property
+    def strata(self) -> int:
+        return len(np.unique(self.stratum))
+
+
+def resampled_seeds(seeds: Array, settings: Array, rng: np.random.Generator, resamples: int = RESAMPLES) -> Seeds:
+    """Draws seeds, each with all its networks: one seed has the same initial network or data in several settings.
+
+    Seeds that appear in the same settings, or in settings linked by other seeds, are drawn among each other; where each
+    setting has seeds of its own, they are drawn within it.
+
+    Args:
+        seeds: of each network, `(networks,)`.
+        settings: of each network, `(networks,)`.
+        rng: draws them.
+        resamples: how many.
+
+    Example:
+        >>> drawn = resampled_seeds(np.array([0, 1, 0, 1, 7]), np.array([4, 4, 8, 8, 16]), np.random.default_rng(0))
+        >>> drawn.place.tolist(), drawn.stratum.tolist(), drawn.counts[:, 2].tolist() == [1] * 5000
+        ([0, 1, 0, 1, 2], [0, 0, 1], True)
+    """
+    known, place = np.unique(seeds, return_inverse=True)
+    known_settings, setting = np.unique(settings, return_inverse=True)
+    nodes = len(known) + len(known_settings)
+    links = coo_array((np.ones(len(place)), (place, len(known) + setting)), shape=(nodes, nodes))
+    stratum = connected_components(links, directed=False)[1][: len(known)]
+    counts = np.zeros((resamples, len(known)))
+    for one in np.unique(stratum):
+        members = np.flatnonzero(stratum == one)
+        counts[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), size=resamples)
+    return Seeds(place, stratum, counts)
 
 
 def over_replicates(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "mean") -> xr.Dataset:
@@ -188,83 +239,3 @@ def _rows_of(statistics: xr.Dataset, name: str) -> Iterator[tuple[str, str, xr.D
 def _in_words(flags: Array) -> str:
     """How many for each reason, the most frequent first."""
     return ", ".join(f"{count} {reason}" for reason, count in count_reasons(flags))
-
-
-def power_law(x: Array, y: Array, rng: np.random.Generator) -> tuple[Estimate, float]:
-    """The rate r of y ~ x^r by least squares on logarithms, and a bootstrap interval over the networks at each x.
-
-    Args:
-        x: positive, `(networks,)`; each value has several networks.
-        y: measured values, `(networks,)`; those that are not positive are left out.
-        rng: draws the resamples.
-
-    Returns:
-        r, and the factor in y = factor x^r.
-
-    Example:
-        >>> x, y = np.array([1, 1, 2, 2, 4, 4]), np.array([3, 3, 1.5, 1.5, 0.75, 0.75])
-        >>> rate, factor = power_law(x, y, np.random.default_rng(0))
-        >>> [round(number, 6) for number in (rate.value, rate.low, rate.high, factor)]
-        [-1.0, -1.0, -1.0, 3.0]
-    """
-    usable = np.isfinite(y) & (y > 0)
-    x, y = x[usable], y[usable]
-    places = np.unique(x)
-    if len(places) < 2:
-        return Estimate(math.nan, math.nan, math.nan, len(x)), math.nan
-    groups = [np.log(y[x == place]) for place in places]
-    centred = np.log(places) - np.log(places).mean()
-    weights = centred / (centred**2).sum()
-    means = np.array([group.mean() for group in groups])
-    resampled = np.stack([rng.choice(group, (RESAMPLES, len(group))).mean(axis=1) for group in groups])
-    slope = float(weights @ means)
-    factor = math.exp(means.mean() - slope * np.log(places).mean())
-    return Estimate(slope, *interval(weights @ resampled, len(x), len(places)), len(x)), factor
-
-
-def grouped_rank_correlation(x: Array, y: Array, groups: Array, *, within: bool, rng: np.random.Generator) -> Estimate:
-    """Spearman's correlation over networks, with a bootstrap interval that respects their groups.
-
-    Args:
-        x: `(networks,)`; networks without a value are left out.
-        y: `(networks,)`.
-        groups: the setting of each network.
-        within: whether ranks are taken within each group, so that differences between settings do not count.
-        rng: draws the resamples of groups; within groups, of networks.
-
-    Example:
-        >>> x, groups = np.array([1.0, 2, 3, 11, 12, 13]), np.array([0, 0, 0, 1, 1, 1])
-        >>> y = np.array([3.0, 2, 1, 13, 12, 11])
-        >>> for within in (False, True):
-        ...     found = grouped_rank_correlation(x, y, groups, within=within, rng=np.random.default_rng(0))
-        ...     print(round(found.value, 3))
-        0.543
-        -1.0
-    """
-    usable = np.isfinite(x) & np.isfinite(y)
-    members = [np.flatnonzero(usable & (groups == group)) for group in np.unique(groups)]
-    members = [member for member in members if len(member) > (1 if within else 0)]
-    if not members:
-        return Estimate(math.nan, math.nan, math.nan, 0)
-
-    def correlation(parts: list[Array]) -> Array:
-        """Of each resample, from the networks `(resamples, some)` that are ranked together."""
-        a, b = (
-            np.concatenate([rankdata(values[part], axis=1) - (part.shape[1] + 1) / 2 for part in parts], axis=1)
-            for values in (x, y)
-        )
-        with np.errstate(invalid="ignore"):
-            return np.asarray((a * b).sum(axis=1) / np.sqrt((a * a).sum(axis=1) * (b * b).sum(axis=1)))
-
-    if within:
-        estimate = correlation([member[None] for member in members])
-        resampled = correlation(
-            [member[rng.integers(len(member), size=(RESAMPLES, len(member)))] for member in members]
-        )
-    else:
-        estimate = correlation([np.concatenate(members)[None]])
-        drawn = rng.integers(len(members), size=(RESAMPLES // 5, len(members)))
-        resampled = np.concatenate([correlation([np.concatenate([members[p] for p in row])[None]]) for row in drawn])
-    n = sum(map(len, members))
-    drawn_from = (n, len(members)) if within else (len(members), 1)
-    return Estimate(float(estimate[0]), *interval(resampled, *drawn_from), n)

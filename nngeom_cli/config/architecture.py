@@ -49,8 +49,8 @@ class ArchitectureConfig(Section, section="architecture"):
         default="standard",
     )
     output_scale: float | None = key(
-        "alpha: trains alpha (h - h_0) on loss / alpha^2, lazily if it is large; null: h itself. Not lazy with adam, which "
-        "cancels 1 / alpha^2, nor with weight decay, which moves the weights whatever alpha is",
+        "alpha: trains alpha (h - h_0) on loss / alpha^2, lazily if it is large; null: h itself. Not lazy with adam, "
+        "which cancels 1 / alpha^2, nor with weight decay, which moves the weights whatever alpha is",
         or_null(POSITIVE),
         suggestion="null is the plain network.",
         default=None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -19,14 +20,20 @@ from nngeom_cli.system.atomic import remove_leftovers, written_whole
 
 __all__ = ["EXPERIMENTS", "draw_comparison", "experiment"]
 
-Statistics = Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]  # of the networks
-Draw = Callable[[pd.DataFrame, pd.DataFrame], Sheet]  # of the networks and of their statistics
 
-EXPERIMENTS: dict[str, tuple[Statistics, Draw]] = {
-    "width": (width.statistics, width.draw),
-    "lazy": (lazy.statistics, lazy.draw),
-    "generalization": (generalization.statistics, generalization.draw),
-    "activations": (activations.statistics, activations.draw),
+class Experiment(NamedTuple):
+    """The statistics of a table of networks, the figure of both, and whether the table has every checkpoint."""
+
+    statistics: Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
+    draw: Callable[[pd.DataFrame, pd.DataFrame], Sheet]
+    every_checkpoint: bool = False
+
+
+EXPERIMENTS = {
+    "width": Experiment(width.statistics, width.draw),
+    "lazy": Experiment(lazy.statistics, lazy.draw),
+    "generalization": Experiment(generalization.statistics, generalization.draw, every_checkpoint=True),
+    "activations": Experiment(activations.statistics, activations.draw),
 }
 
 
@@ -36,16 +43,18 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
     Args:
         runs: the runs of the sweep; those without a last checkpoint are left out.
         directory: where `NAME.png`, `NAME.pdf`, `NAME.csv` (a row for each statistic: estimate, low, high, n) and
-            `NAME-networks.csv` (a row for each network) go, NAME the experiment.
+            `NAME-networks.csv` (a row for each network, and checkpoint) go, NAME the experiment.
 
     Returns:
         The PNG and the two tables; nothing where the runs are of no such experiment, or none has finished.
     """
     name = experiment(runs)
-    table = networks(runs) if name in EXPERIMENTS else pd.DataFrame()
-    if name is None or table.empty:
+    if name not in EXPERIMENTS:
         return []
-    statistics_of, draw = EXPERIMENTS[name]
+    statistics_of, draw, every_checkpoint = EXPERIMENTS[name]
+    table = networks(runs, every_checkpoint=every_checkpoint)
+    if table.empty:
+        return []
     statistics = statistics_of(table, np.random.default_rng(0))
     info = runs[0].info
     about = {

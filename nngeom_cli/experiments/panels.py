@@ -14,20 +14,23 @@ from nngeom_cli.figures.style import FONT_SIZE, LINE, TEXT_WIDTH, wrapped
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["CHANGE", "DOT", "draw_law", "panels", "rate_in_words"]
+__all__ = ["CHANGE", "DOT", "draw_law", "draw_slopes", "panels", "rate_in_words"]
 
-LEFT, RIGHT, GAP, BOTTOM, HEIGHT = 0.55, 0.12, 0.62, 0.42, 2.1  # inches
+LEFT, RIGHT, BOTTOM, HEIGHT = 0.55, 0.12, 0.42, 2.1  # inches
 DOT: dict[str, Any] = {"linestyle": "none", "marker": "o", "markersize": 2.2, "alpha": 0.55, "markeredgewidth": 0.0}
-CHANGE = r"$\|\log V_\mathrm{trained} - \log V_\mathrm{initial}\|\,/\,\|\log V_\mathrm{initial}\|$"
+CHANGE = "root mean square change\nof log volume (nats)"
 
 
-def panels(words: str, count: int, *, rows: int = 1, keys: int = 0, left: float = LEFT) -> tuple[Sheet, list[Axes]]:
+def panels(
+    words: str, count: int, *, rows: int = 1, keys: int = 0, left: float = LEFT, gap: float | None = None
+) -> tuple[Sheet, list[Axes]]:
     """A sheet with a title and panels in rows, with room for lines of keys below."""
     columns = -(-count // rows)
     title = wrapped(words, TEXT_WIDTH - 0.1)
     above = LINE * 3 if rows > 1 else LINE
     top = LINE * (title.count("\n") + 1) + 0.12
-    gap = GAP if rows == 1 and count == 2 else 0.5 if rows > 1 else 0.18
+    if gap is None:
+        gap = 0.5 if rows > 1 else 0.18
     across = (TEXT_WIDTH - left - RIGHT - (columns - 1) * gap) / columns
     down = HEIGHT if rows == 1 else 1.35
     step = above + down + (BOTTOM if rows == 1 else 0.22)
@@ -40,15 +43,9 @@ def panels(words: str, count: int, *, rows: int = 1, keys: int = 0, left: float 
 
 
 def draw_law(
-    axes: Axes,
-    x: NDArray[Any],
-    y: NDArray[Any],
-    law: dict[str, float],
-    start: float,
-    colour: str,
-    label: str | None,
+    axes: Axes, x: NDArray[Any], y: NDArray[Any], law: dict[str, float], colour: str, label: str | None
 ) -> None:
-    """Networks, their means at each x, and the power law where it was fitted, on logarithmic axes."""
+    """Networks, their geometric means at each x, and the power law where it fits, on logarithmic axes."""
     usable = np.isfinite(y) & (y > 0)
     x, y = x[usable], y[usable]
     places = np.unique(x)
@@ -56,14 +53,33 @@ def draw_law(
     axes.plot(x, y, **DOT | {"color": colour})
     axes.plot(places, means, color=colour, linewidth=1.0, label=label)
     if np.isfinite(law["estimate"]):
-        fitted = places[places >= start]
-        axes.plot(fitted, law["factor"] * fitted ** law["estimate"], color=colour, linewidth=0.8, linestyle="--")
-    axes.set_xscale("log")
+        fitted = np.array([law["start"], law["end"]])
+        axes.plot(fitted, law["factor"] * fitted ** law["estimate"], color="black", linewidth=0.9, linestyle="--")
     axes.set_yscale("log")
+    _setting_axis(axes, places)
+
+
+def draw_slopes(axes: Axes, local: list[dict[str, float]], law: dict[str, float], colour: str, shift: float) -> None:
+    """Rates between neighbouring settings with their intervals, and the rate of the power law over its range."""
+    for rate in local:
+        middle = np.sqrt(rate["start"] * rate["end"]) * shift
+        axes.plot(middle, rate["estimate"], **DOT | {"color": colour, "alpha": 1.0, "markersize": 3.0})
+        axes.plot([middle, middle], [rate["low"], rate["high"]], color=colour, linewidth=0.8)
+    if np.isfinite(law["estimate"]):
+        axes.plot([law["start"], law["end"]], [law["estimate"]] * 2, color="black", linewidth=0.9, linestyle="--")
+    if local:
+        _setting_axis(axes, np.array([local[0]["start"], *(rate["end"] for rate in local)]))
+
+
+def _setting_axis(axes: Axes, places: NDArray[Any]) -> None:
+    axes.set_xscale("log")
     axes.set_xticks(places[::2], [f"{value:g}" for value in places[::2]])
     axes.minorticks_off()
 
 
 def rate_in_words(letter: str, law: dict[str, float]) -> str:
-    """~ n^-0.95 [-1.02, -0.88]."""
-    return f"$\\sim {letter}^{{{law['estimate']:.2f}}}$  {interval_in_words(law)}"
+    """~ n^-0.95 [-1.02, -0.88] from n = 16 on, or that no power law fits."""
+    if not np.isfinite(law["estimate"]):
+        return "no power law fits"
+    rate = f"$\\sim {letter}^{{{law['estimate']:.2f}}}$  {interval_in_words(law)}"
+    return f"{rate} from {law['start']:g} on"
