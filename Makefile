@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers coverage bench docs packages keys lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers coverage coverage-tables bench docs packages keys lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -41,6 +41,9 @@ bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: m
 	$(BIN)/python benchmarks/probing.py
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/scale.py
+
+coverage-tables: $(INSTALLED)  ## how often each kind of interval holds the truth, by simulation (docs/statistics.md): ten minutes
+	$(BIN)/python benchmarks/coverage.py
 
 docs: $(VENV)/.docs  ## the site, into build/site; warnings are errors
 	$(BIN)/sphinx-build -q -W --keep-going -d build/doctrees -c docs . build/site

@@ -10,11 +10,12 @@ import pandas as pd
 import xarray as xr
 
 from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["CONTROLS", "OF_GRIDS", "networks"]
+__all__ = ["networks"]
 
 OF_GRIDS = (
     "volume_band_mean",
@@ -23,7 +24,6 @@ OF_GRIDS = (
     "curvature_band_mean",
     "curvature_band_contrast",
 )
-CONTROLS = ("other", "mirrored", "rotated")
 PLACE = ("y", "x")
 
 
@@ -112,10 +112,12 @@ def _scores(run: Run, every_checkpoint: bool) -> pd.DataFrame:
 def _of_grids(geometry: xr.Dataset, every_checkpoint: bool) -> dict[str, xr.DataArray]:
     """Statistics of the trained and of the untrained networks, and their controls."""
     boundary = "own" if every_checkpoint else "final"
-    measured = grid_statistics(geometry, boundaries=list(dict.fromkeys(["final", boundary, *CONTROLS]))).isel(layer=0)
+    measured = grid_statistics(geometry, boundaries=list(dict.fromkeys(["final", boundary, *CONTROLS["grid"]]))).isel(
+        layer=0
+    )
     numbers = {}
     for name in OF_GRIDS:
-        for end, of in [("", boundary), *((f"_{control}", control) for control in CONTROLS)]:
+        for end, of in [("", boundary), *((f"_{control}", control) for control in CONTROLS["grid"])]:
             numbers[f"{name}{end}"] = measured[name].sel(boundary=of, drop=True)
             initial = measured[name].sel(boundary=of if end else "final", drop=True).isel(epoch=0, drop=True)
             numbers[f"initial_{name}{end}"] = initial

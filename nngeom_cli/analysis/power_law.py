@@ -123,7 +123,9 @@ class _Fit:
         contrasts = null_space(line).T  # (settings - 2, settings)
         self.bends, self.p, self.widening = len(contrasts), math.nan, 1.0
         left, off = freedom - self.bends + 1, contrasts @ means
-        if self.bends and left >= self.bends:
+        if self.bends and left >= self.bends and np.abs(off).max() < ROUNDING:
+            self.p = 1.0
+        elif self.bends and left >= self.bends:
             try:
                 solved = np.linalg.solve(contrasts @ covariance @ contrasts.T, np.column_stack([off, contrasts]))
                 chi2 = max(float(off @ solved[:, 0]), 0.0)
@@ -132,7 +134,7 @@ class _Fit:
                     self.weights = self.weights - self.weights @ covariance @ contrasts.T @ solved[:, 1:]
                     self.widening = math.sqrt(1 + chi2 / freedom)
             except np.linalg.LinAlgError:  # networks that do not differ
-                self.p = float(np.abs(off).max() < ROUNDING)
+                self.p = 0.0
         self.level, self.slope = (float(value) for value in self.weights @ means)
 
     @property

@@ -195,6 +195,8 @@ def _resampled_between(design: _Design, rng: np.random.Generator) -> tuple[Array
 
 def _centred_ranks(values: Array) -> Array:
     """Ranks in each column of `(..., units, columns, members)`, with mean 0; 0 for NaN."""
+    if not values.size:
+        return values
     moved = np.moveaxis(values, -2, -3)
     flat = moved.reshape(*moved.shape[:-2], -1)  # (..., columns, units * members)
     present = np.isfinite(flat)

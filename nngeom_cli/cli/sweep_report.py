@@ -81,8 +81,9 @@ def draw_comparison_of(directory: Path) -> bool:
 
 
 def _rounded(cell: str) -> str:
-    """A number to three digits, anything else as it is."""
+    """A whole number as it is, another to three digits, anything else as it is."""
     try:
-        return f"{float(cell):.3g}"
+        number = float(cell)
     except ValueError:
         return cell
+    return f"{number:.0f}" if number.is_integer() and abs(number) < 1e6 else f"{number:.3g}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from nngeom_cli.analysis.networks import CONTROLS
+from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.experiments.panels import DOT, panels
 from nngeom_cli.experiments.table import means, networks_in_words, row_of
 from nngeom_cli.figures.canvas import Sheet
@@ -27,7 +27,7 @@ def statistics(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     All but the accuracy are logarithms (nats). Those of the band at the boundary are also of its controls.
     """
     table = _with_logarithms(table)
-    banded = [f"{name}{end}" for name in BANDS for end in ("", *(f"_{control}" for control in CONTROLS))]
+    banded = [f"{name}{end}" for name in BANDS for end in ("", *(f"_{control}" for control in CONTROLS["grid"]))]
     names = [*DRAWN, *(name for name in banded if name in table and name not in DRAWN)]
     gains = {f"{name}_gain": table[name] - table[f"initial_{name}"] for name in names}
     shown = [column for name in names for column in (f"initial_{name}", name, f"{name}_gain")]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from nngeom_cli.analysis.networks import CONTROLS
 from nngeom_cli.analysis.relation import detectable_correlation, grouped_rank_correlation, holm, permutation_p
+from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.experiments.panels import DOT, panels
 from nngeom_cli.experiments.table import interval_in_words, networks_in_words, p_in_words, row
 from nngeom_cli.figures.canvas import Sheet
@@ -25,7 +25,7 @@ PREDICTORS = {
     "volume_change": "change of log volume (nats)",
     "volume_band_mean": "log volume at the boundary (nats)",
     "volume_band_contrast": "log volume, boundary minus elsewhere (nats)",
-    "volume_rank_correlation": "log volume and closeness to the boundary, ranks",
+    "volume_rank_correlation": "log volume and closeness, ranks",
     "curvature_band_mean": "log |R| at the boundary (nats)",
     "curvature_band_contrast": "log |R|, boundary minus elsewhere (nats)",
 }
@@ -63,7 +63,7 @@ def statistics(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
             epoch=last,
         )
         for name in PREDICTORS
-        for control in CONTROLS
+        for control in CONTROLS["grid"]
         if f"{name}_{control}" in final
         for scope, within in SCOPES.items()
     ]
@@ -99,8 +99,8 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
     words = (
         f"{networks_in_words(table)} of {seeds} seeds in {final.groupby(SETTING).ngroups} settings: test accuracy "
         f"against the geometry of the hidden layer at epoch {last:g}. ρ: Spearman's rank correlation, 95 % interval, "
-        "and p by permutation, corrected for all tests on this sheet (Holm). Within settings: data and initial weights differ "
-        "(seeds resampled). Between settings: of their means (settings and seeds resampled)"
+        "and p by permutation, corrected for all tests on this sheet (Holm). Within settings: data and initial weights "
+        "differ (seeds resampled). Between settings: of their means (settings and seeds resampled)"
     )
     conclusion = wrapped(_conclusion(statistics, last), TEXT_WIDTH - 0.1, SMALL_FONT_SIZE)
     sheet, grid = panels(words, 8, rows=3, keys=conclusion.count("\n") + 2)
@@ -116,7 +116,8 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         [*dots[0], *curves[0]],
         [*(f"{kind} (larger: n = {widths})" for kind in dots[1]), *curves[1]],
         loc="upper left",
-        bbox_to_anchor=(place.x1 + 0.03, place.y1),
+        bbox_to_anchor=(place.x1 + 0.02, place.y1),
+        handlelength=1.2,
         borderaxespad=0.0,
     )
     lines = conclusion.count("\n") + 1
@@ -168,8 +169,11 @@ def _conclusion(statistics: pd.DataFrame, last: float) -> str:
         named = ", ".join(f"{PREDICTORS[name]} {found.estimate[place]:.2f}" for place, name in _predictors(found))
         sentences.append(f"Found {scope} (p < {LEVEL:g}): {named or 'nothing'}.")
         least = of.detectable.dropna()
-        size = f"of {least.min():.2f} to {least.max():.2f}" if len(least) else "of no size below 0.95"
-        sentences.append(f"A correlation {size}, as it depends on the statistic, would have been found with 80 %.")
+        if len(least) < len(of):
+            sentences.append(f"{len(of) - len(least)} of {len(of)} could hardly have been found, whatever their size.")
+        if len(least):
+            size = f"{least.min():.2f} to {least.max():.2f}, depending on the statistic,"
+            sentences.append(f"A correlation of {size} would have been found with a probability of 80 %.")
     still = statistics[statistics.statistic.str.startswith("settings without spread")].iloc[0]
     sentences.append(f"Settings without spread of test accuracy: {still['of']}.")
     return " ".join(sentences)

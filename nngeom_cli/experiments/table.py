@@ -71,8 +71,8 @@ def means(
                 shown = xr.DataArray(np.log(values) if name in logarithmic else values, dims="replicate").where(kept)
             found = estimate(shown, rng)
             if name in logarithmic:
-                value, low, high = np.exp([found.value, found.low, found.high]).tolist()
-                found = Estimate(value, low, high, found.n)
+                middle, low, high = np.exp([found.value, found.low, found.high]).tolist()
+                found = Estimate(middle, low, high, found.n)
             rows.append(row(f"{'geometric ' if name in logarithmic else ''}mean {name}", value, found))
     return pd.DataFrame(rows)
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 import yaml
 from made_runs import made_run, plane, texts
-from scipy.stats import spearmanr, t
 
-from nngeom_cli.analysis.bootstrap import grouped_rank_correlation, power_law
+from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.networks import networks
 from nngeom_cli.cli.entry import main
 from nngeom_cli.experiments.compare import EXPERIMENTS, draw_comparison, experiment
-from nngeom_cli.geometry import InfiniteWidth, log_volume_element
+from nngeom_cli.experiments.generalization import PREDICTORS
+from nngeom_cli.geometry import InfiniteWidth, TorchFeatureMap, log_volume_element, measure
 from nngeom_cli.store.run import load_run
 from nngeom_cli.training.loop import initial_generators
 from nngeom_cli.training.network import initial_network
@@ -45,75 +45,6 @@ def test_an_experiment_is_read_from_any_command(command, name, tmp_path):
     assert experiment([run]) == name
 
 
-def test_the_interval_of_a_power_law_holds_the_rate_as_often_as_it_says():
-    random, x = rng(), np.repeat([8.0, 16, 32, 64, 128], 10)
-    rates = [power_law(x, 3 * x**-0.75 * np.exp(0.3 * random.normal(size=50)), random)[0] for _ in range(60)]
-    inside = sum(rate.low < -0.75 < rate.high for rate in rates)
-    assert 50 <= inside <= 60  # 57 expected of 95 %
-
-
-def test_a_power_law_is_the_least_squares_line_of_logarithms():
-    x = np.repeat([8.0, 16, 32, 64, 128], 10)
-    y = 3 * x**-0.75 * np.exp(0.3 * rng().normal(size=50))
-    rate, factor = power_law(x, y, rng())
-    slope, intercept = np.polyfit(np.log(x), np.log(y), 1)
-    assert rate.value == pytest.approx(slope, rel=1e-9)
-    assert factor == pytest.approx(np.exp(intercept), rel=1e-9)
-    assert rate.high - rate.low == pytest.approx(2 * 1.96 * 0.3 / np.sqrt(50 * np.log(x).var()), rel=0.25)
-
-
-def test_the_interval_of_a_power_law_is_as_wide_for_few_networks_as_students_t_says():
-    x = np.repeat([8.0, 16, 32, 64, 128], 3)
-    y = x**-0.75 * np.exp(0.3 * rng().normal(size=15))
-    rate, _ = power_law(x, y, rng())
-    logs = np.log(y).reshape(5, 3)
-    error = np.sqrt(logs.var(axis=1, ddof=1).mean() / (15 * np.log(x).var()))  # of the slope
-    assert rate.high - rate.low == pytest.approx(2 * t.ppf(0.975, 10) * error, rel=0.15)  # plain ones: 0.72 of it
-
-
-def test_one_network_at_each_place_has_a_rate_and_no_interval():
-    rate, _ = power_law(np.array([1.0, 2, 4]), np.array([8.0, 4, 2]), rng())
-    assert rate.value == pytest.approx(-1)
-    assert np.isnan([rate.low, rate.high]).all()
-
-
-def test_one_setting_has_no_interval_over_settings():
-    found = grouped_rank_correlation(np.arange(5.0), np.arange(5.0), np.zeros(5), within=False, rng=rng())
-    assert (found.value, found.n) == (1.0, 5)
-    assert np.isnan([found.low, found.high]).all()
-
-
-def test_a_power_law_needs_two_places():
-    assert np.isnan(power_law(np.array([2.0, 2.0]), np.array([1.0, 2.0]), rng())[0].value)
-
-
-def test_rank_correlation_over_all_networks_is_scipys():
-    random = rng()
-    x = random.normal(size=60)
-    y = x + random.normal(size=60)
-    groups = np.arange(60) // 6
-    found = grouped_rank_correlation(x, y, groups, within=False, rng=rng())
-    assert found.value == pytest.approx(spearmanr(x, y).statistic, rel=1e-12)
-    assert found.low < found.value < found.high
-
-
-def test_differences_between_settings_count_for_nothing_within_them():
-    random = rng()
-    groups = np.repeat(np.arange(30), 8)
-    x, y = (100 * groups + random.normal(size=240) for _ in range(2))
-    assert grouped_rank_correlation(x, y, groups, within=False, rng=rng()).low > 0.9
-    within = grouped_rank_correlation(x, y, groups, within=True, rng=rng())
-    assert within.low < 0 < within.high
-
-
-def test_networks_without_a_value_are_left_out():
-    x, y = np.array([1.0, 2, np.nan, 4]), np.array([1.0, 3, 2, 4])
-    assert grouped_rank_correlation(x, y, np.zeros(4), within=False, rng=rng()).n == 3
-    nothing = grouped_rank_correlation(x * np.nan, y, np.zeros(4), within=True, rng=rng())
-    assert nothing.n == 0
-    assert np.isnan(nothing.value)
-
-
 def test_each_comparison_has_an_experiment():
     assert all((ROOT / "conf" / "experiment" / f"{name}.yaml").is_file() for name in NAMES)
 
@@ -141,6 +72,9 @@ FEWER = {
         "architecture.hidden=[4],[8]",
         "architecture.activation=tanh",
         "optimizer.weight_decay=0.0,1e-2",
+        "task.data_seed=0,10",
+        "task.points=140",
+        "probe.checkpoints=[5,10]",
     ],
     "activations": ["architecture.activation=tanh,relu,monomial2"],
 }
@@ -163,33 +97,174 @@ def test_networks_that_diverged_are_in_no_statistic_and_are_counted(name, tmp_pa
     table = networks([*runs, lost])
     assert table.volume_change.isna().tolist() == [False] * 4 + [True] * 2
     assert table.seed.tolist() == [3, 4] * 3
-    statistics, healthy = (EXPERIMENTS[name][0](rows, rng()) for rows in (table, networks(runs)))
-    assert statistics.estimate.head(len(healthy)).tolist() == pytest.approx(healthy.estimate.tolist(), nan_ok=True)
+    statistics, healthy = (EXPERIMENTS[name].statistics(rows, rng()) for rows in (table, networks(runs)))
+    named = ["statistic", "of", *(["start", "end"] if "start" in healthy else ["epoch"] if "epoch" in healthy else [])]
+    both = healthy.merge(statistics, on=named, suffixes=("", "_lost"))
+    assert len(both) == len(healthy)
+    assert both.estimate_lost.tolist() == pytest.approx(both.estimate.tolist(), nan_ok=True)
     assert statistics.n.max() <= 4
-    words = texts(EXPERIMENTS[name][1](table, statistics).figure)
+    words = texts(EXPERIMENTS[name].draw(table, statistics).figure)
     assert "networks, of which 2 diverged and are left out" in words
 
 
 def test_an_activation_without_curvature_says_so_whichever_network_diverged(tmp_path):
     run = trained(tmp_path, diverged=(0,))
     run.geometry["ricci_scalar"] *= 0.0
-    statistics, draw = EXPERIMENTS["activations"]
+    activations = EXPERIMENTS["activations"]
     table = networks([run])
-    figure = draw(table, statistics(table, rng())).figure
+    figure = activations.draw(table, activations.statistics(table, rng())).figure
     assert texts(figure).count("R = 0") == 2  # before training and after it
 
 
-def test_a_network_has_its_change_of_volume_relative_to_the_volume_before(tmp_path):
+def test_a_network_has_its_change_of_volume_in_nats_and_what_seeds_differ_by(tmp_path):
     run = trained(tmp_path)
     table = networks([run])
     V, R = run.geometry.log_volume_element.values[:, 0], np.abs(run.geometry.ricci_scalar.values[:, 0])
+    spread = ((V[0, 0] - V[0, 1]) ** 2).mean() ** 0.5
     for replicate, row in table.iterrows():
         before, after = V[0, replicate], V[-1, replicate]
-        assert row.volume_change == pytest.approx(((after - before) ** 2).sum() ** 0.5 / (before**2).sum() ** 0.5)
+        assert row.volume_change == pytest.approx(((after - before) ** 2).mean() ** 0.5)
+        assert row.volume_spread == pytest.approx(spread)
         assert (row.initial_log_volume, row.log_volume) == pytest.approx((before.mean(), after.mean()))
         assert row.initial_curvature == pytest.approx(np.median(R[0, replicate]))
         assert row.curvature == pytest.approx(np.median(R[-1, replicate]))
     assert table.seed.tolist() == [3, 4]
+
+
+def test_a_network_has_its_boundarys_statistics_and_those_of_the_controls(tmp_path):
+    run = trained(tmp_path)
+    row = networks([run]).iloc[1]
+    measured = grid_statistics(run.first_and_last).isel(layer=0, replicate=1)
+    for name in ("volume_band_mean", "volume_band_contrast", "curvature_band_contrast"):
+        for boundary, end in [("final", ""), ("other", "_other"), ("mirrored", "_mirrored"), ("rotated", "_rotated")]:
+            before, after = measured[name].sel(boundary=boundary).values
+            assert row[f"initial_{name}{end}"] == pytest.approx(before, nan_ok=True)
+            assert row[f"{name}{end}"] == pytest.approx(after, nan_ok=True)
+
+
+def test_each_checkpoint_is_a_row_with_its_scores_and_its_own_boundary(tmp_path):
+    run = trained(tmp_path, diverged=(1,))
+    table = networks([run], every_checkpoint=True)
+    assert table[["epoch", "seed"]].to_numpy().tolist() == [[10, 3], [10, 4], [200, 3], [200, 4]]
+    assert table.accuracy.tolist() == pytest.approx([0.8, np.nan, 0.9, np.nan], nan_ok=True)
+    own = grid_statistics(run.geometry).volume_band_contrast.sel(boundary="own").isel(layer=0, replicate=0)
+    assert table.volume_band_contrast[::2].tolist() == pytest.approx(own.values[1:].tolist())
+    pd.testing.assert_frame_equal(table[2:].reset_index(drop=True), networks([run]))
+
+
+def layer(random, inputs=1.0, features=1.0):
+    """Two tanh layers, untrained and trained, whose inputs or features are given in another unit."""
+    weights = [random.normal(size=(6, 2)) / inputs for _ in range(2)]
+    biases = [random.normal(size=6) for _ in range(2)]
+
+    def feature_map(stage):
+        matrix, bias = (torch.from_numpy(values[stage]) for values in (weights, biases))
+        return TorchFeatureMap(lambda x: features * torch.tanh(matrix @ x + bias))
+
+    return feature_map
+
+
+@pytest.mark.parametrize("unit", [1e-3, 0.147, 2.0, 1e4])
+@pytest.mark.parametrize("of", ["inputs", "features"])
+def test_what_is_measured_of_a_network_obeys_the_laws_of_scale(of, unit, tmp_path):
+    axis = np.linspace(-1.5, 1.5, 7)
+    rows = []
+    for scale in (1.0, unit):
+        inputs, features = (scale if of == what else 1.0 for what in ("inputs", "features"))
+        run = trained(tmp_path)
+        box = [inputs * end for end in run.geometry.attrs["box"]]
+        geometry = (
+            run.geometry.isel(epoch=[0, -1]).interp(x=axis, y=axis).assign_attrs(run.geometry.attrs | {"box": box})
+        )
+        points = torch.from_numpy(np.stack(np.meshgrid(axis, axis), axis=-1)) * inputs
+        random = rng()
+        for replicate in range(2):
+            made = layer(random, inputs, features)
+            for stage in (0, 1):
+                numbers = measure(made(stage), points, ["log_volume_element", "ricci_scalar"])
+                for name, values in numbers.items():
+                    geometry[name][stage, 0, replicate] = values.numpy()
+        geometry["ricci_scalar_error"] = 1e-12 * abs(geometry.ricci_scalar)
+        run.geometry = geometry.assign_coords(x=inputs * axis, y=inputs * axis)
+        rows.append(networks([run]))
+    plain, scaled = rows
+    shift = {"inputs": -2 * np.log(unit), "features": 2 * np.log(unit)}[of]
+    assert scaled.volume_change.tolist() == pytest.approx(plain.volume_change.tolist(), rel=1e-9)
+    assert scaled.volume_spread.tolist() == pytest.approx(plain.volume_spread.tolist(), rel=1e-9)
+    assert (scaled.log_volume - plain.log_volume).tolist() == pytest.approx([shift] * 2, rel=1e-9)
+    power = {"inputs": 0, "features": -2}[of]
+    assert (scaled.curvature / plain.curvature).tolist() == pytest.approx([unit**power] * 2, rel=1e-6)
+    if of == "features":
+        for name in ("volume_band_contrast", "volume_rank_correlation", "curvature_band_contrast"):
+            assert scaled[name].tolist() == pytest.approx(plain[name].tolist(), rel=1e-6)
+
+
+def test_networks_of_ntk_have_their_distance_from_the_limit_in_nats(tmp_path):
+    run = trained(tmp_path)
+    run.config["architecture"]["parametrization"] = "ntk"
+    run.geometry.attrs["widths"] = np.array([2, 8, 1])
+    shifted = trained(tmp_path)
+    shifted.config, shifted.geometry = run.config, run.geometry.copy(deep=True)
+    axis = run.geometry.x.values
+    radius = torch.from_numpy(np.hypot(*np.meshgrid(axis, axis)))
+    limit = InfiniteWidth("erf", 0.5**0.5, 1.0, 2).log_volume_element(radius).numpy()
+    for place, offset in enumerate((0.3, -2.0)):
+        shifted.geometry.log_volume_element[0, 0, place] = limit + offset
+    assert networks([shifted]).distance_to_infinite_width.tolist() == pytest.approx([0.3, 2.0])
+
+
+def test_generalization_names_settings_without_spread_and_counts_all_its_tests(tmp_path):
+    size, random = 36, rng()
+    table = pd.concat(
+        [
+            pd.DataFrame(random.normal(size=(size, len(PREDICTORS))), columns=list(PREDICTORS)).assign(
+                epoch=epoch,
+                loss=0.1,
+                width=np.repeat([4, 8, 16], 12),
+                activation="tanh",
+                weight_decay=0.0,
+                data_seed=np.tile(np.repeat(np.arange(6), 2), 3),
+                seed=np.tile(np.arange(12), 3),
+                test_accuracy=np.where(np.repeat([4, 8, 16], 12) == 8, 0.9, random.random(size)),
+            )
+            for epoch in (10, 100)
+        ]
+    )
+    found = EXPERIMENTS["generalization"].statistics(table, rng())
+    assert found.of.iloc[-1] == "n = 8, tanh, weight decay 0"
+    tested = found.dropna(subset="p")
+    assert len(tested) == 2 * 2 * len(PREDICTORS)
+    assert tested.p_holm.min() == pytest.approx(min(1, len(tested) * tested.p.min()))
+    assert tested[tested.epoch == 10].detectable.isna().all()
+    assert tested[(tested.epoch == 100) & (tested.of == "within settings")].detectable.between(0.2, 0.95).all()
+    words = texts(EXPERIMENTS["generalization"].draw(table, found).figure)
+    assert "36 tanh networks of 6 seeds in 3 settings" in words
+    assert "Settings without spread of test accuracy: n = 8, tanh, weight decay 0." in words
+
+
+@pytest.mark.parametrize(("name", "setting"), [("width", "width"), ("lazy", "output_scale")])
+def test_a_bent_curve_is_drawn_with_its_slopes_and_no_power_law(name, setting, tmp_path):
+    scales, seeds, random = [16.0, 32, 64, 128, 256], 12, rng()
+    x = np.tile(scales, seeds)
+    bent = np.exp(-0.2 * np.log(x) ** 2 + 0.05 * random.normal(size=len(x)))
+    table = pd.DataFrame({setting: x, "volume_change": bent, "seed": np.repeat(np.arange(seeds), len(scales))}).assign(
+        parametrization="standard", activation="erf", accuracy=1.0, volume_spread=0.3, loss=bent
+    )
+    found = EXPERIMENTS[name].statistics(table, rng())
+    rate = found[found.statistic == f"rate of volume_change in {setting}"]
+    assert rate.estimate.isna().all()
+    local = found[found.statistic == f"local rate of volume_change in {setting}"]
+    assert local.start.tolist() == scales[:-1]
+    assert (local.low < local.high).all()
+    ranges = found[found.statistic == f"rate by range of volume_change in {setting}"]
+    assert ranges.low.isna().all()
+    assert len(ranges) == 3
+    of_means = found[found.statistic == "geometric mean volume_change"]
+    assert of_means.estimate.tolist() == pytest.approx(np.exp(np.log(bent).reshape(seeds, -1).mean(axis=0)))
+    assert [float(str(value).removeprefix("standard, n = ")) for value in of_means.of] == scales
+    words = texts(EXPERIMENTS[name].draw(table, found).figure)
+    assert "no power law fits" in words
+    assert "exponent from" in words
 
 
 @pytest.mark.slow
@@ -208,13 +283,16 @@ def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_pa
     assert drawn[1].read_text(encoding="utf-8") == (tmp_path / "sweep" / "figures" / f"{name}.csv").read_text()
     assert (tmp_path / "again" / f"{name}.pdf").is_file()
     table = pd.read_csv(drawn[2])
-    assert len(table) == 3 * len(runs)
+    assert len(table) == 3 * len(runs) * (3 if name == "generalization" else 1)
     statistics = pd.read_csv(drawn[1])
     finite = statistics.dropna(subset=["estimate", "low", "high"])
     assert len(finite) > 0
     assert (finite.low <= finite.high).all()
     if name == "width":
         check_distance(table)
+    if name in ("width", "lazy"):
+        assert statistics.statistic.str.startswith("local rate of volume_change").any()
+        assert statistics.statistic.str.contains("change_over_spread").any()
 
 
 def check_distance(table):
@@ -225,7 +303,7 @@ def check_distance(table):
     points = torch.cartesian_prod(axis, axis)
     theory = InfiniteWidth("erf", 0.5**0.5, 1.0, 2).log_volume_element(points.norm(dim=1))
     measured = log_volume_element(network.feature_map(1), points)[0]
-    expected = ((measured - theory).square().mean() / theory.square().mean()).sqrt().item()
+    expected = (measured - theory).square().mean().sqrt().item()
     assert row.distance_to_infinite_width == pytest.approx(expected, rel=1e-9)
 
 
@@ -246,7 +324,7 @@ def test_figures_of_a_sweep_are_its_comparison_or_those_of_its_runs(tmp_path, mo
     before = capsys.readouterr().out
     assert main(["figures", "lazy"]) == 0
     again = capsys.readouterr().out
-    assert "rate of volume_change in output scale" in again
+    assert "local rate of volume_change in output_scale" in again
     assert all(line in before.replace(str(tmp_path) + "/", "") for line in again.splitlines())
     alone = ["replicates=1" if word.startswith("replicates=") else word for word in SMALL]
     assert main(["run", "-m", "seed=0,5", "hydra.sweep.dir=plain", *alone, "probe.checkpoints=[]"]) == 0

@@ -25,7 +25,8 @@ KINDS = {
     "data": lambda: data_statistics(examples(curved=True)),
 }
 SECTIONS = {"grid": "Grids", "path": "Paths", "plane": "Planes", "data": "Examples"}
-ABOUT = {"estimate", "low", "high", "n", "factor", "statistic", "of"}
+ABOUT = {"estimate", "low", "high", "n", "factor", "start", "end", "statistic", "of"}
+ABOUT |= {"epoch", "p", "p_holm", "detectable"}
 
 
 def section(title):
@@ -89,22 +90,29 @@ def test_each_boundary_and_each_reason_is_explained(kind):
     assert all(re.search(rf"`{reason}`\s\(", PAGE) for reason in REASONS if reason != "defined")
 
 
+def plain(name):
+    """A column without what says of whom it is: before training, what training added, a control."""
+    return re.sub(r"^initial_|_gain$|(_(other|mirrored|rotated))?(_gain)?$", "", name.removeprefix("initial_"))
+
+
 def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
     table = networks_table(tmp_path)
-    defined = named(section("Tables of the experiments")) | set(headings(PAGE))
-    assert set(table) <= defined
+    of_columns, of_rows = section("Tables of the experiments").split("A row of `NAME.csv`")
+    defined = named(of_columns) | set(headings(PAGE))
+    assert {plain(name) for name in table} <= defined
     columns = set(table) | {"distance_to_infinite_width"}
-    rng, made = np.random.default_rng(0), named(section("Tables of the experiments"))
-    size = 40
+    rng, size = np.random.default_rng(0), 40
     many = pd.DataFrame({name: rng.exponential(size=size) for name in columns})
-    many = many.assign(width=np.repeat([8, 64, 128, 256], 10), output_scale=many.width, activation="erf")
-    many = many.assign(parametrization=np.tile(["standard", "ntk"], 20), weight_decay=0.0)
-    printed = set()
-    for statistics, _ in EXPERIMENTS.values():
-        found = statistics(many, np.random.default_rng(0))
+    many = many.assign(width=np.repeat([8, 64, 128, 256], 10), output_scale=many.width, activation="erf", epoch=10)
+    many = many.assign(parametrization=np.tile(["standard", "ntk"], 20), weight_decay=0.0, seed=np.tile(range(10), 4))
+    statistics = set()
+    for experiment in EXPERIMENTS.values():
+        found = experiment.statistics(many, np.random.default_rng(0))
         assert set(found) <= ABOUT
-        words = " ".join(found.statistic)
-        printed |= {name for name in defined if re.search(rf"\b{name}\b", words)}
-        kinds = re.sub(r"\b(in width|in output scale|with test_accuracy)\b", "", words).split()
-        assert set(kinds) <= defined | {"rate", "of", "mean", "rank", "correlation"}
-    assert made <= columns | printed
+        statistics |= set(found.statistic)
+    kinds = {kind.strip("` ") for kind, *_ in rows(of_rows)} - {"row"}
+    of = {row: max((kind for kind in kinds if row.startswith(kind)), key=len, default="") for row in statistics}
+    assert set(of.values()) == kinds
+    words = {plain(word) for row, kind in of.items() for word in re.findall(r"\w+", row.removeprefix(kind))}
+    assert words <= defined | {"of", "in", "with", "boundary", *CONTROLS["grid"]}
+    assert named(of_columns) <= {plain(name) for name in columns} | words
