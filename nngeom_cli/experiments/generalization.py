@@ -103,7 +103,7 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         "differ (seeds resampled). Between settings: of their means (settings and seeds resampled)"
     )
     conclusion = wrapped(_conclusion(statistics, last), TEXT_WIDTH - 0.1, SMALL_FONT_SIZE)
-    sheet, grid = panels(words, 8, rows=3, keys=conclusion.count("\n") + 2)
+    sheet, grid = panels(words, 8, rows=3, lines=3, keys=conclusion.count("\n") + 2)
     _draw_networks(grid[: len(PREDICTORS)], final, statistics[statistics.epoch == last])
     for axes, scope in zip(grid[len(PREDICTORS) :], SCOPES, strict=True):
         _draw_epochs(axes, statistics[statistics.of == scope])

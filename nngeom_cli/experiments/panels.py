@@ -22,18 +22,25 @@ CHANGE = "root mean square change\nof log volume (nats)"
 
 
 def panels(
-    words: str, count: int, *, rows: int = 1, keys: int = 0, left: float = LEFT, gap: float | None = None
+    words: str,
+    count: int,
+    *,
+    rows: int = 1,
+    lines: int = 1,
+    keys: int = 0,
+    left: float = LEFT,
+    gap: float | None = None,
 ) -> tuple[Sheet, list[Axes]]:
-    """A sheet with a title and panels in rows, with room for lines of keys below."""
+    """A sheet with a title and panels in rows, each with lines of words above it, and room for lines of keys below."""
     columns = -(-count // rows)
     title = wrapped(words, TEXT_WIDTH - 0.1)
-    above = LINE * 3 if rows > 1 else LINE
+    above = LINE * lines
     top = LINE * (title.count("\n") + 1) + 0.12
     if gap is None:
         gap = 0.5 if rows > 1 else 0.18
     across = (TEXT_WIDTH - left - RIGHT - (columns - 1) * gap) / columns
     down = HEIGHT if rows == 1 else 1.35
-    step = above + down + (BOTTOM if rows == 1 else 0.22)
+    step = above + down + (BOTTOM if rows == 1 else 0.3)
     sheet = Sheet.blank(TEXT_WIDTH, top + rows * step + keys * (LINE + 0.05) + 0.02)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     places = [divmod(place, columns) for place in range(count)]
@@ -82,4 +89,4 @@ def rate_in_words(letter: str, law: dict[str, float]) -> str:
     if not np.isfinite(law["estimate"]):
         return "no power law fits"
     rate = f"$\\sim {letter}^{{{law['estimate']:.2f}}}$  {interval_in_words(law)}"
-    return f"{rate} from {law['start']:g} on"
+    return f"{rate}\nfrom {letter} = {law['start']:g} on"
