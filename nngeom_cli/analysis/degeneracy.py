@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -29,13 +29,22 @@ def unreliable(R: Any, error: Any) -> Any:
     return np.isfinite(R) & ~(error <= RELIABLE * abs(R))
 
 
-def layer_words(widths: Sequence[int], layer: int) -> str:
-    """A layer's name: the one past the last hidden layer is the output.
+def layer_words(attributes: Mapping[str, Any], layer: int) -> str:
+    """A layer's name: its own, or its number; the one past the last hidden layer is the output.
+
+    Args:
+        attributes: of the geometry: `widths`, and `layer_names` where layers have names.
+        layer: 1 = the first.
 
     Example:
-        >>> layer_words([2, 8, 1], 1), layer_words([2, 8, 1], 2)
+        >>> layer_words({"widths": [2, 8, 1]}, 1), layer_words({"widths": [2, 8, 1]}, 2)
         ('layer 1', 'layer 2 (output)')
+        >>> layer_words({"widths": [64, 8, 10], "layer_names": "features.3"}, 1)
+        'features.3'
     """
+    if names := attributes.get("layer_names"):
+        return str(names).split("\n")[layer - 1] or "output"
+    widths = attributes["widths"]
     return f"layer {layer} (output)" if layer == len(widths) - 1 else f"layer {layer}"
 
 
@@ -54,44 +63,53 @@ def volume_rank(attributes: Mapping[str, Any], variable: str) -> int:
     return int(attributes["widths"][0]) if attributes.get("kind") == "data" else 2
 
 
-def bottleneck_words(widths: Sequence[int], layer: int, rank: int) -> str:
+def bottleneck_words(attributes: Mapping[str, Any], layer: int, rank: int) -> str:
     """Why a layer's metric cannot have the rank that a volume or a curvature needs; empty where it can.
 
     Args:
-        widths: input dimension, hidden widths, outputs.
+        attributes: of the geometry, with `widths`: input dimension, hidden widths, outputs. Where layers have names,
+            nothing is known of what lies between them.
         layer: the measured layer, 1 = first hidden.
         rank: what is needed, `volume_rank`.
 
     Example:
-        >>> bottleneck_words([2, 8, 1, 8, 1], 3, rank=2)
+        >>> stack = {"widths": [2, 8, 1, 8, 1]}
+        >>> bottleneck_words(stack, 3, rank=2)
         'past a bottleneck: layer 2 has width 1, so the metric has rank 1 < 2 and volume 0'
-        >>> bottleneck_words([2, 8, 1, 8, 1], 2, rank=2)
+        >>> bottleneck_words(stack, 2, rank=2)
         'a bottleneck: width 1, so the metric has rank 1 < 2 and volume 0'
-        >>> bottleneck_words([2, 8, 1], 1, rank=2)
+        >>> bottleneck_words(stack, 1, rank=2)
         ''
     """
-    above = list(widths[1 : layer + 1])
+    above = _widths_to(attributes, layer)[1:]
     narrowest = min(above)
     if narrowest >= rank:
         return ""
-    where = above.index(narrowest) + 1
-    place = "a bottleneck:" if where == layer else f"past a bottleneck: {layer_words(widths, where)} has"
+    where = layer if above[-1] == narrowest else above.index(narrowest) + 1
+    place = "a bottleneck:" if where == layer else f"past a bottleneck: {layer_words(attributes, where)} has"
     return f"{place} width {narrowest}, so the metric has rank {narrowest} < {rank} and volume 0"
 
 
-def flat_words(widths: Sequence[int], layer: int) -> str:
+def _widths_to(attributes: Mapping[str, Any], layer: int) -> list[int]:
+    """The input dimension and the widths up to a layer, as far as they bound its rank."""
+    widths = np.atleast_1d(attributes["widths"]).tolist()
+    return [widths[0], widths[layer]] if attributes.get("layer_names") else widths[: layer + 1]
+
+
+def flat_words(attributes: Mapping[str, Any], layer: int) -> str:
     """Why R = 0 everywhere: as many features as inputs, or pieces on which the features are linear.
 
     Args:
-        widths: input dimension, hidden widths, outputs.
+        attributes: of the geometry, with `widths`: input dimension, hidden widths, outputs.
         layer: the measured layer, 1 = first hidden.
 
     Example:
-        >>> flat_words([2, 2, 1], 1)
+        >>> flat_words({"widths": [2, 2, 1]}, 1)
         'flat: the feature map is a local diffeomorphism of R^2 (R = 0)'
-        >>> flat_words([2, 8, 1], 1)
+        >>> flat_words({"widths": [2, 8, 1]}, 1)
         'flat: R = 0 at every point'
     """
-    if min(widths[1 : layer + 1]) == widths[0] == widths[layer]:
+    widths = _widths_to(attributes, layer)
+    if min(widths[1:]) == widths[0] == widths[-1]:
         return f"flat: the feature map is a local diffeomorphism of R^{widths[0]} (R = 0)"
     return "flat: R = 0 at every point"

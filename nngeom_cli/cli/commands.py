@@ -247,12 +247,13 @@ def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
     """The run with its config checked, and with `overrides` of the section figures applied in memory."""
     from dataclasses import asdict, replace
 
-    from nngeom_cli.config.loader import load_config, overridden
+    from nngeom_cli.config.loader import overridden
+    from nngeom_cli.config.recorded import load_saved
 
-    load_config(run.config)
+    load_saved(run.config)
     if not overrides:
         return run
-    return replace(run, info=run.info | {"config": asdict(load_config(overridden(run.config, overrides)))})
+    return replace(run, info=run.info | {"config": asdict(load_saved(overridden(run.config, overrides)))})
 
 
 COMMANDS: dict[str, tuple[Callable[[Namespace], int], str]] = {

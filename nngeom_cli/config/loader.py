@@ -25,7 +25,7 @@ from nngeom_cli.config.task import Word
 from nngeom_cli.config.unknown_key import unknown_key
 from nngeom_cli.errors import ConfigError, did_you_mean, one_line, one_of, require, shown
 
-__all__ = ["load_config", "overridden", "type_in_words"]
+__all__ = ["load_config", "overridden", "type_in_words", "typed_section"]
 
 # Type of a key -> what follows "must be" where a value is not of it, and a suggestion.
 WORDS: dict[Any, tuple[str, str]] = {
@@ -58,6 +58,8 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
         ConfigError: in one line, what is wrong first.
     """
     values: dict[str, Any] = _resolved(mapping) if isinstance(mapping, DictConfig) else dict(mapping)
+    own = "Run the script again that wrote it: it goes on where it was."
+    require("recorded" not in values, "config", "that of a run of `nngeom run`", "one of a Recorder", own)
     for key, value in leaves(values, lists="together"):
         require("${" not in str(value), key, "a plain value", value, "A saved config holds no interpolations.")
     sections: dict[str, Any] = {}
@@ -74,8 +76,8 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
             all_of = {"layers": list(range(1, len(sections["architecture"].hidden) + 2)), "points": None}
             content = {key: all_of.get(key, value) if value == "all" else value for key, value in content.items()}
         schema = root.schemas[kind]
-        sections[section] = schema(**_typed(schema, content, kind))
-    return Config(**_typed(NumbersConfig, values, ""), **sections)
+        sections[section] = schema(**typed_section(schema, content, kind))
+    return Config(**typed_section(NumbersConfig, values), **sections)
 
 
 def overridden(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:
@@ -113,7 +115,7 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in values.items()}
 
 
-def _typed(schema: type[Section], values: Mapping[str, Any], kind: str) -> dict[str, Any]:
+def typed_section(schema: type[Section], values: Mapping[str, Any], kind: str = "") -> dict[str, Any]:
     """The values of a section, each converted to the type of its key; the key of another schema is refused."""
     keys = declared(schema)
     for name, value in values.items():

@@ -18,6 +18,7 @@ from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import RELIABLE, unreliable
+from nngeom_cli.figures.image import IMAGE_STYLE, as_image
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CASING_COLOUR,
@@ -193,12 +194,12 @@ def draw_corners(axes: Axes, data: xr.Dataset, *, with_images: bool) -> None:
     axes.scatter(x, y, s=14, c=colours, edgecolors="white", linewidths=0.7, zorder=5, label="inputs")
     if not (with_images and "image_shape" in data.attrs):
         return
-    shades = {"cmap": "gray_r", "vmin": data.corner.values.min(), "vmax": data.corner.values.max()}
+    limits = (data.corner.values.min(), data.corner.values.max())
     for place, image, colour in zip(places, data.corner.values, colours, strict=True):
         centre = axes.transAxes.inverted().transform(axes.transData.transform(place))
         left, bottom = np.clip(centre - IMAGE / 2, 0.02, 0.98 - IMAGE)
         inset = axes.inset_axes((left, bottom, IMAGE, IMAGE), xticks=[], yticks=[], zorder=6, label="image")
-        inset.imshow(image.reshape(data.attrs["image_shape"]), aspect="auto", interpolation="nearest", **shades)
+        inset.imshow(as_image(image, data.attrs["image_shape"], *limits), **IMAGE_STYLE)
         for spine in inset.spines.values():
             spine.set(color=colour, linewidth=1.2)
 

@@ -161,8 +161,8 @@ def blocks_of(quantity: Quantity, panels: Sequence[xr.Dataset]) -> list[Block]:
         return []
     if "layer" not in panels[0][quantity.name].dims:
         return [block(quantity, panels, "")]
-    widths, layers = panels[0].attrs["widths"], panels[0].layer.values.tolist()
-    names = [layer_words(widths, layer) for layer in layers] if len(layers) > 1 else [""]
+    about, layers = panels[0].attrs, panels[0].layer.values.tolist()
+    names = [layer_words(about, layer) for layer in layers] if len(layers) > 1 else [""]
     return [
         block(quantity, [data.sel(layer=layer) for data in panels], name)
         for layer, name in zip(layers, names, strict=True)
@@ -193,9 +193,9 @@ def pooled(fields: Sequence[Field]) -> Field:
 def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset, norm: Normalize | None) -> str:
     """What a panel says if its values are all 0 or all missing for a known reason; empty otherwise."""
     if quantity.name == "ricci_scalar" and field.zero:
-        return flat_words(data.attrs["widths"], int(data.layer))
+        return flat_words(data.attrs, int(data.layer))
     if "layer" in data[quantity.name].coords and field.missing.all():
-        return bottleneck_words(data.attrs["widths"], int(data.layer), volume_rank(data.attrs, quantity.name))
+        return bottleneck_words(data.attrs, int(data.layer), volume_rank(data.attrs, quantity.name))
     if norm is None and (field.shown == 0).any():
         return f"R = 0 at every point where it {'has a reliable digit' if field.unreliable.any() else 'is defined'}"
     return ""

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.image import IMAGE_STYLE, as_image
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
@@ -125,7 +126,7 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
             draw_controls(axes, controls.isel(pair=pair))
         draw_replicates(axes, last.isel(pair=pair), seed)
         if not np.isfinite(last.height.isel(pair=pair)).any():
-            why = bottleneck_words(last.attrs["widths"], layer, volume_rank(last.attrs, curve.variable))
+            why = bottleneck_words(last.attrs, layer, volume_rank(last.attrs, curve.variable))
             axes.text(
                 0.5,
                 0.6,
@@ -283,11 +284,11 @@ def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down:
         words = f"always predicted: {data.predicted_class.values[0]:g}"
         axes.text(0.5, pad_y, words, transform=axes.transAxes, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
     start, end = data.endpoint.values
-    shades = {"cmap": "gray_r", "vmin": data.endpoint.values.min(), "vmax": data.endpoint.values.max()}
+    limits = (data.endpoint.values.min(), data.endpoint.values.max())
     for step, left in shown.items():
         inset = axes.inset_axes((left, pad_y, width, height), xticks=[], yticks=[], zorder=6, label=f"step {step}")
         picture = start + step / steps(data) * (end - start)
-        inset.imshow(picture.reshape(data.attrs["image_shape"]), aspect="auto", interpolation="nearest", **shades)
+        inset.imshow(as_image(picture, data.attrs["image_shape"], *limits), **IMAGE_STYLE)
         for spine in inset.spines.values():
             spine.set(color=class_colour(data.predicted_class.values[step]), linewidth=1.2)
 

@@ -172,7 +172,9 @@ def training_state(run: Run, epoch: int, seed: int) -> str:
 
 def describe(geometry: xr.Dataset, *layers: int) -> str:
     """Task, network and layer in words; of several layers, each block names its own."""
-    widths = np.atleast_1d(geometry.attrs["widths"]).tolist()
-    words = f"{geometry.attrs['task']}, {geometry.attrs['activation']} network {'-'.join(map(str, widths))}"
+    about = geometry.attrs
+    words = f"{about['task']}, {about['activation']}"
+    if "layer_names" not in about:
+        words = f"{words} network {'-'.join(map(str, np.atleast_1d(about['widths'])))}"
     words = words.replace("$", r"\$")  # so that Matplotlib does not read it as mathematics
-    return f"{words}, {layer_words(widths, layers[0])}" if len(layers) == 1 else words
+    return f"{words}, {layer_words(about, layers[0])}" if len(layers) == 1 else words

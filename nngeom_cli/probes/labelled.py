@@ -68,6 +68,8 @@ def dataset(
     about = model.describe()
     coordinates = {"replicate": seed + np.arange(model.replicates), "layer": np.array(config.layers)}
     common = {"kind": config.kind, "task": task.name, "activation": about.name, "widths": list(about.widths)}
+    if about.layers:
+        common["layer_names"] = "\n".join(about.layers)
     return xr.Dataset(arrays | constant, coords=coordinates, attrs=common | attributes)
 
 

@@ -118,18 +118,16 @@ def remarks(measured: xr.Dataset) -> list[str]:
     """Remarks on the final geometry: bottlenecks, flat layers, points without curvature or a reliable digit."""
     if measured.sizes["replicate"] == 0:
         return []
-    notes, widths = [], measured.attrs["widths"]
+    notes, about = [], measured.attrs
     needed = {volume_rank(measured.attrs, str(name)) for name in measured if "volume_element" in str(name)}
     for layer in measured.layer.values.tolist():
-        name = layer_words(widths, layer)
-        bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(widths, layer, rank))]
+        name = layer_words(about, layer)
+        bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(about, layer, rank))]
         notes += [f"{name} is {words}" for words in bottlenecks[:1]]
-        if "ricci_scalar" in measured and not bottleneck_words(
-            widths, layer, volume_rank(measured.attrs, "ricci_scalar")
-        ):
+        if "ricci_scalar" in measured and not bottleneck_words(about, layer, volume_rank(about, "ricci_scalar")):
             R, error = measured.ricci_scalar.sel(layer=layer), measured.ricci_scalar_error.sel(layer=layer)
             if bool((R == 0).all()):
-                notes.append(f"{name} is {flat_words(widths, layer)}")
+                notes.append(f"{name} is {flat_words(about, layer)}")
             if missing := int((~np.isfinite(R)).sum()):
                 notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
             if doubtful := int(unreliable(R, error).sum()):

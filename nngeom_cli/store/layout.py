@@ -3,7 +3,8 @@
 run.json       status, process, command, config, versions, times, device, final metrics of each replicate
 history.csv    epoch, replicate, loss, accuracy; test_loss and test_accuracy if the task keeps test examples
 geometry/      epoch-000200.nc, one labelled dataset per probed epoch
-checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then
+checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then; of a recorded run
+               epoch-000200.pt: the model's state_dict, of several models a list of them
 SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
 figures/       pictures, drawn from the files above
 """
@@ -25,6 +26,7 @@ __all__ = [
     "epoch_of",
     "geometry_name",
     "saved_epochs",
+    "state_name",
 ]
 
 INFO = "run.json"
@@ -44,9 +46,15 @@ def checkpoint_name(epoch: int) -> str:
     return f"{CHECKPOINTS}/epoch-{epoch:06d}.npz"
 
 
+def state_name(epoch: int) -> str:
+    return f"{CHECKPOINTS}/epoch-{epoch:06d}.pt"
+
+
 def epoch_of(name: str) -> int:
-    """The epoch in a name that one of the two functions above gave; -1 in any other name."""
-    found = re.fullmatch(rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.npz)", name)
+    """The epoch in a name that one of the functions above gave; -1 in any other name."""
+    found = re.fullmatch(
+        rf"(?:{GEOMETRY}/epoch-([0-9]{{6,18}})\.nc|{CHECKPOINTS}/epoch-([0-9]{{6,18}})\.(?:npz|pt))", name
+    )
     return int(found[1] or found[2]) if found else -1
 
 

@@ -137,10 +137,15 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
     for name in {"x", "y"} & set(geometry.coords):
         if geometry[name].size < 2 or not np.isfinite(geometry[name]).all() or (np.diff(geometry[name]) <= 0).any():
             yield f"an axis {name} that does not increase"
+    if "layer_names" in attributes:
+        names = str(attributes["layer_names"]).split("\n")
+        if len(names) != widths.size - 2 or not all(name.isprintable() and len(name) <= LONGEST_WORD for name in names):
+            yield f"layer_names {shown(repr(attributes['layer_names']))}"
     if "image_shape" in attributes:
         sides = attributes["image_shape"]
         pixels = geometry.sizes.get("feature", widths[0])  # where the images themselves were too many to store
-        if not _is_numbers(sides, 2) or min(sides) < 1 or np.prod(sides) != pixels:
+        whole = (_is_numbers(sides, 2) or _is_numbers(sides, 3)) and min(sides) >= 1
+        if not whole or np.prod(sides) != pixels:
             yield f"image_shape {sides!r}"
 
 

@@ -28,6 +28,7 @@ from nngeom_cli.store.layout import (
     epoch_of,
     geometry_name,
     saved_epochs,
+    state_name,
 )
 from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info, refuse_lost
 from nngeom_cli.system.atomic import read_whole
@@ -128,6 +129,12 @@ class Run:
         """
         import torch
 
+        if "recorded" in self.config:
+            path = self.directory / state_name(int(epoch))
+            raise ValueError(
+                f"`parameters` must be asked of a run of `nngeom run`. Got one of a Recorder. "
+                f"`torch.load({str(path)!r}, weights_only=True)` is the state_dict."
+            )
         written = [epoch_of(name) for name in self.manifest or () if name.startswith(f"{CHECKPOINTS}/")]
         saved = sorted({*saved_epochs(self.directory, CHECKPOINTS), *(epoch for epoch in written if epoch >= 0)})
         if epoch not in saved:

@@ -29,6 +29,7 @@ from nngeom_cli.store.layout import (
     epoch_of,
     geometry_name,
     saved_epochs,
+    state_name,
 )
 from nngeom_cli.system.atomic import written_whole
 from nngeom_cli.system.held_folder import place_of, require_held
@@ -105,6 +106,15 @@ class RunDirectory:
         self.write_manifest()
         for name in outdated:
             self._remove(self.directory / name)
+
+    def write_state(self, epoch: int, content: bytes) -> None:
+        """Writes the state of a user's models after `epoch` epochs, then history.csv, then the manifest."""
+        name = state_name(epoch)
+        with written_whole(self.directory / name) as path:
+            path.write_bytes(content)
+            self.checksums[name] = checksum(path)
+        self.write_history()
+        self.write_manifest()
 
     def write_history(self) -> None:
         """Writes history.csv."""

@@ -24,7 +24,7 @@ class Task:
         outputs: number of network outputs.
         loss: what training minimises, and how outputs become classes.
         solved_accuracy: lowest training accuracy at which a replicate counts as having solved the task.
-        image_shape: rows and columns of an input that is an image, else None.
+        image_shape: of an input that is an image, (rows, columns) or (channels, rows, columns), else None.
         test: inputs and labels of examples that are not trained on, else None.
     """
 
@@ -34,7 +34,7 @@ class Task:
     outputs: int
     loss: Loss = field(default_factory=CrossEntropy)
     solved_accuracy: float = 1.0
-    image_shape: tuple[int, int] | None = None
+    image_shape: tuple[int, ...] | None = None
     test: tuple[Tensor, Tensor] | None = None
 
     @property

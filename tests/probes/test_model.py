@@ -8,37 +8,22 @@ from test_data_probe import DATA
 from test_probes import GRID, PATH, PLANE, network_for
 
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig
-from nngeom_cli.geometry import TorchFeatureMap
-from nngeom_cli.models.stacked import StackedFeatureMap
+from nngeom_cli.models.modules import Modules
 from nngeom_cli.probes.make import make_probe
 from nngeom_cli.tasks.make import make_task
 
 SINUSOID = SinusoidConfig("sinusoid", points=50, data_seed=0)
 
 
-class Foreign:
-    """The interface and nothing more, with feature maps that are plain functions."""
-
-    def __init__(self, network):
-        self._network = network
-
-    @property
-    def replicates(self):
-        return self._network.replicates
-
-    def outputs(self, x):
-        return self._network.outputs(x)
-
-    def feature_map(self, layer):
-        exact = self._network.feature_map(layer)
-        alone = [exact.block(slice(replicate, replicate + 1)) for replicate in range(self.replicates)]
-        return StackedFeatureMap([TorchFeatureMap(lambda p, of=each: of(p)[0]) for each in alone])
-
-    def state(self):
-        return self._network.state()
-
-    def describe(self):
-        return self._network.describe()
+def modules_like(network):
+    """The same networks as torch has them."""
+    for replicate in range(network.replicates):
+        layers = []
+        for weights in network.weights:
+            linear = torch.nn.Linear(weights.shape[2] - 1, weights.shape[1]).double()
+            linear.weight.data, linear.bias.data = weights[replicate, :, :-1].clone(), weights[replicate, :, -1].clone()
+            layers += [linear, torch.nn.Sigmoid()]
+        yield torch.nn.Sequential(*layers[:-1])
 
 
 @pytest.mark.parametrize(
@@ -53,10 +38,11 @@ class Foreign:
     ids=lambda value: getattr(value, "kind", ""),
 )
 @pytest.mark.filterwarnings("ignore:The feature map uses:UserWarning")
-def test_a_model_of_another_kind_is_measured_alike(config, task):
+def test_modules_are_measured_as_the_same_networks_of_the_runner_are(config, task):
     network = network_for(task, [5, 3])
-    own, foreign = (make_probe(config, task, seed=7)(model) for model in (network, Foreign(network)))
-    assert foreign.attrs == own.attrs
+    modules = Modules(list(modules_like(network)), ["1", "3"], task.inputs[0])
+    own, foreign = (make_probe(config, task, seed=7)(model) for model in (network, modules))
+    assert foreign.attrs == own.attrs | {"activation": "Sequential", "layer_names": "1\n3"}
     assert set(foreign) == set(own)
     for name in own:
         assert foreign[name].dims == own[name].dims

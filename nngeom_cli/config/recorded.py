@@ -1,0 +1,106 @@
+"""The config of a run that a `Recorder` writes: what it measured, where and when. Training was the user's own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from nngeom_cli.config.declaration import Range, Section, at_least, between, key
+from nngeom_cli.config.general import FiguresConfig, NumbersConfig
+from nngeom_cli.config.loader import load_config, typed_section
+from nngeom_cli.config.optimizer import MOST_EPOCHS
+from nngeom_cli.config.probe import GridConfig, PathConfig, ProbeConfig, ProbeSection
+from nngeom_cli.config.run import Config
+from nngeom_cli.errors import one_of, require
+
+__all__ = ["RECORDED", "RecordedConfig", "load_recorded", "load_saved"]
+
+RECORDED = "recorded"  # the section that only a recorded run has
+
+
+@dataclass(frozen=True)
+class RecordedModel(Section, section=RECORDED):
+    """The user's model and data."""
+
+    model: str = key("class of the model")
+    layers: list[str] = key("names of the submodules that are measured, in the order of their numbers")
+    shape: list[int] = key("of one input", Range(lambda shape: min(shape, default=0) >= 1, "a list of lengths"))
+    outputs: int = key("outputs of the model", at_least(1))
+    examples: int = key("number of inputs", at_least(1))
+    classes: int = key("one more than the largest label", at_least(1))
+    data: str = key("hash of inputs and labels")
+
+
+@dataclass(frozen=True)
+class RecordedTask(Section, section="task"):
+    """What figures call the data."""
+
+    name: str = key("name of the data")
+
+
+@dataclass(frozen=True)
+class RecordedTraining(Section, section="optimizer"):
+    """How long the user trains."""
+
+    epochs: int = key("the last epoch", between(1, MOST_EPOCHS), suggestion="For example epochs=30.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordedConfig(NumbersConfig):
+    """A recorded run, checked."""
+
+    recorded: RecordedModel
+    task: RecordedTask
+    optimizer: RecordedTraining
+    probe: ProbeConfig
+    figures: FiguresConfig
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        about, probe = self.recorded, self.probe
+        numbers = list(range(1, len(about.layers) + 1))
+        require(probe.layers == numbers, "probe.layers", f"{numbers}, the layers by number", probe.layers, "Run again.")
+        if isinstance(probe.checkpoints, list):
+            last = self.optimizer.epochs
+            within = max(probe.checkpoints, default=0) <= last
+            require(within, "checkpoints", f"at most {last}, the last epoch", probe.checkpoints, "Raise `epochs`.")
+        if isinstance(probe, GridConfig):
+            plane = about.shape == [2]
+            require(plane, "probe", "path or plane for inputs of any shape but (2,)", probe.kind, 'Try probe="path".')
+            return
+        groups, by = ("pairs", probe.endpoints) if isinstance(probe, PathConfig) else ("triples", probe.corners)
+        chosen = probe.pairs if isinstance(probe, PathConfig) else probe.triples
+        count, noun = (about.classes, "classes") if by == "class" else (about.examples, "rows")
+        known = all(0 <= end < count for group in chosen for end in group)
+        require(known, f"probe.{groups}", f"{groups} of {noun}, 0 to {count - 1}", chosen, "Name others.")
+
+
+def load_recorded(mapping: Mapping[str, Any]) -> RecordedConfig:
+    """Checks the config of a recorded run and gives it types.
+
+    Raises:
+        ConfigError: in one line, what is wrong first.
+    """
+    values = dict(mapping)
+    schemas: dict[str, type[Section]] = {
+        schema.section: schema for schema in (RecordedModel, RecordedTask, RecordedTraining, FiguresConfig)
+    }
+    probe = values.get("probe")
+    kind = probe.get("kind") if isinstance(probe, Mapping) else None
+    require(kind in ProbeSection.schemas, "probe.kind", one_of(ProbeSection.schemas), kind, "Choose one.")
+    schemas["probe"] = ProbeSection.schemas[str(kind)]
+    sections: dict[str, Any] = {}
+    for name, schema in schemas.items():
+        content = values.pop(name, None)
+        require(isinstance(content, Mapping), name, "a section", content, "A Recorder writes it.")
+        assert isinstance(content, Mapping)
+        sections[name] = schema(**typed_section(schema, content))
+    return RecordedConfig(**typed_section(NumbersConfig, values), **sections)
+
+
+def load_saved(mapping: Mapping[str, Any]) -> Config | RecordedConfig:
+    """Checks the config of any saved run.
+
+    Raises:
+        ConfigError: in one line, what is wrong first.
+    """
+    return load_recorded(mapping) if RECORDED in mapping else load_config(mapping)
