@@ -3,12 +3,13 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nngeom_cli.recorder import Recorder
     from nngeom_cli.store.run import load_run
     from nngeom_cli.store.sweep import load_sweep
 
     __version__: str
 
-__all__ = ["__version__", "load_run", "load_sweep"]
+__all__ = ["Recorder", "__version__", "load_run", "load_sweep"]
 
 
 def __dir__() -> list[str]:
@@ -23,6 +24,10 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("nngeom")
+    if name == "Recorder":
+        from nngeom_cli import recorder
+
+        return recorder.Recorder
     from nngeom_cli import store
 
     return getattr(store, name)

@@ -40,10 +40,11 @@ def layer_words(attributes: Mapping[str, Any], layer: int) -> str:
         >>> layer_words({"widths": [2, 8, 1]}, 1), layer_words({"widths": [2, 8, 1]}, 2)
         ('layer 1', 'layer 2 (output)')
         >>> layer_words({"widths": [64, 8, 10], "layer_names": "features.3"}, 1)
-        'features.3'
+        'layer features.3'
     """
     if names := attributes.get("layer_names"):
-        return str(names).split("\n")[layer - 1] or "output"
+        name = str(names).split("\n")[layer - 1]
+        return f"layer {name}" if name else "output"
     widths = attributes["widths"]
     return f"layer {layer} (output)" if layer == len(widths) - 1 else f"layer {layer}"
 

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from nngeom_cli.config.recorded import RecordedConfig
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import disk_trouble, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
@@ -35,13 +36,13 @@ GIT_SETTINGS = ("core.fsmonitor=false", f"core.hooksPath={os.devnull}", "core.pa
 GIT_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"}
 
 
-def provenance(config: Config, device: torch.device) -> dict[str, Any]:
+def provenance(config: Config | RecordedConfig, device: torch.device) -> dict[str, Any]:
     """A new id, config, versions, commit and device, for run.json."""
     own = {"python": platform.python_version(), "torch": str(torch.__version__)}  # with the build: +cpu, +cu130
     return {
         "id": uuid.uuid4().hex,
         "config": asdict(config),
-        "config_hash": config_hash(config),
+        "config_hash": config_hash(asdict(config)),
         "source": run_source(),
         "versions": own | {name: version(name) for name in ("nngeom", "numpy", "hydra-core")},
         "git": git_commit(),

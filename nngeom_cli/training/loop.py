@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.config.optimizer import OptimizerConfig
+from nngeom_cli.models.model import Model
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches
@@ -17,7 +18,7 @@ from nngeom_cli.training.cuda_graph import GraphedStep
 from nngeom_cli.training.network import POINTS_AT_ONCE, Network
 from nngeom_cli.training.optimizers import Optimizer
 
-__all__ = ["batch_generators", "initial_generators", "train"]
+__all__ = ["batch_generators", "evaluate", "initial_generators", "train"]
 
 TEST_SCORES = ("test_loss", "test_accuracy")
 
@@ -120,13 +121,13 @@ def scores(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tupl
     return loss, np.where(np.isnan(loss), np.nan, accuracy)
 
 
-def evaluate(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def evaluate(model: Model, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """Mean loss and accuracy of each replicate on some examples, a part of them at a time to bound memory."""
-    like, loss, accuracy = network.parameters, np.zeros(network.replicates), np.zeros(network.replicates)
+    about, loss, accuracy = model.describe(), np.zeros(model.replicates), np.zeros(model.replicates)
     for x, classes in zip(inputs.split(POINTS_AT_ONCE), labels.split(POINTS_AT_ONCE), strict=True):
         share = len(x) / len(inputs)
-        outputs = network.outputs(x)
-        targets = task.loss.encode(classes, task.outputs, like.dtype).to(like.device)
+        outputs = model.outputs(x.to(about.device, about.dtype))
+        targets = task.loss.encode(classes, task.outputs, about.dtype).to(about.device)
         loss += share * task.loss.value(outputs, targets).double().cpu().numpy()
-        accuracy += share * (task.loss.predict(outputs) == classes.to(like.device)).double().mean(dim=1).cpu().numpy()
+        accuracy += share * (task.loss.predict(outputs) == classes.to(about.device)).double().mean(dim=1).cpu().numpy()
     return loss, accuracy

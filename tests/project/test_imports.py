@@ -28,7 +28,7 @@ LEVELS = [
     {"analysis"},
     {"figures"},
     {"experiments", "runs"},
-    {"launch", "reproduction"},
+    {"launch", "reproduction", "recorder"},
     {"cli"},
     {"__main__"},
 ]
