@@ -18,7 +18,7 @@ from matplotlib.patheffects import AbstractPathEffect, Normal, Stroke
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import RELIABLE, unreliable
-from nngeom_cli.figures.image import IMAGE_STYLE, as_image
+from nngeom_cli.figures.image import draw_image
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CASING_COLOUR,
@@ -199,7 +199,7 @@ def draw_corners(axes: Axes, data: xr.Dataset, *, with_images: bool) -> None:
         centre = axes.transAxes.inverted().transform(axes.transData.transform(place))
         left, bottom = np.clip(centre - IMAGE / 2, 0.02, 0.98 - IMAGE)
         inset = axes.inset_axes((left, bottom, IMAGE, IMAGE), xticks=[], yticks=[], zorder=6, label="image")
-        inset.imshow(as_image(image, data.attrs["image_shape"], *limits), **IMAGE_STYLE)
+        draw_image(inset, image, data.attrs["image_shape"], *limits)
         for spine in inset.spines.values():
             spine.set(color=colour, linewidth=1.2)
 

@@ -6,34 +6,42 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
-__all__ = ["IMAGE_STYLE", "as_image"]
+__all__ = ["as_image", "draw_image"]
 
-IMAGE_STYLE: dict[str, Any] = {
-    "cmap": "gray_r", "vmin": 0, "vmax": 1, "aspect": "auto", "interpolation": "nearest"
-}  # fmt: skip
 RGB = 3  # channels
 
 
 def as_image(values: NDArray[Any], shape: Sequence[int], lowest: float, highest: float) -> NDArray[Any]:
-    """An input as matplotlib draws it, from 0 where it is `lowest` to 1 where it is `highest`.
+    """An input as matplotlib draws it.
 
     Args:
         values: the input, flat.
         shape: (rows, columns), or (channels, rows, columns): three channels are red, green and blue, of any other
             number the mean is drawn.
+        lowest: the value without any red, green or blue.
+        highest: the value with all of it.
 
     Returns:
-        `(rows, columns)`, or `(rows, columns, 3)`.
+        `(rows, columns)` in units of the input, or `(rows, columns, 3)` from 0 to 1.
 
     Example:
         >>> as_image(np.array([0.0, 8.0, 16.0, 4.0]), (2, 2), 0, 16).tolist()
-        [[0.0, 0.5], [1.0, 0.25]]
+        [[0.0, 8.0], [16.0, 4.0]]
         >>> as_image(np.arange(12.0), (3, 2, 2), 0, 11).shape
         (2, 2, 3)
     """
-    image = (values.reshape(shape) - lowest) / ((highest - lowest) or 1)
+    image = values.reshape(shape)
     if image.ndim == 2:
         return image
-    return np.moveaxis(image, 0, -1) if len(image) == RGB else image.mean(axis=0)
+    if len(image) != RGB:
+        return np.asarray(image.mean(axis=0))
+    return np.moveaxis((image - lowest) / ((highest - lowest) or 1), 0, -1).clip(0, 1)
+
+
+def draw_image(axes: Axes, values: NDArray[Any], shape: Sequence[int], lowest: float, highest: float) -> None:
+    """Draws an input; greys are white where it is `lowest` and black where it is `highest`."""
+    image = as_image(values, shape, lowest, highest)
+    axes.imshow(image, aspect="auto", interpolation="nearest", cmap="gray_r", vmin=lowest, vmax=highest)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.figures.canvas import Sheet
-from nngeom_cli.figures.image import IMAGE_STYLE, as_image
+from nngeom_cli.figures.image import draw_image
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
@@ -288,7 +288,7 @@ def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down:
     for step, left in shown.items():
         inset = axes.inset_axes((left, pad_y, width, height), xticks=[], yticks=[], zorder=6, label=f"step {step}")
         picture = start + step / steps(data) * (end - start)
-        inset.imshow(as_image(picture, data.attrs["image_shape"], *limits), **IMAGE_STYLE)
+        draw_image(inset, picture, data.attrs["image_shape"], *limits)
         for spine in inset.spines.values():
             spine.set(color=class_colour(data.predicted_class.values[step]), linewidth=1.2)
 

@@ -200,10 +200,10 @@ def test_float32_is_measured_as_it_is_if_asked_for(tmp_path):
 
 
 def test_colours_and_greys_are_drawn_as_images(tmp_path, monkeypatch):
-    from nngeom_cli.figures import heatmap
+    from nngeom_cli.figures import image
 
-    shapes, draw = set(), heatmap.as_image
-    monkeypatch.setattr(heatmap, "as_image", lambda *given: shapes.add(draw(*given).shape) or draw(*given))
+    shapes, draw = set(), image.as_image
+    monkeypatch.setattr(image, "as_image", lambda *given: shapes.add(draw(*given).shape) or draw(*given))
     for channels in (1, 2, 3):
         model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16 * channels, 4), torch.nn.LayerNorm(4))
         record = recorder(
