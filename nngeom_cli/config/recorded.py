@@ -8,7 +8,7 @@ from nngeom_cli.config.declaration import Range, Section, at_least, between, key
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.loader import load_config, typed_section
 from nngeom_cli.config.optimizer import MOST_EPOCHS
-from nngeom_cli.config.probe import GridConfig, PathConfig, ProbeConfig, ProbeSection
+from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig, ProbeConfig, ProbeSection
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import one_of, require
 
@@ -65,7 +65,11 @@ class RecordedConfig(NumbersConfig):
             require(within, "checkpoints", f"at most {last}, the last epoch", probe.checkpoints, "Raise `epochs`.")
         if isinstance(probe, GridConfig):
             plane = about.shape == [2]
-            require(plane, "probe", "path or plane for inputs of any shape but (2,)", probe.kind, 'Try probe="path".')
+            others = "path, plane or data for inputs of any shape but (2,)"
+            require(plane, "probe", others, probe.kind, 'Try probe="path".')
+            return
+        if isinstance(probe, DataConfig):
+            require(probe.split == "train", "probe.split", "train", probe.split, "Give the inputs to measure at.")
             return
         groups, by = ("pairs", probe.endpoints) if isinstance(probe, PathConfig) else ("triples", probe.corners)
         chosen = probe.pairs if isinstance(probe, PathConfig) else probe.triples

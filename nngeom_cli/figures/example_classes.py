@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -11,6 +10,7 @@ import xarray as xr
 from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.data import data_statistics, examples_words, volume_words
 from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.image import draw_image
 from nngeom_cli.figures.path import class_colour, value_range
 from nngeom_cli.figures.path_peaks import draw_column, keys
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
@@ -117,14 +117,12 @@ def draw_images(sheet: Sheet, data: xr.Dataset, state: str, top: float) -> None:
     """A row of images, half of them with the least volume and half with the most, their volumes beneath."""
     sheet.text(LEFT - 0.06, top + IMAGE / 2, state, ha="right", va="center", fontsize=SMALL_FONT_SIZE)
     count = data.sizes["point"]
-    shades: dict[str, Any] = {"cmap": "gray_r", "vmin": data.input.values.min(), "vmax": data.input.values.max()}
+    limits = (data.input.values.min(), data.input.values.max())
     for place in range(count):
         one = data.isel(point=place)
         left = LEFT + place * (IMAGE + APART) + (BETWEEN if place >= count // 2 else 0.0)
         axes = sheet.axes(left, top, IMAGE, IMAGE, xticks=[], yticks=[], label="image")
-        axes.imshow(
-            one.input.values.reshape(data.attrs["image_shape"]), aspect="auto", interpolation="nearest", **shades
-        )
+        draw_image(axes, one.input.values, data.attrs["image_shape"], *limits)
         predicted, true = int(one.predicted_class), int(one.true_class)
         for spine in axes.spines.values():
             spine.set(color=class_colour(predicted), linewidth=1.2)

@@ -88,7 +88,7 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
             if np.isfinite(drawn).any():
                 draw_dots(axes, np.maximum(x, axes.get_xlim()[0]), drawn, geometry.true_class.values, wrong.values)
             else:
-                why = bottleneck_words(geometry.attrs["widths"], layer, int(geometry.attrs["top_k"]))
+                why = bottleneck_words(geometry.attrs, layer, int(geometry.attrs["top_k"]))
                 axes.text(0.5, 0.5, wrapped(why or "no volume", across), transform=axes.transAxes, ha="center")
             axes.tick_params(labelleft=column == 0)
             axes.set_xlabel(AXES[name])

@@ -106,7 +106,7 @@ class Recorder:
         figures: bool = True,
     ) -> None:
         self.directory = Path(directory)
-        self.models = list(model) if isinstance(model, list | tuple) else [model]
+        self.models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
         modules = bool(self.models) and all(isinstance(each, torch.nn.Module) for each in self.models)
         require(modules, "model", "a torch.nn.Module, or a list of them", type(model).__name__, "Give the network.")
         layers = [layer] if isinstance(layer, str) else list(layer)

@@ -13,7 +13,12 @@ from nngeom_cli.recorder.data import Examples
 
 __all__ = ["probe_settings"]
 
-OF_KIND = {"grid": "moons", "path": "path", "plane": "plane"}  # the file in conf/probe that has a kind's defaults
+OF_KIND = {
+    "grid": "moons",
+    "path": "path",
+    "plane": "plane",
+    "data": "data",
+}  # the file in conf/probe that has a kind's defaults
 
 
 def probe_settings(
@@ -51,10 +56,12 @@ def probe_settings(
     if kind == "plane" and "triples" not in given:
         settings |= _triples(examples)
     if kind != "grid":
-        settings["top_k"] = min(settings["top_k"], rank)
-        top_k = given.get("top_k", 1)
+        settings["top_k"] = min(settings["top_k"] or rank, rank) if kind != "data" else None
+        top_k = given.get("top_k")
         fits = not isinstance(top_k, int) or top_k <= rank
         require(fits, "probe.top_k", f"at most {rank}, the rank of the metric", top_k, f"Ask for {rank}.")
+    if given.get("points") == "all":
+        given["points"] = None
     said = {} if checkpoints is None else {"checkpoints": _plain(checkpoints)}
     return {**settings, **given, **said, "layers": list(range(1, layers + 1))}
 

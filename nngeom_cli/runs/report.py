@@ -118,7 +118,7 @@ def remarks(measured: xr.Dataset) -> list[str]:
     """Remarks on the final geometry: bottlenecks, flat layers, points without curvature or a reliable digit."""
     if measured.sizes["replicate"] == 0:
         return []
-    notes, about = [], measured.attrs
+    notes, about, widths = [], measured.attrs, measured.attrs["widths"]
     needed = {volume_rank(measured.attrs, str(name)) for name in measured if "volume_element" in str(name)}
     for layer in measured.layer.values.tolist():
         name = layer_words(about, layer)

@@ -149,6 +149,18 @@ def test_a_grid_of_two_inputs_has_pictures_and_a_film(tmp_path, capsys):
     assert "flat" in run.geometry.attrs["task"]
 
 
+@pytest.mark.parametrize(("points", "count"), [(5, 5), ("all", 12)])
+def test_the_examples_themselves_can_be_measured(points, count, tmp_path):
+    probe = {"kind": "data", "points": points}
+    with recorder(tmp_path / "run", probe=probe, epochs=1, checkpoints=[], figures=True) as record:
+        record(0)
+        record(1)
+    geometry = load_run(tmp_path / "run").geometry
+    assert geometry.sizes["point"] == count
+    assert geometry.attrs["top_k"] == 5
+    assert record.figures
+
+
 def test_several_models_are_replicates(tmp_path):
     models = [small_net(seed) for seed in (0, 1)]
     with recorder(tmp_path / "two", models, epochs=1, checkpoints=[], seed=5) as record:
@@ -329,7 +341,8 @@ def test_after_kill_9_the_second_process_completes_it(tmp_path):
         ({"probe": {"kind": "plane", "resolutoin": 4}}, "Did you mean"),
         ({"probe": {"kind": "plane", "top_k": 9}}, "`probe.top_k` must be at most 5"),
         ({"probe": {"kind": "plane", "triples": [[0, 1, 9]]}}, "`probe.triples` must be triples of classes, 0 to 2"),
-        ({"probe": "grid"}, "`probe` must be path or plane"),
+        ({"probe": "grid"}, "`probe` must be path, plane or data"),
+        ({"probe": {"kind": "data", "split": "test"}}, "`probe.split` must be train"),
         ({"dtype": torch.float16}, "dtype"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
