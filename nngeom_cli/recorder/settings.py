@@ -43,7 +43,7 @@ def probe_settings(
     """
     if probe is None:
         probe = "grid" if examples.shape == (2,) else "path"
-    given = {"kind": probe} if isinstance(probe, str) else dict(probe)
+    given: dict[str, Any] = {"kind": probe} if isinstance(probe, str) else dict(probe)
     folder = conf_directory() / "probe"
     names = sorted({*OF_KIND, *(path.stem for path in folder.glob("*.yaml"))})
     name = str(given.pop("kind", None))
