@@ -102,7 +102,8 @@ def _entropies(geometry: xr.Dataset, boundaries: Sequence[str]) -> dict[str, lis
     entropies = {"final": [own[-1:]], "own": [own], "other": others(own[-1:], axis=3)}
     weights = _weights(geometry)
     if "middle" in boundaries:
-        entropies["middle"] = [entr(np.maximum(weights, 0.0)).sum(axis=-1)[None, None, :, None]]
+        of_weights = entr(np.maximum(weights, 0.0)).sum(axis=-1).round(12)  # mirrored mixtures tie, whatever is rounded
+        entropies["middle"] = [of_weights[None, None, :, None]]
     if "rotated" in boundaries:
         corners = geometry.corner_place.transpose("plane", "end", "axis").values
         last = geometry.entropy.isel(epoch=-1).transpose("plane", "y", "x", "replicate").values
