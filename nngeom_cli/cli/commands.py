@@ -225,7 +225,8 @@ def theory(options: Namespace) -> int:
     """nngeom theory [KEY=VALUE ...]
 
     An infinitely wide layer with Gaussian weights: Omega, log volume element and Ricci scalar against the radius, and
-    finite layers that approach it. Draws theory.png and theory.pdf, and writes the curves beside them as theory.nc.
+    finite layers that approach it; with depth=5, in each of five layers at |x| = radius. Draws theory.png and
+    theory.pdf, and writes the curves beside them as theory.nc.
     """
     from nngeom_cli.launch.application import composed
 

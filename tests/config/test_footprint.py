@@ -108,6 +108,7 @@ def test_a_run_is_held_against_the_memory_that_there_is(monkeypatch):
 
 THEORY = [
     ("networks=1000000000", "widths"),
+    ("depth=1000000000", "widths"),
     ("widths=[100000000000]", "widths"),
     ("points=1000000000000", "points"),
     ("d=100000000", "widths"),

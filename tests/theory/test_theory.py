@@ -11,6 +11,7 @@ from made_runs import texts
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.figures.infinite_width import draw_theory, save_theory
 from nngeom_cli.figures.style import style
+from nngeom_cli.geometry import InfiniteWidth
 from nngeom_cli.launch.application import composed
 from nngeom_cli.theory.infinite_width import TheoryConfig, load_theory, theory_curves
 
@@ -59,6 +60,8 @@ def test_the_curvature_of_wide_layers_is_ours_and_not_three_times_that(curves):
         (["bias_std=-1"], "bias_std"),
         (["radius=.inf"], "radius"),
         (["points=1"], "points"),
+        (["depth=0"], "depth"),
+        (["depth=2.5"], "depth"),
         (["widths=[1]"], "widths"),
         (["networks=1"], "networks"),
         (["seed=-1"], "seed"),
@@ -89,3 +92,48 @@ def test_the_curves_lie_beside_the_figure(curves, tmp_path):
     assert save_theory(curves, tmp_path) == tmp_path / "theory.png"
     assert (tmp_path / "theory.pdf").stat().st_size > 1000
     xr.testing.assert_equal(xr.load_dataset(tmp_path / "theory.nc", engine="h5netcdf"), curves)
+
+
+DEEP = replace(SMALL, activation=["erf", "tanh"], widths=[16, 256], networks=12, depth=3)
+
+
+@pytest.fixture(scope="module")
+def over_depth():
+    return theory_curves(DEEP).assign_attrs(command="nngeom theory depth=3")
+
+
+@pytest.mark.parametrize("quantity", ["omega", "log_volume_element", "ricci_scalar"])
+def test_with_a_depth_the_curves_are_those_of_each_layer_and_wide_networks_lie_near_them(over_depth, quantity):
+    for layer in (1, 2, 3):
+        limit = InfiniteWidth("tanh", DEEP.weight_std, DEEP.bias_std, DEEP.d, layer)
+        found = over_depth[quantity].sel(activation="tanh", layer=layer).item()
+        assert found == getattr(limit, quantity)(DEEP.radius).item()
+    assert over_depth[f"finite_{quantity}"].dims == ("activation", "width", "network", "layer")
+    error = abs(over_depth[f"finite_{quantity}"] - over_depth[quantity]).median(("network", "layer", "activation"))
+    assert error.sel(width=256) < 0.6 * error.sel(width=16)
+
+
+def test_the_finite_networks_of_a_depth_are_those_of_their_seed(over_depth):
+    again = theory_curves(replace(DEEP, activation=["tanh"], widths=[256], networks=2))
+    np.testing.assert_array_equal(
+        again.finite_ricci_scalar.sel(activation="tanh", width=256),
+        over_depth.finite_ricci_scalar.sel(activation="tanh", width=256)[:2],
+    )
+
+
+def test_the_figure_of_a_depth_says_what_it_shows(over_depth, tmp_path):
+    with style():
+        sheet = draw_theory(over_depth)
+    words = texts(sheet.figure)
+    for part in ("erf", "tanh", "width 256", "infinite width", "3 layers", "|x| = 2", "12 finite networks", "95 %"):
+        assert part in words
+    assert "3 R" not in words
+    assert [axes.get_xlabel() for axes in sheet.figure.axes[-3:]] == ["layer"] * 3
+    assert save_theory(over_depth, tmp_path) == tmp_path / "theory.png"
+
+
+def test_a_depth_whose_numbers_leave_the_range_of_floats_is_drawn_where_they_do_not():
+    curves = theory_curves(replace(SMALL, activation=["monomial3"], widths=[8], networks=2, radius=9.0, depth=7))
+    assert not np.isfinite(curves.log_volume_element).all()
+    with style():
+        draw_theory(curves)
