@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -191,11 +191,12 @@ def in_brief(metrics: Sequence[str]) -> list[str]:
     return columns
 
 
-def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[str, xr.DataArray] | None:
-    """The control that explains most of a statistic, and the paired difference from it; None without any control.
+def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[str, Estimate] | None:
+    """The control that a statistic beats least clearly, and the paired difference from it; None without any control.
 
-    Most is what lies farthest in the direction of the statistic's mean, or nearest to 0 for the distance of a peak. The
-    untrained networks are one of the controls; one that is nearly the network's own boundary (`SAME_LINE`) is none.
+    Of all differences it is the one whose interval reaches least far in the direction of the statistic's mean (towards
+    0 for the distance of a peak), so that a statistic that beats it beats them all. The untrained networks are one of
+    the controls; one that is nearly the network's own boundary (`SAME_LINE`) is none.
     """
     minus = f"{name}.minus_"
     controls = [other.removeprefix(minus) for other in values if other.startswith(minus)]
@@ -203,12 +204,19 @@ def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[st
     differences = {control: values[minus + control] for control in controls if control not in same}
     if f"{name}.change" in values:
         differences["untrained"] = values[f"{name}.change"]
-    direction = -1.0 if name.split(".")[0] == BEST_IS_0 else float(np.sign(values[name].mean()))
-    excess = {who: direction * float(found.mean()) for who, found in differences.items() if found.notnull().any()}
-    if not excess:
+    falls = name.split(".")[0] == BEST_IS_0 or bool(values[name].mean() < 0)
+    found = {control: _estimate(of_network) for control, of_network in differences.items()}
+    near = {control: -_end(one, "high") if falls else _end(one, "low") for control, one in found.items() if one.n}
+    if not near:
         return None
-    control = min(excess, key=lambda who: excess[who])
-    return control, differences[control]
+    control = min(near, key=lambda who: near[who])
+    return control, found[control]
+
+
+def _end(found: Estimate, side: Literal["low", "high"]) -> float:
+    """An end of the interval; the value itself where there is none."""
+    end = found.low if side == "low" else found.high
+    return found.value if math.isnan(end) else end
 
 
 def _brief_cell(row: Row, column: str) -> str:
@@ -217,7 +225,7 @@ def _brief_cell(row: Row, column: str) -> str:
         return _cell(_estimate(row.values.get(column)), row.networks)
     name = column.removesuffix(MINUS)
     control = strongest_control(row.values, name) if name in row.values else None
-    return "-" if control is None else f"{_cell(_estimate(control[1]), row.networks)} ({control[0]})"
+    return "-" if control is None else f"{_cell(control[1], row.networks)} ({control[0]})"
 
 
 def _cell(found: Estimate, networks: int) -> str:

@@ -87,7 +87,20 @@ def test_the_strongest_control_explains_most_of_a_statistic(name, value, excesse
     arrays = {key: xr.DataArray([number - 0.01, number + 0.01], dims="replicate") for key, number in values.items()}
     control, difference = strongest_control(arrays, name)
     assert control == strongest
-    assert difference.identical(arrays[f"{name}.change" if strongest == "untrained" else f"{name}.minus_{strongest}"])
+    assert difference.value == pytest.approx(excesses["change" if strongest == "untrained" else f"minus_{strongest}"])
+    assert difference.n == 2
+
+
+@pytest.mark.parametrize(("sign", "end"), [(1, "low"), (-1, "high")])
+def test_what_beats_the_strongest_control_beats_all(sign, end):
+    """A small difference of all networks is clear; a larger one on the whole, of a few, is not."""
+    rng = np.random.default_rng(0)
+    clear, vague = 1 + 0.1 * rng.normal(size=8), 1.5 + 3 * rng.normal(size=8)
+    arrays = {"x": np.full(8, 9.0), "x.minus_other": clear, "x.minus_mirrored": vague}
+    arrays = {name: xr.DataArray(sign * values, dims="replicate") for name, values in arrays.items()}
+    control, difference = strongest_control(arrays, "x")
+    assert control == "mirrored"
+    assert sign * getattr(difference, end) < 0
 
 
 @pytest.mark.parametrize(("shared", "strongest"), [(0.7, "rotated"), (0.8, "other")])
