@@ -17,11 +17,14 @@ def test_the_notebook_trains_loads_plots_and_measures(tmp_path, monkeypatch):
     names = {}
     for cell in CELLS:
         exec(compile(cell, str(PAGE), "exec"), names)
-    drawn = plt.gcf().axes
+    pictures = [plt.figure(number).axes for number in plt.get_fignums()]
     plt.close("all")
     assert names["run"].status == "complete"
     assert [row["solved"] for row in names["run"].info["replicates"]] == [True, True]
-    assert drawn[-1].get_ylabel().startswith("R ")  # the colour bar
+    assert len(pictures) == 2
+    assert all(axes[-1].get_ylabel().startswith("R ") for axes in pictures)  # the colour bars
+    assert names["on_plane"].isfinite().all()
+    assert names["on_plane"].shape == (15**2,)
     assert names["at_inputs"].shape == (2, 4)
     assert names["at_inputs"].isfinite().all()
     R = names["measured"]["ricci_scalar"]
