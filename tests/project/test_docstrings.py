@@ -4,7 +4,7 @@ import inspect
 
 import pytest
 
-from nngeom_cli import geometry
+from nngeom_cli import geometry, kernels
 
 FUNCTIONS = [name for name in geometry.__all__ if inspect.isfunction(getattr(geometry, name))]
 CLASSES = [name for name in geometry.__all__ if inspect.isclass(getattr(geometry, name))]
@@ -35,3 +35,9 @@ def test_every_method_that_users_call_is_documented(name, method):
 @pytest.mark.parametrize("name", CLASSES)
 def test_every_public_class_is_documented(name):
     documented(getattr(geometry, name), ("Args", "Example"))
+
+
+@pytest.mark.parametrize("name", kernels.__all__)
+def test_every_public_name_of_the_kernels_is_documented(name):
+    thing = getattr(kernels, name)
+    documented(thing, ("Args", "Example") if inspect.isclass(thing) else ("Args", "Returns", "Raises", "Example"))

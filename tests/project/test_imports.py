@@ -21,7 +21,7 @@ LEVELS = [
     {"errors"},
     {"system"},
     {"config"},
-    {"tables", "theory", "models"},
+    {"tables", "theory", "models", "kernels"},
     {"tasks"},
     {"training"},
     {"probes", "store"},
@@ -132,6 +132,7 @@ def test_only_the_package_launch_imports_hydra(path):
         ("nngeom_cli.figures", ["torch", "hydra", "sklearn", "matplotlib.pyplot"]),
         ("nngeom_cli.store.run", ["torch", "hydra", "matplotlib"]),
         ("nngeom_cli.runs.run", ["hydra", "matplotlib", "sklearn", "scipy"]),
+        ("nngeom_cli.kernels", ["hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn", "scipy"]),
         ("nngeom_cli.geometry", ["hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn", "scipy"]),
     ],
 )
