@@ -146,13 +146,16 @@ def summarize(options: Namespace) -> int:
     over the networks ± standard deviation [95 % interval of the mean]. DIR is a run, a sweep, or a folder of them.
     Damaged and unfinished runs are listed as such.
 
-    scores   loss, accuracy, test_loss, test_accuracy, solved
-    grids    volume_ and curvature_ (of log V and log |R|): rank_correlation (with closeness to the boundary),
-             band_contrast (mean near the boundary minus elsewhere, nats), band_mean (near it), mean (of all points)
-    paths    peak_distance (steps from the largest volume to a change of prediction), change_excess (log volume at the
-             changes minus the path's mean), volume_at_change, length, length_near_change, length_excess
-    planes   effective_volume_entropy, volume_entropy, curvature_entropy (rank correlations with the prediction's
-             entropy), effective_volume_mean, volume_mean, curvature_mean
+    scores    loss, accuracy, test_loss, test_accuracy, solved
+    grids     {volume,curvature}_{rank_correlation,band_contrast,band_mean,mean}: log V and log |R|, their rank
+              correlation with closeness to the boundary, mean near it minus elsewhere (nats), near it, everywhere
+    paths     peak_distance (steps from the largest volume to a change of prediction), change_excess (log volume at
+              changes minus the path's mean), volume_at_change, length, length_near_change, length_excess
+    planes    {effective_volume,volume,curvature}_{entropy,mean}: rank correlation with the prediction's entropy
+    examples  {effective_volume,curvature}_{margin,entropy}, {effective_volume,curvature}_{margin,entropy}_within:
+              rank correlations, also within classes; {effective_volume,curvature}_{mean,right_mean,wrong_mean},
+              {effective_volume,curvature,participation_ratio,local_rank}_wrong_contrast: examples that are predicted
+              wrong minus right; {participation_ratio,local_rank}_mean
 
     NAME is of the trained networks, NAME.change minus the untrained ones. NAME.other, .mirrored, .rotated, .middle ask
     about lines that this network did not draw: controls; NAME.minus_other and so on are the differences from them, and

@@ -1,5 +1,6 @@
 """docs/statistics.md defines each statistic that the code can print, and no other."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from nngeom_cli.analysis.networks import networks
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
+from nngeom_cli.cli.entry import main
 from nngeom_cli.experiments.compare import EXPERIMENTS
 from nngeom_cli.store.history import SCORES
 
@@ -116,3 +118,20 @@ def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
     words = {plain(word) for row, kind in of.items() for word in re.findall(r"\w+", row.removeprefix(kind))}
     assert words <= defined | {"of", "in", "with", "boundary", *CONTROLS["grid"]}
     assert named(of_columns) <= {plain(name) for name in columns} | words
+
+
+def expanded(text):
+    """The words that braces stand for, as in a shell."""
+    for word in re.findall(r"[\w{},]*[\w}]", text):
+        parts = [part.split(",") for part in re.split(r"[{}]", word) if part] if "{" in word else [[word]]
+        yield from ("".join(choice) for choice in itertools.product(*parts))
+
+
+def test_the_help_of_summarize_names_each_statistic_and_the_page(capsys):
+    assert main(["summarize", "--help"]) == 0
+    text = capsys.readouterr().out
+    words = list(expanded(text.partition("options:")[0]))
+    assert set(headings(PAGE)) <= set(words)
+    braced = " ".join(re.findall(r"\{[\w,{}]+", text))
+    assert set(expanded(braced)) <= set(headings(PAGE))
+    assert "docs/statistics.md" in text
