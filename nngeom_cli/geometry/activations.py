@@ -157,12 +157,27 @@ def _monomial(degree: int) -> Activation:
     return Activation(f"monomial{q}", lambda z: z**q / norm, first, derivatives, odd=q % 2 == 1)
 
 
+@cache
+def _arccosine(order: int) -> Activation:
+    q, root = order, math.sqrt(2)
+
+    def first(z: Tensor) -> Tensor:
+        return root * q * torch.relu(z) ** (q - 1)
+
+    def derivatives(z: Tensor) -> tuple[Tensor, Tensor]:
+        return first(z), root * q * (q - 1) * _step(z) * torch.relu(z) ** (q - 2)
+
+    return Activation(f"arccosine{q}", lambda z: root * torch.relu(z) ** q, first, derivatives, odd=False)
+
+
 def get_activation(name: str) -> Activation:
     """The activation with the given name.
 
     Args:
         name: identity, relu, sigmoid, softplus, tanh, erf (phi(z) = erf(z / sqrt 2)), gelu (exact, z times the normal
-            distribution function), silu, sin, or monomial<q> with 1 <= q <= 150 (z^q / sqrt((2q - 1)!!), (B.29)).
+            distribution function), silu, sin, monomial<q> with 1 <= q <= 150 (z^q / sqrt((2q - 1)!!), (B.29)), or
+            arccosine<q> with 2 <= q <= 150 (sqrt(2) max(z, 0)^q, whose kernel at infinite width is the arc-cosine
+            kernel of Cho and Saul 2009).
             relu has no second derivative at its kink; elsewhere it is 0, so a one-layer relu network has R = 0
             between the kinks, and R says nothing about the curvature that is concentrated at them.
 
@@ -181,7 +196,11 @@ def get_activation(name: str) -> Activation:
     monomial = re.fullmatch(r"monomial([1-9][0-9]{0,2})", name)
     if monomial and int(monomial[1]) <= _LARGEST_DEGREE:
         return _monomial(int(monomial[1]))
+    arccosine = re.fullmatch(r"arccosine([1-9][0-9]{0,2})", name)
+    if arccosine and 2 <= int(arccosine[1]) <= _LARGEST_DEGREE:
+        return _arccosine(int(arccosine[1]))
     choices = ", ".join(_ACTIVATIONS)
     raise ValueError(
-        f"`activation` must be one of {choices}, or monomial<q> with 1 <= q <= {_LARGEST_DEGREE}. Got {name!r}."
+        f"`activation` must be one of {choices}, monomial<q> with 1 <= q <= {_LARGEST_DEGREE}, or arccosine<q> with "
+        f"2 <= q <= {_LARGEST_DEGREE}. Got {name!r}."
     )

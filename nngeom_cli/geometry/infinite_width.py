@@ -25,10 +25,10 @@ class InfiniteWidth:
     E[phi'(z)^2]` with z ~ N(0, s), `s = weight_std^2 |x|^2 + bias_std^2`: eqs. (6) to (8). Deeper ones follow by a
     recursion over layers (docs/theory.md); across the radius their eigenvalue is e^Omega too, along it e^Omega rho.
 
-    There are closed forms for erf (B.25) to (B.28), monomials (B.30) to (B.33), misprints corrected, and sin. Other
-    smooth activations use the trapezoid rule, at each point on finer and finer grids until two agree to 1e-12. relu has
-    a kernel, a metric and a volume element, but no curvature. Points and radii may be tensors, arrays or lists; results
-    have their dtype, float64 for integers.
+    There are closed forms for erf (B.25) to (B.28), monomials (B.30) to (B.33), misprints corrected, sin and
+    arccosine<q>. Other smooth activations use the trapezoid rule, at each point on finer and finer grids until two
+    agree to 1e-12. relu has a kernel, a metric and a volume element, but no curvature. Points and radii may be tensors,
+    arrays or lists; results have their dtype, float64 for integers.
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
@@ -74,7 +74,8 @@ class InfiniteWidth:
     def kernel(self, x: Numbers, y: Numbers) -> Tensor:
         """Kernel k(x, y) = E[phi(w . x + b) phi(w . y + b)]: eq. (5).
 
-        Closed forms: erf (B.24), sin, relu (Cho and Saul 2009), monomials (Isserlis); otherwise quadrature.
+        Closed forms: erf (B.24), sin, relu and arccosine<q> (Cho and Saul 2009), monomials (Isserlis); otherwise
+        quadrature.
 
         Args:
             x: points, `(*batch, d)`.

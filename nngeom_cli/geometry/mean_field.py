@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation, get_activation
-from nngeom_cli.geometry.moments import built_in, degree, slope_moments
+from nngeom_cli.geometry.moments import built_in, power, slope_moments
 from nngeom_cli.geometry.quadrature import gaussian_mean
 from nngeom_cli.geometry.value_moments import value_moments
 
@@ -91,11 +91,12 @@ def circle_curvature(activation: Activation, weight_std: float, bias_std: float,
 
 def bend_square(activation: Activation, s: Tensor) -> Tensor:
     """E[phi''(z)^2], z ~ N(0, s)."""
-    name, q = built_in(activation), degree(activation)
+    name, monomial = built_in(activation), power(activation)
     if name == "erf":
         return 2 / math.pi * s / (1 + 2 * s) ** 1.5
     if name == "sin":
         return -torch.expm1(-2 * s) / 2
-    if q is not None:
-        return (q * (q - 1)) ** 2 / ((2 * q - 1) * abs(2 * q - 3)) * s ** max(q - 2, 0)
+    if monomial is not None:
+        q, factor = monomial
+        return factor * (q * (q - 1)) ** 2 / ((2 * q - 1) * abs(2 * q - 3)) * s ** max(q - 2, 0)
     return gaussian_mean(lambda z, _: activation.second(z).square().unsqueeze(0), s)[0][0]

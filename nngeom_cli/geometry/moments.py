@@ -15,7 +15,7 @@ from torch import Tensor
 from nngeom_cli.geometry.activations import Activation, get_activation
 from nngeom_cli.geometry.quadrature import gaussian_mean
 
-__all__ = ["Moments", "built_in", "chebyshev_near_zero", "degree", "slope_moments"]
+__all__ = ["Moments", "built_in", "chebyshev_near_zero", "degree", "order", "power", "slope_moments"]
 
 _DEGREES = (8, 12)  # of two polynomials whose derivatives must agree
 _AGREEMENT = 1e-10
@@ -53,7 +53,7 @@ def slope_moments(activation: Activation, s: Tensor) -> Moments:
         >>> slope_moments(get_activation("sin"), torch.tensor(0.0, dtype=torch.float64)).bend
         tensor(-2., dtype=torch.float64)
     """
-    one, q, name = torch.ones_like(s), degree(activation), built_in(activation)
+    one, monomial, name = torch.ones_like(s), power(activation), built_in(activation)
     if name == "erf":
         slope = 1 / (1 + 2 * s)
         log_slope = math.log(2 / math.pi) + slope.log() / 2
@@ -62,8 +62,9 @@ def slope_moments(activation: Activation, s: Tensor) -> Moments:
         tail, rest = torch.sigmoid(-2 * s), torch.sigmoid(2 * s)
         bend, bend_derivative = -4 * tail, 8 * tail * rest
         return _of_bend(torch.log1p(torch.exp(-2 * s)) - math.log(2), s, bend, bend_derivative)
-    if q is not None:
-        log_slope = math.log(q**2 / (2 * q - 1)) + (torch.log(s) * (q - 1) if q > 1 else 0 * s)
+    if monomial is not None:
+        q, factor = monomial
+        log_slope = math.log(factor * q**2 / (2 * q - 1)) + (torch.log(s) * (q - 1) if q > 1 else 0 * s)
         bend = (2 * q - 2) / s if q > 1 else 0 * s
         return Moments(log_slope, (2 * q - 1) * one, (2 * q - 2) * one, 0 * one, bend, -bend / s if q > 1 else 0 * s)
     if name == "relu":
@@ -90,6 +91,21 @@ def degree(activation: Activation) -> int | None:
     """q for a monomial z^q, 1 for the identity, None for others."""
     name = built_in(activation) or ""
     return 1 if name == "identity" else int(name[8:]) if name.startswith("monomial") else None
+
+
+def order(activation: Activation) -> int | None:
+    """q for sqrt(2) max(z, 0)^q, None for others."""
+    name = built_in(activation) or ""
+    return int(name[9:]) if name.startswith("arccosine") else None
+
+
+def power(activation: Activation) -> tuple[int, float] | None:
+    """q and c where E[phi(z)^2] = c s^q: of monomials, whose square is even, and rectified ones, twice its half."""
+    q = order(activation)
+    if q is not None:
+        return q, float(math.prod(range(1, 2 * q, 2)))
+    q = degree(activation)
+    return None if q is None else (q, 1.0)
 
 
 def _of_bend(log_slope: Tensor, s: Tensor, bend: Tensor, bend_derivative: Tensor) -> Moments:

@@ -12,7 +12,7 @@ from numpy.polynomial import Chebyshev
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation
-from nngeom_cli.geometry.moments import built_in, chebyshev_near_zero, degree
+from nngeom_cli.geometry.moments import built_in, chebyshev_near_zero, power
 from nngeom_cli.geometry.quadrature import gaussian_mean
 
 __all__ = ["ValueMoments", "value_moments"]
@@ -43,15 +43,16 @@ def value_moments(activation: Activation, s: Tensor) -> ValueMoments:
         >>> value_moments(get_activation("erf"), torch.tensor(1.0, dtype=torch.float64)).ratio
         tensor(-0.5000, dtype=torch.float64)
     """
-    one, q, name = torch.ones_like(s), degree(activation), built_in(activation)
+    one, monomial, name = torch.ones_like(s), power(activation), built_in(activation)
     if name == "erf":
         return ValueMoments(2 / math.pi * torch.asin(s / (1 + s)), -s / (1 + s), -1 / (1 + s).square())
     if name == "sin":
         return ValueMoments(-torch.expm1(-2 * s) / 2, -torch.tanh(s), -1 / torch.cosh(s).square())
     if name == "relu":
         return ValueMoments(s / 2, 0 * one, 0 * one)
-    if q is not None:
-        return ValueMoments(s**q, (q - 1) / q * one, 0 * one)
+    if monomial is not None:
+        q, factor = monomial
+        return ValueMoments(factor * s**q, (q - 1) / q * one, 0 * one)
     found = _by_quadrature(activation, s)
     if not (s < 1).any():
         return found

@@ -74,7 +74,7 @@ def test_deep_layers_are_those_of_the_recursion_differentiated_in_many_digits(na
     assert layer.stretch(r).item() == pytest.approx(float(b / a), rel=1e-12)
 
 
-@pytest.mark.parametrize("name", ["tanh", "softplus", "gelu", "monomial2"])
+@pytest.mark.parametrize("name", ["tanh", "softplus", "gelu", "monomial2", "arccosine3"])
 def test_derivatives_of_omega_are_those_of_its_values(name):
     layer, t, step = InfiniteWidth(name, 0.9, 0.6, 3, depth=3), torch.tensor([0.2, 1.5], dtype=DOUBLE), 1e-3
     for order in (0, 1):
@@ -83,7 +83,9 @@ def test_derivatives_of_omega_are_those_of_its_values(name):
         torch.testing.assert_close(layer.omega(t.sqrt(), order + 1), slope, rtol=1e-6, atol=1e-8)
 
 
-@pytest.mark.parametrize(("name", "depth"), [("erf", 3), ("sin", 2), ("tanh", 2), ("relu", 3), ("softplus", 2)])
+@pytest.mark.parametrize(
+    ("name", "depth"), [("erf", 3), ("sin", 2), ("tanh", 2), ("relu", 3), ("softplus", 2), ("arccosine2", 2)]
+)
 def test_deep_metric_follows_from_the_deep_kernel(name, depth):
     """g_ab = d/dx_a d/dy_b k(x, y) at y = x, in differences."""
     layer, x, step = InfiniteWidth(name, 1.1, 0.6, 2, depth), torch.tensor([0.7, -0.4], dtype=DOUBLE), 2e-3
@@ -94,7 +96,8 @@ def test_deep_metric_follows_from_the_deep_kernel(name, depth):
             for a in shifts
         ]
     ) / (4 * step**2)
-    torch.testing.assert_close(layer.metric(x), metric, rtol=0, atol=3e-3 if name == "relu" else 2e-5)
+    tolerance = (3e-3 if name == "relu" else 2e-5) * max(1, metric.abs().max().item())
+    torch.testing.assert_close(layer.metric(x), metric, rtol=0, atol=tolerance)
     torch.testing.assert_close(layer.metric(x).logdet() / 2, layer.log_volume_element(x.norm()))
 
 
@@ -106,6 +109,34 @@ def test_layers_of_the_identity_are_flat_and_those_of_relu_halve_the_metric_each
     torch.testing.assert_close(relu.metric(points(2)), torch.eye(2, dtype=DOUBLE) / 8)
     with pytest.raises(ValueError, match="`activation` must be smooth to have a curvature"):
         relu.ricci_scalar(1.0)
+
+
+@pytest.mark.parametrize("q", [2, 3, 5])
+@pytest.mark.parametrize("d", [2, 3, 6])
+def test_curvature_of_rectified_powers_is_that_of_the_arc_cosine_kernel(q, d):
+    expected = -(d - 1) * (d - 2) * (q - 1) ** 2 / (q**2 * math.prod(range(1, 2 * q, 2)) * RADII ** (2 * q))
+    layer = InfiniteWidth(f"arccosine{q}", 1.0, 0.0, d)
+    torch.testing.assert_close(layer.ricci_scalar(RADII), expected, rtol=1e-12, atol=0)
+    if (q, d) == (2, 3):
+        assert layer.ricci_scalar(1.0).item() == pytest.approx(-1 / 6, rel=1e-14)
+
+
+def test_kernels_of_rectified_powers_are_those_of_cho_and_saul():
+    """k = |x|^q |y|^q J_q(theta) / pi."""
+    x, y = points(40, 3, seed=1), points(40, 3, seed=2)
+    lengths = x.norm(dim=-1) * y.norm(dim=-1)
+    cosine = (x * y).sum(dim=-1) / lengths
+    sine, rest = (1 - cosine**2).sqrt(), math.pi - cosine.acos()
+    second = 3 * sine * cosine + rest * (1 + 2 * cosine**2)
+    third = 15 * sine - 11 * sine**3 + rest * (9 * cosine + 6 * cosine**3)
+    for q, angular in ((2, second), (3, third)):
+        kernel = InfiniteWidth(f"arccosine{q}", 1.0, 0.0, 3).kernel(x, y)
+        torch.testing.assert_close(kernel, lengths**q * angular / math.pi, rtol=1e-10, atol=1e-12)
+    z = torch.randn(400_000, 2, generator=torch.Generator().manual_seed(0), dtype=DOUBLE)
+    features = math.sqrt(2) * (z @ torch.stack([x[0, :2], y[0, :2]]).T).clamp_min(0) ** 4
+    products = features.prod(dim=-1)
+    kernel = InfiniteWidth("arccosine4", 1.0, 0.0, 2).kernel(x[0, :2], y[0, :2])
+    assert abs(products.mean() - kernel) < 5 * products.std() / len(z) ** 0.5
 
 
 @pytest.mark.parametrize("name", ["tanh", "erf", "softplus"])

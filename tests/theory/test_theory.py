@@ -77,6 +77,7 @@ def test_what_is_wrong_is_said_in_one_sentence_that_begins_with_the_key(override
 
 def test_one_activation_needs_no_brackets():
     assert load_theory(composed(["activation=erf", "widths=[]"], "theory")).activation == ["erf"]
+    assert load_theory(composed(["activation=arccosine2"], "theory")).activation == ["arccosine2"]
 
 
 def test_the_figure_says_what_it_shows(curves):
