@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from itertools import pairwise
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from nngeom_cli.geometry.tridiagonal import solve_tridiagonal
 
 __all__ = ["Geodesic", "distance", "geodesic"]
 
-_MOST_STEPS = 200
+_MOST_STEPS = 1000
 _TOLERANCE = 1e-12  # of the energy that a further step would gain, relative
 _FIRST_DAMPING = 1e-6
 _LEAST_DAMPING, _MOST_DAMPING = 1e-14, 1e12  # below the first it is 0, beyond the second no step helps
@@ -33,7 +34,8 @@ class Geodesic(NamedTuple):
     Args:
         points: on each path, from start to end, `(*replicates, *batch, segments + 1, d)`.
         length: of each path in feature space, extrapolated to infinitely many segments, `(*replicates, *batch)`.
-        error: how far the extrapolation moved it: an estimate of its absolute error, not a bound.
+        error: how far the extrapolation moved it, or, where the lengths of the polygons do not settle yet, by how much
+            they differ: an estimate of its absolute error, not a bound.
         straight: length of the image of the straight path, an upper bound.
         chord: distance of the features of start and end, a lower bound.
         converged: whether the minimisation came to its end. Where it did not, the length is that of the best path
@@ -151,9 +153,11 @@ def _of_one(feature_map: FeatureMap, start: Tensor, end: Tensor, segments: int) 
         for count in (_STRAIGHT_SEGMENTS, 2 * _STRAIGHT_SEGMENTS)
     ]
     ends = _features(feature_map, torch.stack([start, end], dim=1))
-    change = (lengths[-1] - lengths[-2]) / 3
+    before, change = (later - earlier for earlier, later in pairwise(lengths))
+    resolved = change.abs() <= before.abs() / 2  # it is a quarter where the polygons follow the path closely
+    error = torch.where(resolved, change.abs() / 3, before.abs() + change.abs())
     return Geodesic(
-        path, lengths[-1] + change, change.abs(), (4 * straight[1] - straight[0]) / 3, _length(ends), converged
+        path, lengths[-1] + change / 3, error, (4 * straight[1] - straight[0]) / 3, _length(ends), converged
     )
 
 
@@ -250,7 +254,7 @@ def _expand(feature_map: FeatureMap, path: Tensor) -> _Expansion:
     features = _features(feature_map, path)
     segments, interior = count - 1, count - 2
     pull = 2 * features[:, 1:-1] - features[:, :-2] - features[:, 2:]  # (pairs, N - 1, n)
-    points, weights = path[:, 1:-1].reshape(-1, d), pull.reshape(pairs * interior, -1)
+    points, weights = path[:, 1:-1].reshape(-1, d), pull.flatten(0, 1)
     jacobians, bends = [], []
     at_once = max(1, _NUMBERS_AT_ONCE // (features.shape[2] * d * d))
     square = _square(d, path.device)
@@ -261,7 +265,7 @@ def _expand(feature_map: FeatureMap, path: Tensor) -> _Expansion:
         jacobians.append(jet.jacobian[0].movedim(-1, 0) / unit)  # (points, n, d)
         bent = torch.einsum("pn,nkp->pk", pulled, jet.hessian[0])[:, square]
         bends.append(bent / unit / unit[:, None])
-    jacobian = torch.cat(jacobians).reshape(pairs, interior, -1, d)
+    jacobian = torch.cat(jacobians).unflatten(0, (pairs, interior))
     metric = jacobian.mT @ jacobian
     energy, length = _energy(features), _length(features)
     return _Expansion(

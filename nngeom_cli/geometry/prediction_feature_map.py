@@ -30,8 +30,9 @@ class PredictionFeatureMap(FeatureMap):
     of a surface in R^classes, a curvature: 1/2 everywhere for two inputs and three classes.
 
     Everything is computed from log-probabilities and from differences to the largest logit, so that each row of the
-    derivatives keeps its digits where a probability is 0 or 1 to working precision. A spectrum keeps those of its
-    largest eigenvalue. Of the rounding of the logits themselves, `ricci_scalar_error` knows nothing.
+    derivatives keeps its digits where a probability is 0 or 1 to working precision, down to probabilities of 1e-615,
+    whose square roots are the least normal numbers. A spectrum keeps the digits of its largest eigenvalue. Of the
+    rounding of the logits themselves, `ricci_scalar_error` knows nothing.
 
     Args:
         logits: a feature map whose features are the logits, one for each class: the linear output layer of an
@@ -138,7 +139,9 @@ class PredictionFeatureMap(FeatureMap):
         dPhi_i = sqrt(p_i) dl_i,  ddPhi_i = sqrt(p_i) (ddl_i + dl_i dl_i / 2).
         """
         jet = self.logits.jet(points, second=second)
-        logs = self.log_probabilities(points).reshape(-1, len(points), jet.jacobian.shape[1]).movedim(2, 1)
+        logs = (
+            self.log_probabilities(points).reshape(len(jet.jacobian), len(points), jet.jacobian.shape[1]).movedim(2, 1)
+        )
         logs = logs.unsqueeze(2)  # (replicates, classes, 1, points)
         top = logs.argmax(dim=1, keepdim=True)
         root = (logs / 2).exp()

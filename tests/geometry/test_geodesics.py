@@ -120,6 +120,18 @@ def test_length_lies_between_the_chord_and_the_straight_path(name):
     assert (found.length <= found.straight + found.error).all()
 
 
+@pytest.mark.parametrize("segments", [8, 16, 32, 64])
+@pytest.mark.parametrize("steepness", [3.0, 10.0, 40.0])
+def test_error_covers_a_step_that_the_polygons_do_not_follow_closely(segments, steepness):
+    """A ruled surface: its geodesics across the rulings are as long as the curve (x, tanh(c x), 0)."""
+    step = lambda p: torch.stack([p[0], (steepness * p[0]).tanh(), p[1]])  # noqa: E731
+    x = torch.linspace(-1, 0.9, 20001).double()
+    found = geodesic(step, [-1.0, 0.0], [0.9, 0.0], segments=segments)
+    expected = torch.trapezoid((1 + (steepness / (steepness * x).cosh().square()).square()).sqrt(), x)
+    assert found.converged
+    assert abs(found.length - expected) <= found.error
+
+
 def test_replicates_are_those_of_each_network_alone():
     weights, biases = random_network([2, 5], seed=1, replicates=(2,))
     start, end = points(2, seed=5), points(2, seed=6)
@@ -175,6 +187,10 @@ def test_points_that_are_not_finite_have_no_distance():
     found = geodesic(sphere, start, tensor([1.0, 1.0]), segments=8)
     assert found.converged.tolist() == [True, False, False]
     assert found.length.isnan().tolist() == [False, True, True]
+
+
+def test_no_points_have_no_distances():
+    assert distance(sphere, torch.zeros(0, 2).double(), [1.0, 1.0], segments=8).shape == (0,)
 
 
 def test_a_point_has_no_distance_from_itself():

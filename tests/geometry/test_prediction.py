@@ -184,3 +184,14 @@ def test_a_single_output_is_refused():
     prediction = PredictionFeatureMap(MLPFeatureMap(*random_network([2, 1], seed=0), "identity"))
     with pytest.raises(ValueError, match=r"`logits` must be at least two.*Got 1"):
         pullback_metric(prediction, points(2))
+
+
+def test_no_points_have_an_empty_metric():
+    prediction = PredictionFeatureMap(linear_output(*random_network([2, 6, 3], seed=0, replicates=(4,))))
+    assert pullback_metric(prediction, torch.zeros(0, 2).double()).shape == (4, 0, 2, 2)
+
+
+def test_a_class_that_is_ruled_out_counts_for_nothing():
+    two = PredictionFeatureMap(lambda p: torch.stack([p[0], p[1]]))
+    three = PredictionFeatureMap(lambda p: torch.stack([p[0], p[1], 0 * p[0] - torch.inf]))
+    torch.testing.assert_close(pullback_metric(three, points(2)), pullback_metric(two, points(2)))
