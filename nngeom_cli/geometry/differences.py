@@ -12,6 +12,7 @@ from torch.func import vmap
 __all__ = ["Differences", "Verdict"]
 
 _POINTS = 5
+_ELEMENTS = 2**22  # between points and features at once
 _DISPLACED = 0.1  # shift from the caller's points, in units of the size of x: away from kinks at 0 and from edges
 _STEPS = 12
 _LONGEST_STEP = 0.25  # in units of the size of x; the shortest is sqrt(eps)
@@ -43,9 +44,12 @@ class Differences:
         function: one point `(d,)` to its features `(n,)`.
         points: the caller's points, (points, d), at least one finite.
         precision: the coarsest dtype that the function computes in.
+        widest: how many numbers at once between a point and its features.
     """
 
-    def __init__(self, function: Callable[[Tensor], Tensor], points: Tensor, precision: torch.dtype) -> None:
+    def __init__(
+        self, function: Callable[[Tensor], Tensor], points: Tensor, precision: torch.dtype, widest: int
+    ) -> None:
         points = points[points.isfinite().all(dim=1)]
         size = points.abs().amax(dim=0)
         size = torch.where(size > 0, size, size.amax() if size.any() else 1.0)
@@ -58,7 +62,8 @@ class Differences:
         shortest = self.eps**0.5
         steps = [_LONGEST_STEP * (shortest / _LONGEST_STEP) ** (k / (_STEPS - 1)) for k in range(_STEPS)]
         offsets = points.new_tensor([0.0, *steps, *(-step for step in steps)])[:, None, None]
-        values = vmap(function)((self.points + offsets * self.direction).flatten(0, 1)).detach()
+        at_once = 1 + _ELEMENTS // widest
+        values = vmap(function, chunk_size=at_once)((self.points + offsets * self.direction).flatten(0, 1)).detach()
         self.values = values.unflatten(0, (len(offsets), _POINTS))  # (offsets, points, n)
         centre, ahead, behind = self.values.split([1, _STEPS, _STEPS])
         self._step = offsets[1 : _STEPS + 1]  # (steps, 1, 1)

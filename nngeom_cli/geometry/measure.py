@@ -18,7 +18,7 @@ __all__ = ["AnyFeatureMap", "in_chunks", "measure", "named", "over_points", "rep
 
 _ELEMENTS_IN_CACHE = 30_000  # replicates x units x points handled at once, d = 2
 _FEWEST_POINTS = 64  # with fewer, the calls for a chunk cost more than its arithmetic
-_MOST_ELEMENTS = 1 << 23  # of the derivatives at that many points; bounds the replicates handled at once
+_MOST_ELEMENTS = 1 << 23  # of the derivatives at once; bounds the replicates, and the points of large maps
 AnyFeatureMap = Callable[..., Tensor]  # from one point to its features, or a FeatureMap
 
 
@@ -126,7 +126,8 @@ def in_chunks(
     second = any(bends.values())
     derivatives = d + d * (d + 1) // 2 if second else d
     units = math.prod(replicates) * max(size.widest for size in sizes.values())
-    in_cache = max(_FEWEST_POINTS, 6 * _ELEMENTS_IN_CACHE // (units * (1 + derivatives)))
+    fewest = min(_FEWEST_POINTS, 1 + _MOST_ELEMENTS // (units * (1 + derivatives)))
+    in_cache = max(fewest, 6 * _ELEMENTS_IN_CACHE // (units * (1 + derivatives)))
     points = x.detach().reshape(-1, d)
     parts: dict[int, dict[str, list[Tensor]]] = {key: {name: [] for name in quantities} for key in sizes}
     known = points.isfinite().all(dim=1)

@@ -18,8 +18,6 @@ from nngeom_cli.geometry.torch_feature_map import TorchFeatureMap
 
 __all__ = ["ModuleFeatureMap"]
 
-_MOST_NUMBERS = 2**20  # of inputs whose outputs are computed at once
-_MOST_POINTS = 1024
 Plane = tuple[Tensor, Tensor]
 
 
@@ -109,8 +107,8 @@ class ModuleFeatureMap(FeatureMap):
             points = x.reshape(-1, x.shape[-1])
             points = points[points.isfinite().all(dim=1)]
             inputs = self._inputs(points if len(points) else x.new_zeros(1, x.shape[-1]))
-            for part in self._parts:
-                part.check(inputs)
+            for part, each in zip(self._parts, self._maps, strict=True):
+                each.widest = part.check(inputs)
             self._checked.add(x.shape[-1])
         sizes = [each.dimensions(x) for each in self._maps]
         if len({size.features for size in sizes}) > 1:
@@ -193,15 +191,16 @@ class ModuleFeatureMap(FeatureMap):
             torch.Size([5, 1])
         """
         x = self.as_points(x)
-        self.dimensions(x)
+        widest = self.dimensions(x).widest
         points = x.reshape(-1, x.shape[-1])
-        chunk_size = chunk_size or max(1, min(_MOST_POINTS, _MOST_NUMBERS // x.shape[-1]))
         values = []
         with torch.no_grad():
             for part in self._parts:
                 compute = self._on_plane(part.outputs)
                 one = compute(points[0] if len(points) else x.new_zeros(x.shape[-1]))
-                chunks = [batched(compute, each) for each in points.split(chunk_size) if len(each)]
+                chunks = [
+                    batched(compute, each, widest) for each in points.split(chunk_size or 1 + len(points)) if len(each)
+                ]
                 values.append(torch.cat([one.new_empty(0, len(one)), *chunks]))
         outputs = torch.stack(values)
         return outputs.reshape(*self.replicates, *x.shape[:-1], outputs.shape[-1])

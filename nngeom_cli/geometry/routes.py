@@ -7,8 +7,10 @@ for one of the modes. Which ones depends on torch's version, so the routes are t
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -16,11 +18,21 @@ from torch.func import jacfwd, jacrev, vmap
 
 from nngeom_cli.geometry.differences import Differences, Verdict
 
-__all__ = ["FORWARD", "FORWARD_OVER_REVERSE", "REVERSE", "Route", "batched", "sound_route"]
+__all__ = [
+    "FORWARD",
+    "FORWARD_OVER_REVERSE",
+    "REVERSE",
+    "Function",
+    "Route",
+    "batched",
+    "load_differentiation",
+    "sound_route",
+]
 
 Function = Callable[[Tensor], Tensor]
 Derivatives = tuple[Tensor, Tensor | None]
 _ELEMENTS = 2**22  # of the derivatives computed at once in reverse mode
+_GROUPS = 64  # of features, where there are more than that
 _MANY = 4  # features per input; above it, forward mode alone costs less
 
 
@@ -36,12 +48,19 @@ class Route:
     inner: Callable[..., Function]
     outer: Callable[..., Callable[[Tensor], tuple[Tensor, Tensor]]]
 
-    def __call__(self, function: Function, points: Tensor, n: int, *, second: bool) -> Derivatives:
-        """J (points, n, d) and, if asked for, H (points, n, d, d) at `points` (points, d) of a map with n features."""
+    def __call__(self, function: Function, points: Tensor, widest: int, *, second: bool) -> Derivatives:
+        """J (points, n, d) and, if asked for, H (points, n, d, d) at `points` (points, d).
+
+        Args:
+            function: from one point to its features.
+            points: (points, d).
+            widest: how many numbers at once between a point and its features; bounds what is computed at once.
+            second: whether H is needed.
+        """
         count, d = points.shape
         first = self.inner(function)
         if self.inner is jacrev:  # a pass for each feature, no more at once than memory allows
-            first = jacrev(function, chunk_size=min(n, 1 + _ELEMENTS // (count * n * (1 + d if second else 1))))
+            first = jacrev(function, chunk_size=1 + _ELEMENTS // (count * widest * (1 + d if second else 1)))
         if not second:
             return vmap(first)(points).detach(), None
 
@@ -58,43 +77,58 @@ FORWARD_OVER_REVERSE = Route(jacrev, jacfwd)
 REVERSE = Route(jacrev, jacrev)
 
 
-def batched(function: Function, points: Tensor) -> Tensor:
+@cache
+def load_differentiation() -> None:
+    """Loads `torch.func`, only once: ignoring torch's warning makes Python forget which others it has shown."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
+        torch.func.jacfwd(torch.sin)(torch.zeros(()))
+
+
+def batched(function: Function, points: Tensor, widest: int = 1) -> Tensor:
     """The values of `function` at `points` (points, d): (points, n). Raises if it cannot run on a batch."""
     try:
-        return vmap(function)(points)
+        return vmap(function, chunk_size=1 + _ELEMENTS // widest)(points)
     except Exception as error:
         raise _refused(error, "run in batches, under `torch.func.vmap`") from error
 
 
-def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, second: bool) -> Route:
+def sound_route(
+    function: Function, points: Tensor, n: int, widest: int, precision: torch.dtype, *, second: bool
+) -> Route:
     """The first of forward over reverse, reverse over reverse and forward over forward that gives right derivatives.
 
     Derivatives are right if differences of the values at a few points near `points` do not contradict them, and if H is
     symmetric and does not depend on the order of the points (for det in a batch it does). Forward over forward costs
-    less for many features; it is used there if it agrees with the route found.
+    less for many features; it is used there if it agrees with the route found. Many features are tried in groups, added
+    with random signs.
 
     Args:
         function: from one point `(d,)` to its features `(n,)`; it must not change the point.
         points: (points, d), at least one finite.
+        n: how many features.
+        widest: how many numbers at once between a point and its features.
         precision: the coarsest dtype that the function computes in.
         second: whether second derivatives are needed.
 
     Raises:
         ValueError: no route runs under `torch.func.vmap`, or differences contradict all that do.
     """
+    if n > _GROUPS:
+        function = _grouped(function, n, points)
     try:
-        differences = Differences(function, points, precision)
+        differences = Differences(function, points, precision, widest)
     except Exception as error:
         raise _refused(error, "run in batches, under `torch.func.vmap`") from error
-    points, n = differences.points, differences.values.shape[2]
+    points = differences.points
     found: dict[Route, Derivatives] = {}
     verdicts: dict[Route, Verdict] = {}
     failed: Exception | None = None
     for route in (FORWARD_OVER_REVERSE, REVERSE, FORWARD):
         try:
-            found[route] = route(function, points, n, second=second)
+            found[route] = route(function, points, widest, second=second)
             verdict = differences.judge(*found[route])
-            if verdict == Verdict.SOUND and not _consistent(route, function, found[route], differences, second=second):
+            if verdict == Verdict.SOUND and not _consistent(route, function, found[route], differences, widest):
                 verdict = Verdict.DOUBTFUL
         except Exception as error:
             failed = failed or error
@@ -114,7 +148,7 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
         )
     if best is not FORWARD and n > _MANY * points.shape[1]:
         try:
-            forward = found[FORWARD] if FORWARD in found else FORWARD(function, points, n, second=second)
+            forward = found[FORWARD] if FORWARD in found else FORWARD(function, points, widest, second=second)
         except Exception:
             return best
         if _close(found[best], forward, differences):
@@ -122,14 +156,21 @@ def sound_route(function: Function, points: Tensor, precision: torch.dtype, *, s
     return best
 
 
-def _consistent(
-    route: Route, function: Function, found: Derivatives, differences: Differences, *, second: bool
-) -> bool:
+def _grouped(function: Function, n: int, points: Tensor) -> Function:
+    """Sums of the features with random signs, in groups of about the same size."""
+    signs = torch.rand(n, generator=torch.Generator().manual_seed(0), device="cpu").round().to(points) * 2 - 1
+    groups = signs * (
+        torch.arange(n, device=points.device) % _GROUPS == torch.arange(_GROUPS, device=points.device)[:, None]
+    )
+    return lambda point: groups @ function(point)
+
+
+def _consistent(route: Route, function: Function, found: Derivatives, differences: Differences, widest: int) -> bool:
     """Whether H is symmetric, and derivatives do not depend on the order of the points."""
     jacobian, hessian = found
     if hessian is not None and not _close(found, (jacobian, hessian.mT), differences):
         return False
-    first, bends = route(function, differences.points.flip(0), jacobian.shape[1], second=second)
+    first, bends = route(function, differences.points.flip(0), widest, second=hessian is not None)
     return _close(found, (first.flip(0), None if bends is None else bends.flip(0)), differences)
 
 

@@ -5,10 +5,13 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.frame import Frame
+from nngeom_cli.geometry.jets import FeatureMap
 from nngeom_cli.geometry.measure import AnyFeatureMap, over_points
+from nngeom_cli.geometry.operators import leading
 from nngeom_cli.geometry.points import Numbers
-from nngeom_cli.geometry.torch_feature_map import as_feature_map
+from nngeom_cli.geometry.torch_feature_map import TorchFeatureMap, as_feature_map
 
 __all__ = [
     "log_effective_volume_element",
@@ -18,11 +21,16 @@ __all__ = [
     "singular_values",
 ]
 
+_LARGE = 2**20  # entries of J, from which on it is not formed ...
+_FAR = 32  # ... for fewer leading values than its largest rank over this
+
 
 def metric_spectrum(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None) -> Tensor:
     """Leading eigenvalues of the induced metric.
 
     lambda_k = s_k^2, s_k the k-th singular value of J; g = J^T J, which squares the condition number, is not formed.
+    Where J of a callable or module is large (n d of a million, rank far above `top_k`), J is not formed either: block
+    Lanczos iteration adds products with J until each eigenvalue has a residual below 1e-6 of itself.
 
     Args:
         feature_map: a callable from a point `(d,)` to its features `(n,)`, or an `MLPFeatureMap`; n < d is fine.
@@ -108,10 +116,13 @@ def principal_directions(
     def directions(frame: Frame) -> Tensor:
         jacobian, sound = _jacobian(frame)
         rows = torch.linalg.svd(jacobian, full_matrices=False).Vh[..., :top_k, :]
-        largest = rows.gather(-1, rows.abs().argmax(dim=-1, keepdim=True))
-        return torch.where(sound.unsqueeze(-1), rows * largest.sign(), torch.nan)
+        return torch.where(sound.unsqueeze(-1), rows, torch.nan)
 
-    return _over_points(feature_map, x, top_k, directions, chunk_size)
+    mapped = as_feature_map(feature_map)
+    found = _iterated(mapped, x, top_k)
+    rows = found[1] if found else _over_points(mapped, x, top_k, directions, chunk_size)
+    sign = rows.gather(-1, rows.abs().argmax(dim=-1, keepdim=True)).sign()
+    return torch.mul(rows, sign)
 
 
 def log_spectral_gap(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk_size: int | None = None) -> Tensor:
@@ -149,7 +160,35 @@ def log_spectral_gap(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chun
 
 def _singular_values(feature_map: AnyFeatureMap, x: Numbers, top_k: int, chunk_size: int | None) -> Tensor:
     turned = as_feature_map(feature_map).along_rows()
+    found = _iterated(turned, x, top_k)
+    if found is not None:
+        return found[0]
     return _over_points(turned, x, top_k, lambda frame: singular_values(frame)[..., :top_k], chunk_size)
+
+
+@without_autocast
+def _iterated(feature_map: FeatureMap, x: Numbers, top_k: int) -> tuple[Tensor, Tensor] | None:
+    """Singular values (*replicates, *batch, k) and directions (..., k, d) without J; None if J is to be formed."""
+    maps = feature_map.each()
+    x = feature_map.as_points(x)
+    d, n, bound, _ = feature_map.dimensions(x)
+    if n * d < _LARGE or not 1 <= top_k <= bound // _FAR or not all(isinstance(each, TorchFeatureMap) for each in maps):
+        return None
+    points = x.detach().reshape(-1, d)
+    values = points.new_full((len(maps), len(points), top_k), torch.nan)
+    directions = points.new_full((len(maps), len(points), top_k, d), torch.nan)
+    for index, each in enumerate(maps):
+        assert isinstance(each, TorchFeatureMap)
+        function = each.differentiable(points)
+        for place, point in enumerate(points):
+            if not point.isfinite().all():
+                continue
+            found = leading(function, point, top_k)
+            if found is None:
+                return None
+            values[index, place], directions[index, place] = found.values, found.directions
+    outer = feature_map.replicates + x.shape[:-1]
+    return values.reshape(*outer, top_k), directions.reshape(*outer, top_k, d)
 
 
 def singular_values(frame: Frame) -> Tensor:

@@ -6,7 +6,7 @@ import copy
 import difflib
 import math
 from collections.abc import Callable
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from typing import Any
 
 import torch
@@ -73,15 +73,25 @@ class Submodule:
             raise TypeError(f"`model` must return a tensor. Got {_kind(output)}. Name a `layer` that does.")
         return output.flatten()
 
-    def check(self, points: Tensor) -> None:
-        """Raises ValueError unless the submodule gives one tensor for each input, whatever the others in a batch are.
+    def check(self, points: Tensor) -> int:
+        """How many numbers the widest submodule gives for one input.
 
         Args:
             points: (points, d), at least one.
+
+        Raises:
+            ValueError: this submodule does not give one tensor for each input, whatever else is in a batch.
         """
-        shape = (1, *(self.shape or points.shape[1:]))
+        shape, sizes = (1, *(self.shape or points.shape[1:])), [1]
+
+        def count(_module: torch.nn.Module, _arguments: Any, output: Any) -> None:
+            sizes.append(output.numel() if isinstance(output, Tensor) else 1)
+
         try:
-            output = self._captured(points[:1])
+            with ExitStack() as hooks:
+                for part in self._model.modules():
+                    hooks.callback(part.register_forward_hook(count).remove)
+                output = self._captured(points[:1])
         except Exception as error:
             raise ValueError(
                 f"`model` must take inputs of shape {shape} and {points.dtype}. Got {_reason(error)}. "
@@ -102,12 +112,13 @@ class Submodule:
             together = self._captured(pair)[0]
             alone = [self._captured(point[None])[0] for point in pair]
         except Exception:
-            return  # a model that takes one input only depends on no other
+            return max(sizes)  # a model that takes one input only depends on no other
         if not _independent(together, alone):
             raise ValueError(
                 f"`model` must compute each input by itself. Got other features at {self.layer!r} where another input "
                 f"is in the batch, as from BatchNorm without running statistics. {_ONE_AT_A_TIME}"
             )
+        return max(sizes)
 
     def _captured(self, points: Tensor) -> list[Any]:
         self._calls, self._stops = [], False

@@ -6,7 +6,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +17,7 @@ from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, packed_pairs
 from nngeom_cli.geometry.perturbing import DrawnRounding, Perturbing
 from nngeom_cli.geometry.points import Numbers, as_plane
 from nngeom_cli.geometry.rewriting import Rewriting
-from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Route, batched, sound_route
+from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Function, Route, batched, load_differentiation, sound_route
 
 __all__ = ["TorchFeatureMap", "as_feature_map", "depth_of_the_caller"]
 
@@ -63,9 +63,10 @@ class TorchFeatureMap(FeatureMap):
         self._dtype: torch.dtype | None = None  # of the points; None where it may be any
         self._precision: torch.dtype | None = None  # the coarsest that it computes in
         self._routes: dict[tuple[int, torch.dtype, bool], Route] = {}
+        self.widest = 1  # numbers at once between input and features, if known
         self._warned: set[str] = set()
         self._rewrites = True  # functions that lose digits
-        _load_differentiation()
+        load_differentiation()
 
     @without_autocast
     def dimensions(self, x: Numbers) -> Dimensions:
@@ -93,7 +94,7 @@ class TorchFeatureMap(FeatureMap):
         if calls.coarsest is not None:
             self._warn(_COARSENS.format(calls.coarsest, x.dtype))
         d, n = x.shape[-1], len(features)
-        return Dimensions(d, n, min(d, n), n)
+        return Dimensions(d, n, min(d, n), max(n, self.widest))
 
     def restricted_to(self, origin: Numbers, directions: Numbers) -> TorchFeatureMap:
         """The same map on a plane of input space, or on a flat subspace of any dimension.
@@ -125,20 +126,25 @@ class TorchFeatureMap(FeatureMap):
     def __call__(self, x: Numbers) -> Tensor:
         """Features of the points `x` (*batch, d): (*batch, n)."""
         x = self.as_points(x)
-        _, n, *_ = self.dimensions(x)
+        _, n, _, widest = self.dimensions(x)
         points = x.reshape(-1, x.shape[-1])
-        features = batched(self._at, points) if len(points) else x.new_empty(0, n)
+        features = batched(self._at, points, widest) if len(points) else x.new_empty(0, n)
         return features.reshape(*x.shape[:-1], n)
+
+    def differentiable(self, points: Tensor) -> Function:
+        """The map of one point, once its first derivatives near `points` (points, d) have been found to be right."""
+        self._route(points, second=False)
+        return self._at
 
     def jet(self, points: Tensor, *, second: bool) -> Jet:
         """First and, if asked for, second derivatives at `points` (points, d)."""
         count, d = points.shape
         some = points if count else points.new_zeros(1, d)  # vmap takes no empty batch
-        n = self.dimensions(some).features
+        widest = self.dimensions(some).widest
         route = self._route(some, second=second)
 
         def packed(draw: int | None) -> tuple[Tensor, Tensor | None]:
-            jacobian, hessian = route(partial(self._at, draw=draw), some, n, second=second)
+            jacobian, hessian = route(partial(self._at, draw=draw), some, widest, second=second)
             if hessian is not None:
                 hessian = hessian.flatten(2)[:count, :, rows * d + columns].permute(1, 2, 0).unsqueeze(0).contiguous()
             return jacobian[:count].permute(1, 2, 0).unsqueeze(0).contiguous(), hessian
@@ -174,7 +180,9 @@ class TorchFeatureMap(FeatureMap):
         if key not in self._routes:
             if not points.isfinite().all(dim=1).any():
                 return FORWARD_OVER_REVERSE
-            self._routes[key] = sound_route(self._at, points, self._precision or points.dtype, second=second)
+            _, n, _, widest = self.dimensions(points)
+            precision = self._precision or points.dtype
+            self._routes[key] = sound_route(self._at, points, n, widest, precision, second=second)
         return self._routes[key]
 
     def _warn(self, message: str) -> None:
@@ -200,14 +208,6 @@ def _equal(one: Any, other: Any) -> bool:
         return True
     allowed = torch.finfo(one.dtype).eps ** 0.5 * max(1.0, one.abs().nan_to_num(0, 0, 0).amax().item())
     return torch.allclose(one, other, 0, allowed, equal_nan=True)
-
-
-@cache
-def _load_differentiation() -> None:
-    """Loads `torch.func`, only once: ignoring torch's warning makes Python forget which others it has shown."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*torch.jit.script.*", DeprecationWarning)
-        torch.func.jacfwd(torch.sin)(torch.zeros(()))
 
 
 def depth_of_the_caller() -> int:

@@ -14,6 +14,7 @@ from torch.nn import functional
 from nngeom_cli.geometry import TorchFeatureMap, ricci_scalar
 from nngeom_cli.geometry.composites import COMPOSITES
 from nngeom_cli.geometry.rewriting import Rewriting
+from nngeom_cli.geometry.routes import load_differentiation
 
 Z = [-700.0, -36.0, -18.2, -3.1, -1.0, -0.97, -1e-3, 0.0, 1e-7, 0.3, 1.0, 1.01, 2.5, 12.0, 19.7, 36.0, 38.5, 300.0]
 
@@ -70,7 +71,7 @@ def weights(z):
     return [one / mpmath.fsum(each) for one in each]
 
 
-TorchFeatureMap(torch.sin)  # loads `torch.func`, whose own import warns
+load_differentiation()
 NESTED = {
     "forward": lambda f: (jacfwd(f), jacfwd(jacfwd(f))),
     "reverse": lambda f: (jacrev(f), jacrev(jacrev(f))),
