@@ -32,7 +32,8 @@ __all__ = [
 Function = Callable[[Tensor], Tensor]
 Derivatives = tuple[Tensor, Tensor | None]
 _ELEMENTS = 2**22  # of the derivatives computed at once in reverse mode
-_GROUPS = 64  # of features, where there are more than that
+_GROUPS = 64  # of features in the trial of the routes, where there are more than that ...
+_FEWEST_GROUPS, _ELEMENTS_OF_TRIAL = 8, 2**19  # ... fewer for a large model
 _MANY = 4  # features per input; above it, forward mode alone costs less
 
 
@@ -114,8 +115,9 @@ def sound_route(
     Raises:
         ValueError: no route runs under `torch.func.vmap`, or differences contradict all that do.
     """
-    if n > _GROUPS:
-        function = _grouped(function, n, points)
+    groups = max(_FEWEST_GROUPS, min(_GROUPS, _ELEMENTS_OF_TRIAL // widest))
+    if n > groups:
+        function = _grouped(function, n, groups, points)
     try:
         differences = Differences(function, points, precision, widest)
     except Exception as error:
@@ -156,12 +158,11 @@ def sound_route(
     return best
 
 
-def _grouped(function: Function, n: int, points: Tensor) -> Function:
+def _grouped(function: Function, n: int, count: int, points: Tensor) -> Function:
     """Sums of the features with random signs, in groups of about the same size."""
     signs = torch.rand(n, generator=torch.Generator().manual_seed(0), device="cpu").round().to(points) * 2 - 1
-    groups = signs * (
-        torch.arange(n, device=points.device) % _GROUPS == torch.arange(_GROUPS, device=points.device)[:, None]
-    )
+    place = torch.arange(n, device=points.device) % count
+    groups = signs * (place == torch.arange(count, device=points.device)[:, None])
     return lambda point: groups @ function(point)
 
 
