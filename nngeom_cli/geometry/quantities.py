@@ -82,7 +82,9 @@ def path_curvature(frame: Frame) -> Tensor:
         again = normal - vector * ((vector * normal).sum(dim=1) / square).unsqueeze(
             1
         )  # the path may be nearly straight
-        return again.square().sum(dim=1).sqrt().squeeze(1) / square.squeeze(1)
+        largest = again.abs().amax(dim=1)
+        relative = again / torch.where(largest > 0, largest, 1.0).unsqueeze(1)  # squares of `again` could overflow
+        return (largest * relative.square().sum(dim=1).sqrt() / square).squeeze(1)
 
     return _where_full_rank(frame, (), None if frame.unbent else compute)
 

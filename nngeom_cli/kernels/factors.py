@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from nngeom_cli.kernels.kernel import GaussianKernel, require_positive
+from nngeom_cli.kernels.kernel import GaussianKernel, require_points, require_positive
 from nngeom_cli.kernels.machine import SupportVectorMachine
 
 __all__ = ["BoundaryFactor", "SupportVectorFactor"]
@@ -100,6 +100,7 @@ class SupportVectorFactor:
 
     def log(self, x: Tensor) -> Tensor:
         """Natural logarithm of c at points `(*batch, d)`: `(*batch,)`; it is finite where c underflows."""
+        require_points(x, self.centres.shape[1])
         squares = (x.unsqueeze(-2) - self.centres).square().sum(dim=-1)
         return torch.logsumexp(-squares / (2 * self.widths.square()), dim=-1)
 

@@ -19,6 +19,7 @@ __all__ = [
     "gram",
     "kernel_log_volume_element",
     "kernel_metric",
+    "require_points",
     "require_positive",
 ]
 
@@ -172,6 +173,12 @@ def gram(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
     """
     rows = max(1, _NUMBERS_AT_ONCE // max(1, y.numel()))
     return torch.cat([kernel(some.unsqueeze(1), y) for some in x.split(rows)])
+
+
+def require_points(x: Tensor, d: int) -> None:
+    """Raises ValueError unless the last axis of `x` has d entries, since one entry would broadcast."""
+    if x.ndim == 0 or x.shape[-1] != d:
+        raise ValueError(f"`x` must have shape (*batch, {d}), as the training inputs have. Got {tuple(x.shape)}.")
 
 
 def require_positive(name: str, value: float) -> None:

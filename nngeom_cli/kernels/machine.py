@@ -8,7 +8,15 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.points import Numbers, as_numbers
-from nngeom_cli.kernels.kernel import Factor, GaussianKernel, Kernel, MagnifiedKernel, gram, require_positive
+from nngeom_cli.kernels.kernel import (
+    Factor,
+    GaussianKernel,
+    Kernel,
+    MagnifiedKernel,
+    gram,
+    require_points,
+    require_positive,
+)
 
 __all__ = ["SupportVectorMachine"]
 
@@ -61,7 +69,8 @@ class SupportVectorMachine:
             The trained machine.
 
         Raises:
-            ValueError: shapes that do not fit together, other than two classes, or a `penalty` that is not positive.
+            ValueError: shapes that do not fit together, inputs that are not finite, other than two classes, or a
+                `penalty` that is not positive.
 
         Example:
             >>> line = torch.tensor([[-1.0], [1.0]]).double()
@@ -76,6 +85,8 @@ class SupportVectorMachine:
                 "`inputs` and `labels` must have shapes (points, d) and (points,). "
                 f"Got {tuple(x.shape)} and {tuple(y.shape)}."
             )
+        if not x.isfinite().all():
+            raise ValueError(f"`inputs` must be finite. Got {int((~x.isfinite()).sum())} numbers that are not.")
         classes = y.unique()
         if len(classes) != 2:
             raise ValueError(f"`labels` must be of two classes. Got {len(classes)}. Train a machine for each pair.")
@@ -102,6 +113,7 @@ class SupportVectorMachine:
             `(*batch,)`, differentiable.
 
         Raises:
+            ValueError: the last axis of `x` is not that of the training inputs.
             TypeError: `x` is not float64.
 
         Example:
@@ -112,6 +124,7 @@ class SupportVectorMachine:
         """
         if x.dtype != self.inputs.dtype:
             raise TypeError(f"`x` must be {self.inputs.dtype}. Got {x.dtype}. Convert with `.double()`.")
+        require_points(x, self.inputs.shape[1])
         flat = x.reshape(-1, x.shape[-1])
         return (gram(self.kernel, flat, self.support_vectors) @ self.coefficients + self.intercept).reshape(
             x.shape[:-1]
@@ -127,6 +140,7 @@ class SupportVectorMachine:
             `(*batch,)`.
 
         Raises:
+            ValueError: the last axis of `x` is not that of the training inputs.
             TypeError: `x` is not float64.
 
         Example:

@@ -71,6 +71,12 @@ def test_features_that_stand_still_have_no_curvature():
     assert path_curvature(lambda t: torch.cat([t**2, t**3]), torch.zeros(1, dtype=DOUBLE)).isnan()
 
 
+@pytest.mark.parametrize("size", [1e-200, 1e-9, 1e150])
+def test_curvature_of_tiny_and_huge_features_stays_in_range(size):
+    measured = path_curvature(lambda t: size * helix(t), T)
+    torch.testing.assert_close(measured * size, torch.full((7,), 2 / 4.25, dtype=DOUBLE), rtol=1e-11, atol=0)
+
+
 def test_it_is_measured_beside_the_speed():
     measured = measure(helix, T, ("log_volume_element", "path_curvature"))
     torch.testing.assert_close(measured["log_volume_element"], torch.full((7,), math.log(4.25) / 2, dtype=DOUBLE))

@@ -139,6 +139,12 @@ TWICE = torch.zeros(2, 2, dtype=DOUBLE)
         (lambda: SupportVectorMachine.trained(GaussianKernel(1.0), TWICE, [0, 0]), r"`labels` .* two classes\. Got 1"),
         (lambda: SupportVectorMachine.trained(GaussianKernel(1.0), TWICE, [0]), r"`inputs` and `labels` must have"),
         (lambda: SupportVectorMachine.trained(GaussianKernel(1.0), TWICE, [0, 1], penalty=0), r"`penalty` must be"),
+        (
+            lambda: SupportVectorMachine.trained(GaussianKernel(1.0), TWICE / 0, [0, 1]),
+            r"`inputs` must be finite\. Got 4",
+        ),
+        (lambda: machine().decision(TWICE[:, :1]), r"`x` must have shape \(\*batch, 2\).*Got \(2, 1\)"),
+        (lambda: SupportVectorFactor.amari_wu_1999(machine()).log(TWICE[:, :1]), r"`x` must have shape"),
         (lambda: kernel_metric(GaussianKernel(1.0), 3.0), r"`x` must have shape"),
     ],
 )
