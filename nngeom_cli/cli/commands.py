@@ -85,14 +85,19 @@ def figures(options: Namespace) -> int:
 
 
 def measure(options: Namespace) -> int:
-    """nngeom measure RUN [probe=NAME] [probe.KEY=VALUE ...] [hydra.run.dir=FOLDER]
+    """nngeom measure RUN [probe=NAME] [probe.KEY=VALUE ...] [hydra.run.dir=FOLDER] [--model ... --data ... --layer ...]
 
     Measures a complete run again from its checkpoints, at other layers, places or resolutions, without training. The
     result is a new run, which `figures`, `summarize`, `animate` and `resume` take; its directory is the last line.
 
     Without a name, its own probe is changed; the epochs are those of its checkpoints, or some of them with
     probe.checkpoints=[0,200]. figures.KEY=VALUE and device=NAME can be set too; all else is as in RUN.
+
+    With --model, RUN is a recording, or a folder of state_dicts of your own with the epoch in their names, epoch-0.pt.
+    The functions of --model and --data are run: name files that you trust.
     """
+    if options.model or options.data or options.layer:
+        return _measure_states(options)
     from nngeom_cli.launch.application import launch
     from nngeom_cli.store.run import load_run
 
@@ -103,6 +108,27 @@ def measure(options: Namespace) -> int:
         raise ConfigError(f"`nngeom measure` must be followed by one run directory. Got {got}. Name one run.")
     _, outcomes = launch(settings, "nngeom measure", measured=load_run(folder))
     return _told(outcomes)
+
+
+def _measure_states(options: Namespace) -> int:
+    """`nngeom measure` of a user's own state_dicts."""
+    for flag, given in (("--model", options.model), ("--data", options.data), ("--layer", options.layer)):
+        require(bool(given), flag, "given with --model, --data and --layer", "nothing", "All three belong together.")
+    settings = [word for word in options.words if "=" in word]
+    for key in (word.partition("=")[0] for word in settings):
+        known = key in ("probe", "hydra.run.dir") or key.startswith("probe.")
+        require(known, key, "left out with --model", key, "Keys of probe, and hydra.run.dir, can be set.")
+    folders = [word for word in options.words if word not in settings]
+    one = len(folders) == 1 and Path(folders[0]).is_dir()
+    require(one, "nngeom measure", "followed by one folder", folders or "nothing", "Name that of the state_dicts.")
+
+    from nngeom_cli.recorder.measuring import measure_states
+
+    record = measure_states(Path(folders[0]), options.model, options.data, options.layer, settings)
+    for path in record.figures:
+        print(f"figure {path}")
+    print(record.directory, flush=True)
+    return DONE
 
 
 def resume(options: Namespace) -> int:

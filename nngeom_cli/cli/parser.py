@@ -102,6 +102,11 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
             commands[name].add_argument("words", nargs="*", help=argparse.SUPPRESS)
 
     commands["run"].add_argument("--from", dest="saved", action="append", nargs="?", const="", metavar="RUN")
+    own = "FILE.py:FUNCTION that returns"
+    measure = commands["measure"]
+    measure.add_argument("--model", metavar="FILE:NAME", help=f"{own} a module; measures state_dicts of it")
+    measure.add_argument("--data", metavar="FILE:NAME", help=f"{own} inputs and labels, among which places are chosen")
+    measure.add_argument("--layer", action="append", metavar="NAME", help="a submodule to measure; may be repeated")
     summarize = commands["summarize"]
     summarize.add_argument("--group", action="store_true", help="one row for all runs that differ only in their seeds")
     keys = "config keys to show (optimizer.lr), or sections (architecture); those that vary if left out"

@@ -58,7 +58,7 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
         ConfigError: in one line, what is wrong first.
     """
     values: dict[str, Any] = _resolved(mapping) if isinstance(mapping, DictConfig) else dict(mapping)
-    own = "Run the script again that wrote it: it goes on where it was."
+    own = "Run the script again that wrote it; `nngeom measure` takes it with --model."
     require("recorded" not in values, "config", "that of a run of `nngeom run`", "one of a Recorder", own)
     for key, value in leaves(values, lists="together"):
         require("${" not in str(value), key, "a plain value", value, "A saved config holds no interpolations.")

@@ -62,7 +62,7 @@ class Recorder:
         layer: the name of a submodule as in `model.named_modules()`, or several.
         epochs: the last epoch; 0 is before training.
         probe: a name of conf/probe, such as "plane", or a mapping with `kind` and other keys of the section `probe`;
-            None: a grid for inputs of two numbers, else paths.
+            without a kind, a grid for inputs of two numbers, else paths.
         checkpoints: when to measure, as `probe.checkpoints`: "log 8", "linear 5" or a list; the first and the last
             epoch are always included.
         dtype: in which the copy is measured, float64 or float32; None keeps that of the model.
@@ -75,6 +75,7 @@ class Recorder:
         due: the epochs that are measured.
         measured: those that have been, in this process or before.
         figures: paths of what was drawn.
+        origin: of saved states that are measured, for run.json.
 
     Raises:
         ConfigError: an argument is wrong; nothing has been written.
@@ -151,6 +152,7 @@ class Recorder:
         self.due = checkpoint_epochs(self.config.probe.checkpoints, epochs)
         self.measured: set[int] = set()
         self.figures: list[Path] = []
+        self.origin: dict[str, str] | None = None
         self._rows: dict[int, pd.DataFrame] = {}
         self._store: RunDirectory | None = None
         self._stack: contextlib.ExitStack | None = None
@@ -178,6 +180,7 @@ class Recorder:
                 command = shlex.join(["python", *sys.argv])
                 about = {"command": command, **provenance(self.config, self._device), "started": timestamp()}
                 about["source"] = {"probe": about["source"]["probe"]}
+                about |= {"measured_from": self.origin} if self.origin else {}
                 self._store = RunDirectory(self.directory, about)
             else:
                 self._store = RunDirectory(self.directory, found.info)

@@ -31,8 +31,8 @@ def probe_settings(
     """The section `probe` of a recording.
 
     Args:
-        probe: a name of conf/probe, a kind, or a mapping with the kind and other keys; None: a grid for two inputs,
-            else paths.
+        probe: a name of conf/probe, a kind, or a mapping with the kind and other keys; without a kind, a grid for two
+            inputs, else paths.
         checkpoints: as `probe.checkpoints`; None: as in the file of the probe.
         examples: the inputs to choose among.
         layers: how many are measured.
@@ -41,13 +41,11 @@ def probe_settings(
     Raises:
         ConfigError: there is no such probe, or a key is said in another place.
     """
-    if probe is None:
-        probe = "grid" if examples.shape == (2,) else "path"
-    given: dict[str, Any] = {"kind": probe} if isinstance(probe, str) else dict(probe)
+    given: dict[str, Any] = {"kind": probe} if isinstance(probe, str) else dict(probe or {})
     folder = conf_directory() / "probe"
     names = sorted({*OF_KIND, *(path.stem for path in folder.glob("*.yaml"))})
-    name = str(given.pop("kind", None))
-    require(name in names, "probe", one_of(names), name, did_you_mean(name, names) or "A mapping names its `kind`.")
+    name = str(given.pop("kind", "grid" if examples.shape == (2,) else "path"))
+    require(name in names, "probe", one_of(names), name, did_you_mean(name, names) or "Choose one.")
     require("layers" not in given, "probe.layers", "left out", given.get("layers"), "Name submodules with `layer`.")
     settings = _of_file(OF_KIND.get(name, name))
     kind = settings["kind"]

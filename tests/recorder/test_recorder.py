@@ -336,7 +336,7 @@ def test_after_kill_9_the_second_process_completes_it(tmp_path):
         ({"checkpoints": [9]}, "`checkpoints` must be at most 6, the last epoch"),
         ({"checkpoints": "often"}, "`probe.checkpoints` must be"),
         ({"probe": "plan"}, "`probe` must be"),
-        ({"probe": {"resolution": 4}}, "`probe` must be"),
+        ({"probe": {"resolution": 4}}, "`probe.resolution`"),
         ({"probe": {"kind": "plane", "layers": [1]}}, "`probe.layers` must be left out"),
         ({"probe": {"kind": "plane", "resolutoin": 4}}, "Did you mean"),
         ({"probe": {"kind": "plane", "top_k": 9}}, "`probe.top_k` must be at most 5"),
