@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from reference import DOUBLE, points, random_network
+from reference import DOUBLE, christoffel, network_function, points, random_network
 
 from nngeom_cli.geometry import (
     InfiniteWidth,
@@ -130,6 +130,33 @@ def test_error_covers_a_step_that_the_polygons_do_not_follow_closely(segments, s
     expected = torch.trapezoid((1 + (steepness / (steepness * x).cosh().square()).square()).sqrt(), x)
     assert found.converged
     assert abs(found.length - expected) <= found.error
+
+
+def test_distance_of_predictions_is_twice_the_angle_between_the_roots_of_their_probabilities():
+    """Rao's distance on the simplex, all of which three logits of two inputs reach."""
+    logits = MLPFeatureMap([torch.eye(3, 2, dtype=DOUBLE)], [torch.zeros(3, dtype=DOUBLE)], "identity")
+    prediction = PredictionFeatureMap(logits)
+    start, end = 3 * points(4, 2, seed=5), 3 * points(4, 2, seed=6)
+    roots = prediction(start) / 2, prediction(end) / 2
+    angle = torch.acos((roots[0] * roots[1]).sum(dim=1))
+    torch.testing.assert_close(distance(prediction, start, end), 2 * angle, rtol=1e-6, atol=0)
+
+
+def test_path_found_solves_the_geodesic_equation():
+    """x'' = -Gamma(x', x') with Christoffel symbols from derivatives of the metric; differences are off by O(1/N^2)."""
+    weights, biases = random_network([2, 8], seed=4)
+    feature_map = MLPFeatureMap(weights, biases, "tanh")
+    literal = network_function(weights, biases, torch.tanh)
+    residuals = []
+    for segments in (16, 32):
+        path = geodesic(feature_map, points(2, seed=5), points(2, seed=6), segments=segments).points
+        velocity = (path[2:] - path[:-2]) * segments / 2
+        acceleration = (path[2:] - 2 * path[1:-1] + path[:-2]) * segments**2
+        symbols = torch.stack([christoffel(literal, x) for x in path[1:-1]])
+        bent = torch.einsum("prmn,pm,pn->pr", symbols, velocity, velocity)
+        residuals.append((acceleration + bent).norm(dim=1).max() / acceleration.norm(dim=1).max())
+    assert residuals[1] < 0.02
+    assert (residuals[0] / residuals[1]).item() == pytest.approx(4, rel=0.2)
 
 
 def test_replicates_are_those_of_each_network_alone():
