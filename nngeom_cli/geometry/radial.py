@@ -110,7 +110,7 @@ def radial_metric(activation: Activation, weight_std: float, bias_std: float, t:
         q = gain * values.square + bias_std**2
         log_scale = log_scale + math.log(gain)
         scale = log_scale.exp()
-        y = t * u * scale / q
+        y = torch.where(t > 0, t * u * scale / q, 0.0)
         y_moved = u * scale * (1 - y) + t * scale * (slope * u + u_slope)
         apart = stretch - y * u
     return RadialMetric(log_scale, slope, slope_derivative, moved_slope, stretch, asymmetry, asymmetry_derivative, t)

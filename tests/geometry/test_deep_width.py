@@ -140,11 +140,14 @@ def test_kernels_of_rectified_powers_are_those_of_cho_and_saul():
 
 
 @pytest.mark.parametrize("name", ["tanh", "erf", "softplus"])
-def test_the_curvature_at_the_origin_is_the_limit_of_that_near_it(name):
+def test_curvature_and_volume_at_the_origin_are_the_limits_of_those_near_it(name):
     for zeta in (0.4, 0.0):
         layer = InfiniteWidth(name, 1.2, zeta, 3, depth=3)
         near = layer.ricci_scalar(torch.tensor(1e-5, dtype=DOUBLE))
         torch.testing.assert_close(layer.ricci_scalar(torch.tensor(0.0, dtype=DOUBLE)), near, rtol=1e-6, atol=1e-7)
+        volumes = layer.log_volume_element(torch.tensor([0.0, 1e-5], dtype=DOUBLE))
+        assert volumes[0].item() == pytest.approx(volumes[1].item(), abs=1e-7)
+        assert layer.stretch(0.0).item() == 1
 
 
 @pytest.mark.parametrize("name", ["tanh", "gelu", "erf"])
