@@ -81,12 +81,14 @@ def bottleneck_words(attributes: Mapping[str, Any], layer: int, rank: int) -> st
         'a bottleneck: width 1, so the metric has rank 1 < 2 and volume 0'
         >>> bottleneck_words(stack, 1, rank=2)
         ''
+        >>> bottleneck_words({"widths": [64, 8, 1, 10], "layer_names": "features.3\\nhead"}, 2, rank=2)
+        'a bottleneck: width 1, so the metric has rank 1 < 2 and volume 0'
     """
     above = _widths_to(attributes, layer)[1:]
     narrowest = min(above)
     if narrowest >= rank:
         return ""
-    where = layer if above[-1] == narrowest else above.index(narrowest) + 1
+    where = layer if len(above) == 1 else above.index(narrowest) + 1
     place = "a bottleneck:" if where == layer else f"past a bottleneck: {layer_words(attributes, where)} has"
     return f"{place} width {narrowest}, so the metric has rank {narrowest} < {rank} and volume 0"
 
