@@ -88,7 +88,7 @@ def power_law(x: Array, y: Array, seeds: Array, rng: np.random.Generator) -> Pow
         fit = _Fit(np.log(places[some]), means[some], covariance[some, some], n - strata)
         low, high = math.nan, math.nan
         if fit.bends == 0 or fit.allowed:
-            slopes = fit.slope + (resampled[:, some] @ fit.weights[1] - fit.slope) * fit.widening
+            slopes = fit.slope + (resampled[:, some] @ fit.weights - fit.slope) * fit.widening
             low, high = interval(slopes, n, strata + fit.bends)
         found = Estimate(fit.slope, low, high, int(counts[:, some].sum()))
         return Rate(float(places[first]), float(places[last]), found, math.exp(fit.level), fit.p)
@@ -119,7 +119,7 @@ class _Fit:
 
     def __init__(self, logs: Array, means: Array, covariance: Array, freedom: int) -> None:
         line = np.stack([np.ones_like(logs), logs])
-        self.weights = np.linalg.pinv(line).T  # of the level and of the slope, (2, settings)
+        self.weights = np.linalg.pinv(line)[:, 1]  # whose product with the means is the slope
         contrasts = null_space(line).T  # (settings - 2, settings)
         self.bends, self.p, self.widening = len(contrasts), math.nan, 1.0
         left, off = freedom - self.bends + 1, contrasts @ means
@@ -135,7 +135,8 @@ class _Fit:
                     self.widening = math.sqrt(1 + chi2 / freedom)
             except np.linalg.LinAlgError:  # networks that do not differ
                 self.p = 0.0
-        self.level, self.slope = (float(value) for value in self.weights @ means)
+        self.slope = float(self.weights @ means)
+        self.level = float((means - self.slope * logs).mean())
 
     @property
     def allowed(self) -> bool:
