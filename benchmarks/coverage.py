@@ -152,9 +152,9 @@ def of_proportion(p: float, n: int) -> float:
 
 def rows(trials: int) -> Iterator[list[str]]:
     """The table: a row for each kind of interval and of data."""
-    rng = np.random.default_rng(0)
-    for kind, (_, sizes, kinds_of_data) in KINDS.items():
+    for place, (kind, (_, sizes, kinds_of_data)) in enumerate(KINDS.items()):
         for data in kinds_of_data:
+            rng = np.random.default_rng([place, DATA.index(data)])  # a row is the same whichever others are asked for
             held = {n: simulated(kind, data, n, trials, rng) for n in SIZES[sizes]}
             yield [kind, data, *(f"{n}: {count / of:.3f}" for n, (count, of) in held.items())]
     for p in PROPORTIONS:

@@ -9,7 +9,7 @@ from nngeom_cli.analysis.power_law import power_law
 from nngeom_cli.experiments.panels import CHANGE, draw_law, draw_slopes, panels, rate_in_words
 from nngeom_cli.experiments.table import law_rows, means, networks_in_words, ranges_in_words, row_of, rows_of
 from nngeom_cli.figures.canvas import Sheet
-from nngeom_cli.figures.style import CLASS_COLOURS, FONT_SIZE, LINE, SMALL_FONT_SIZE
+from nngeom_cli.figures.style import CLASS_COLOURS, FONT_SIZE, LINE, SMALL_FONT_SIZE, TEXT_WIDTH, wrapped
 
 __all__ = ["draw", "statistics"]
 
@@ -47,9 +47,13 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         "power law over the longest range up to the largest width that chi² allows (p ≥ 0.05, three widths at least)"
     )
     found = _measured(table)
-    sheet, grid = panels(words, 4, rows=2, keys=len(found) + 1, left=0.65, gap=0.75)
+    lines = [
+        f"{MEASURES[name]}, {ranges_in_words(statistics, f'rate of {name} in width', parametrization, 'n')}"
+        for parametrization, name, _ in found
+    ]
+    notes = "\n".join(wrapped(line, TEXT_WIDTH - 0.1, SMALL_FONT_SIZE) for line in lines)
+    sheet, grid = panels(words, 4, rows=2, keys=notes.count("\n") + 2, left=0.65, gap=0.75)
     kinds = list(dict.fromkeys(parametrization for parametrization, _, _ in found))
-    lines = []
     for parametrization, name, part in found:
         place, column = kinds.index(parametrization), list(MEASURES).index(name)
         colour = CLASS_COLOURS[(0, 9)[place]]
@@ -59,7 +63,6 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         draw_law(grid[column], part.width.to_numpy(float), part[name].to_numpy(float), law, colour, label)
         local = rows_of(statistics, f"local {statistic}", parametrization)
         draw_slopes(grid[2 + column], local, law, colour, (0.95, 1.05)[place])
-        lines.append(f"{MEASURES[name]}, {ranges_in_words(statistics, statistic, parametrization, 'n')}")
     for axes, title in zip(grid, MEASURES.values(), strict=False):
         axes.set_title(title, fontsize=FONT_SIZE)
         if axes.get_legend_handles_labels()[0]:
@@ -70,6 +73,5 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         axes.set_ylabel(label)
     for axes in grid[2:]:
         axes.set_xlabel("width $n$")
-    for place, line in enumerate(lines):
-        sheet.text(0.05, sheet.height - (len(lines) - place) * LINE - 0.03, line, fontsize=SMALL_FONT_SIZE)
+    sheet.text(0.05, sheet.height - (notes.count("\n") + 1) * LINE - 0.03, notes, fontsize=SMALL_FONT_SIZE)
     return sheet
