@@ -8,7 +8,6 @@ the controls that keep the geometry of the question (`BOUNDARIES`).
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,11 +16,11 @@ from functools import cached_property
 from typing import Any, TypeAlias
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import RELIABLE, unreliable
+from nngeom_cli.analysis.ranks import ranks, ranks_among
 from nngeom_cli.errors import did_you_mean
 
 __all__ = [
@@ -155,11 +154,7 @@ class Field:
 
     def ranks_of(self, other: Array) -> Array:
         """Ranks of another quantity at the same places among the usable ones minus their mean; 0 elsewhere."""
-        theirs = np.broadcast_to(ranks(other), self.values.shape)
-        some = ~self.usable.all(axis=-1)  # networks that are ranked without the places that are left out
-        if some.any():
-            theirs = theirs.copy()
-            theirs[some] = ranks(np.where(self.usable, np.broadcast_to(other, theirs.shape), np.nan)[some])
+        theirs = ranks(other) if self.usable.all() else ranks_among(other, self.usable)
         return np.where(self.usable, theirs - self.middle, 0.0)
 
     def at(self, places: Array) -> Field:
@@ -217,13 +212,6 @@ def curvature(R: Array, error: Array) -> tuple[Array, Array, Array, Array, Count
     }
     flat = (missing | zero).all(axis=-1) & zero.any(axis=-1)
     return log_curvature, ~(missing | zero | doubtful), relative_error, flat, counts
-
-
-def ranks(values: Array) -> Array:
-    """Ranks along the last axis, from 1; equal values share their mean rank; NaN where there is no value."""
-    columns = pd.DataFrame(values.reshape(math.prod(values.shape[:-1]), values.shape[-1]).T)
-    ranked: Array = columns.rank().to_numpy().T.reshape(values.shape)
-    return ranked
 
 
 def first_flag(reasons: list[Reason]) -> Array:

@@ -10,6 +10,7 @@ from nngeom_cli.analysis.data import data_statistics
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
+from nngeom_cli.analysis.ranks import ranks, ranks_among
 from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
 
 KINDS = {
@@ -144,3 +145,16 @@ def test_the_table_has_each_control_and_the_paired_difference_from_it(kind):
             found = [row[column] for column in ("estimate", "low", "high", "n")]
             wanted = [expected[column].item() for column in ("estimate", "low", "high", "n")]
             assert found == pytest.approx(wanted, nan_ok=True)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+@pytest.mark.parametrize("shared", [(4, 3), (1, 3), (1, 1)])
+@pytest.mark.parametrize("share", [0.0, 0.02, 0.5, 1.0])
+def test_ranks_among_usable_places_are_those_without_the_others(ties, shared, share):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(*shared, 50))
+    values[..., :3] = np.inf  # far from a boundary that there is not
+    values = values.round(1) if ties else values + np.where(np.isinf(values), 0, 1e-9 * np.arange(50))
+    usable = rng.random((4, 3, 50)) < share
+    expected = ranks(np.where(usable, values, np.nan))
+    np.testing.assert_array_equal(np.where(usable, ranks_among(values, usable), np.nan), expected)
