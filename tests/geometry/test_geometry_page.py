@@ -38,6 +38,8 @@ def test_the_page_runs_from_model_to_picture(tmp_path, monkeypatch):
     assert accuracy > 0.95
     assert names["scalar"].isfinite().double().mean() > 0.9
     assert names["curvature"].isfinite().all()
+    assert names["leading"].shape == (5, 6)
+    assert names["scalar_at"].isfinite().all()
     assert names["directions"].shape == (2, 2)
     assert names["limit"][0].shape == (31,)
     assert names["of_networks"].isfinite().all()
