@@ -32,9 +32,9 @@ from nngeom_cli.launch.hydra_patches import RUN_SINGLE, SPLIT, SWEEP, VALIDATE
 from nngeom_cli.launch.job import job, measuring_job, resumed_job
 from nngeom_cli.launch.launchers import launched
 from nngeom_cli.launch.ray_cluster import refuse_new_cluster
-from nngeom_cli.launch.saved_config import FROZEN, MEASURED, frozen_config, measured_config
+from nngeom_cli.launch.saved_config import FROZEN, frozen_config, measured_config
 from nngeom_cli.quoting import quoted
-from nngeom_cli.runs.origin import measured_again
+from nngeom_cli.runs.origin import MEASURED, measured_again
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.layout import SWEEP as SWEEP_FILE
 from nngeom_cli.store.run import Run

@@ -19,9 +19,9 @@ from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import FileConfig
 from nngeom_cli.errors import ConfigError, DamageError, JobError, printable, sentence_of
-from nngeom_cli.launch.saved_config import FROZEN, MEASURED
+from nngeom_cli.launch.saved_config import FROZEN
 from nngeom_cli.launch.shutdown import is_stopped
-from nngeom_cli.runs.origin import measured_again
+from nngeom_cli.runs.origin import MEASURED, measured_again
 from nngeom_cli.runs.unstarted import begun
 from nngeom_cli.store.layout import INFO, SWEEP
 from nngeom_cli.store.run import load_run

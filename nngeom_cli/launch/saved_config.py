@@ -13,9 +13,9 @@ from nngeom_cli.quoting import unresolved
 from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.system.atomic import refuse_interpolation
 
-__all__ = ["FROZEN", "MEASURED", "frozen_config", "measured_config"]
+__all__ = ["FROZEN", "frozen_config", "measured_config"]
 
-FROZEN, MEASURED = "frozen", "measured"  # their names in Hydra's config store
+FROZEN = "frozen"  # its name in Hydra's config store
 
 
 def frozen_config(directory: Path, conf: Path) -> dict[str, Any]:

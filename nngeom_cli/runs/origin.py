@@ -12,7 +12,9 @@ from nngeom_cli.store.checksums import ID
 from nngeom_cli.store.layout import CHECKPOINTS, saved_epochs
 from nngeom_cli.store.run import FINISHED, Run
 
-__all__ = ["measured_again", "origin_of"]
+__all__ = ["MEASURED", "measured_again", "origin_of"]
+
+MEASURED = "measured"  # the name of such a run's config among Hydra's
 
 
 def origin_of(run: Run) -> dict[str, Any]:

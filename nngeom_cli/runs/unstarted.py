@@ -17,6 +17,8 @@ from omegaconf import OmegaConf
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import DamageError, disk_trouble, one_line, unwritable
+from nngeom_cli.runs.origin import MEASURED
+from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.run import Run, described
 from nngeom_cli.store.run_directory import RunDirectory
 from nngeom_cli.store.run_info import refuse_lost
@@ -90,9 +92,15 @@ def opened(directory: Path) -> Run:
         plain = {str(key): value for key, value in settings["config"].items()}
         folder = Path(settings["hydra"]["hydra"]["runtime"]["cwd"])
         command = shlex.join(["nngeom", "run", *settings["overrides"]])
+        job = settings["hydra"]["hydra"].get("job", {})
     except (AttributeError, KeyError, TypeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise DamageError(f"`{directory / HYDRA}` must be what Hydra writes. Got {what}. Run it again.") from error
+    if job.get("config_name") == MEASURED:  # which run was to be measured is not in these files
+        raise DamageError(
+            f"`{directory}` must hold a run that has begun. Got one of `nngeom measure` without {INFO}. "
+            "Type that command again."
+        )
     config = located(load_config(plain), folder)
     info = {"status": "interrupted", "config": asdict(config), "config_hash": config_hash(config), "command": command}
     return Run(directory, info)

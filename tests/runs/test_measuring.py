@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 from small_runs import PROBED, assert_same, config
@@ -235,6 +236,15 @@ def test_one_that_was_cut_off_before_its_checkpoints_were_copied_needs_the_other
     (tmp_path / "elsewhere").rename(moved)
     assert main(["resume", "new"]) == 0
     assert_same(load_run("new"), wanted)
+
+
+def test_one_that_left_only_what_hydra_writes_is_not_trained_instead(source, measured, capsys):
+    assert measured(source, *WORDS, "hydra.run.dir=new")[0] == 0
+    for path in Path("new").iterdir():
+        if path.name != ".hydra":
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    assert main(["resume", "new"]) == 2
+    assert "Type that command again" in capsys.readouterr().err
 
 
 def test_networks_in_the_plane_are_measured_again_with_all_figures(source, measured, capsys):
