@@ -161,7 +161,7 @@ def _draw_epochs(axes: Axes, statistics: pd.DataFrame) -> None:
 
 def _conclusion(statistics: pd.DataFrame, last: float) -> str:
     """What was found at the last epoch, what could have been, and where nothing could be."""
-    final = statistics[statistics.epoch == last]
+    final = statistics[(statistics.epoch == last) & statistics.p.notna()]  # without the controls
     sentences = []
     for scope in SCOPES:
         of = final[final.of == scope]

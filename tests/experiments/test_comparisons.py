@@ -215,9 +215,10 @@ def test_networks_of_ntk_have_their_distance_from_the_limit_in_nats(tmp_path):
 
 def test_generalization_names_settings_without_spread_and_counts_all_its_tests(tmp_path):
     size, random = 36, rng()
+    columns = [*PREDICTORS, "volume_band_mean_other"]
     table = pd.concat(
         [
-            pd.DataFrame(random.normal(size=(size, len(PREDICTORS))), columns=list(PREDICTORS)).assign(
+            pd.DataFrame(random.normal(size=(size, len(columns))), columns=columns).assign(
                 epoch=epoch,
                 loss=0.1,
                 width=np.repeat([4, 8, 16], 12),
@@ -238,6 +239,7 @@ def test_generalization_names_settings_without_spread_and_counts_all_its_tests(t
     assert tested[tested.epoch == 10].detectable.isna().all()
     assert tested[(tested.epoch == 100) & (tested.of == "within settings")].detectable.between(0.2, 0.95).all()
     words = texts(EXPERIMENTS["generalization"].draw(table, found).figure)
+    assert "of 7 could hardly" not in words  # the control is no test
     assert "36 tanh networks of 6 seeds in 3 settings" in words
     assert "Settings without spread of test accuracy: n = 8, tanh, weight decay 0." in words
 
