@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nngeom_cli.experiments.table import interval_in_words
+from nngeom_cli.experiments.table import decimals, interval_in_words
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.style import FONT_SIZE, LINE, TEXT_WIDTH, wrapped
 
@@ -88,5 +88,5 @@ def rate_in_words(letter: str, law: dict[str, float]) -> str:
     """~ n^-0.95 [-1.02, -0.88] from n = 16 on, or that no power law fits."""
     if not np.isfinite(law["estimate"]):
         return "no power law fits"
-    rate = f"$\\sim {letter}^{{{law['estimate']:.2f}}}$  {interval_in_words(law)}"
+    rate = f"$\\sim {letter}^{{{law['estimate']:.{decimals(law)}f}}}$  {interval_in_words(law)}"
     return f"{rate}\nfrom {letter} = {law['start']:g} on"

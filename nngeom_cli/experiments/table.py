@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +15,7 @@ from nngeom_cli.analysis.power_law import PowerLaw, Rate
 
 __all__ = [
     "ABSENT",
+    "decimals",
     "interval_in_words",
     "law_rows",
     "means",
@@ -91,7 +93,19 @@ def rows_of(statistics: pd.DataFrame, statistic: str, of: Any) -> list[dict[str,
 
 def interval_in_words(found: dict[str, float]) -> str:
     """[-1.02, -0.88], or that there is none."""
-    return f"[{found['low']:.2f}, {found['high']:.2f}]" if np.isfinite(found["low"]) else "(no interval)"
+    digits = decimals(found)
+    return f"[{found['low']:.{digits}f}, {found['high']:.{digits}f}]" if np.isfinite(found["low"]) else "(no interval)"
+
+
+def decimals(found: dict[str, float]) -> int:
+    """Decimals of an estimate and its interval: two, or as many as tell its ends apart.
+
+    Example:
+        >>> decimals({"low": -1.02, "high": -0.88}), decimals({"low": -1.0001, "high": -0.9999})
+        (2, 4)
+    """
+    width = found["high"] - found["low"]
+    return max(2, -math.floor(math.log10(width))) if width > 0 else 2
 
 
 def ranges_in_words(statistics: pd.DataFrame, statistic: str, of: str, letter: str) -> str:
