@@ -1,4 +1,4 @@
-"""A number over networks with its interval: the one bootstrap, which draws seeds, and means and medians by it."""
+"""A number over networks with its interval: the one bootstrap, which draws seeds, means and medians by it; shares."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pandas as pd
 import xarray as xr
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr, ndtri, stdtrit
 
 from nngeom_cli.analysis.statistic import Array, Flag, count_reasons
 
@@ -27,6 +27,7 @@ __all__ = [
     "estimate",
     "interval",
     "over_replicates",
+    "proportion",
     "resampled_seeds",
     "stage_table",
 ]
@@ -182,6 +183,22 @@ def estimate(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "m
     of_network = values.mean([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
     spread = float(of_network.std(ddof=1)) if of_network.size > 1 else math.nan
     return Estimate(float(over.estimate), float(over.low), float(over.high), int(over.n), spread)
+
+
+def proportion(count: int, of: int) -> Estimate:
+    """A share of networks with Wilson's interval; NaN of none.
+
+    Example:
+        >>> print(proportion(8, 8))
+        1 [0.676, 1] (n = 8)
+    """
+    if not of:
+        return Estimate(math.nan, math.nan, math.nan, 0)
+    share, z = count / of, float(ndtri((1 + LEVEL) / 2))
+    middle, half = share + z**2 / (2 * of), z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2)
+    low, high = ((middle + side * half) / (1 + z**2 / of) for side in (-1, 1))
+    spread = math.sqrt(of / (of - 1) * share * (1 - share)) if of > 1 else math.nan
+    return Estimate(share, low if count else 0.0, high if count < of else 1.0, of, spread)
 
 
 def stage_table(statistics: xr.Dataset, rng: np.random.Generator, centre: Centre = "mean") -> pd.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from nngeom_cli.analysis.bootstrap import Estimate, estimate
+from nngeom_cli.analysis.bootstrap import Estimate, estimate, proportion
 from nngeom_cli.analysis.grid import SAME_LINE
 from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, grouped_by_config, read_row
 from nngeom_cli.analysis.statistic import CONTROLS
@@ -44,6 +44,7 @@ BRIEF = {  # what a terminal and Markdown show of a statistic; of any other itse
 }
 IN_FILES = ("_within", "_right_mean", "_wrong_mean")  # names that end so are left to csv and json
 MINUS = ".minus_control"
+SHARE = "solved"  # a share of networks, whose interval is Wilson's
 NO_BAND = xr.DataArray(0.0)
 BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
 
@@ -161,13 +162,15 @@ def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, column
 
 def estimates(row: Row) -> dict[str, Estimate]:
     """Each metric of a row over its networks."""
-    return {name: _estimate(values) for name, values in row.values.items()}
+    return {name: _estimate(values, name) for name, values in row.values.items()}
 
 
-def _estimate(values: xr.DataArray | None) -> Estimate:
+def _estimate(values: xr.DataArray | None, name: str = "") -> Estimate:
     """Each metric has the same resamples, so that its interval does not depend on which others are shown."""
     if values is None or not np.isfinite(values).any():
         return NOTHING
+    if name == SHARE:
+        return proportion(int(values.sum()), int(values.notnull().sum()))
     return estimate(values, np.random.default_rng(0))
 
 
@@ -222,7 +225,7 @@ def _end(found: Estimate, side: Literal["low", "high"]) -> float:
 def _brief_cell(row: Row, column: str) -> str:
     """A metric, or what is left of a statistic beyond its strongest control, which is named."""
     if not column.endswith(MINUS):
-        return _cell(_estimate(row.values.get(column)), row.networks)
+        return _cell(_estimate(row.values.get(column), column), row.networks)
     name = column.removesuffix(MINUS)
     control = strongest_control(row.values, name) if name in row.values else None
     return "-" if control is None else f"{_cell(control[1], row.networks)} ({control[0]})"

@@ -31,7 +31,7 @@ EXAMPLES = {
 
   $ nngeom summarize xor
   run  status    networks  loss                                     accuracy      solved
-  xor  complete  8         1.24e-06 ± 1.4e-07 [1.13e-06, 1.35e-06]  1 ± 0 [1, 1]  1 ± 0 [1, 1]
+  xor  complete  8         1.24e-06 ± 1.4e-07 [1.13e-06, 1.35e-06]  1 ± 0 [1, 1]  1 ± 0 [0.676, 1]
 
   run  volume_band_mean.change    volume_band_contrast
   xor  0.935 ± 0.45 [0.58, 1.31]  0.0836 ± 0.027 [0.0612, 0.106]

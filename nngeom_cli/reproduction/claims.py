@@ -14,8 +14,8 @@ from typing import Any
 
 import xarray as xr
 
-from nngeom_cli.analysis.bootstrap import Centre, Estimate
-from nngeom_cli.reproduction.measured import Area, Measured, over_networks, proportion, proportion_difference
+from nngeom_cli.analysis.bootstrap import Centre, Estimate, proportion
+from nngeom_cli.reproduction.measured import Area, Measured, over_networks, proportion_difference
 from nngeom_cli.reproduction.verdict import NEGATIVE, POSITIVE, Finding, Part, Range, Verdict
 
 __all__ = ["CLAIMS", "TITLES", "Claim", "Result"]

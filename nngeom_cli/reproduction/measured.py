@@ -8,16 +8,15 @@ from typing import Literal, TypeAlias
 
 import numpy as np
 import xarray as xr
-from scipy.stats import binomtest
 
-from nngeom_cli.analysis.bootstrap import LEVEL, Centre, Estimate, estimate
+from nngeom_cli.analysis.bootstrap import Centre, Estimate, estimate, proportion
 from nngeom_cli.analysis.grid import SAME_LINE, grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.reproduction.verdict import POSITIVE, Part, Range
 from nngeom_cli.store.run import Run
 
-__all__ = ["Area", "Measured", "over_networks", "proportion", "proportion_difference"]
+__all__ = ["Area", "Measured", "over_networks", "proportion_difference"]
 
 Area: TypeAlias = Literal["square", "window", "path"]
 
@@ -131,14 +130,6 @@ def share_beyond(values: xr.DataArray, side: Range) -> Estimate:
     of_network = values.median([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
     count = int((of_network > 0).sum() if side == POSITIVE else (of_network < 0).sum())
     return proportion(count, of_network.size)
-
-
-def proportion(count: int, of: int) -> Estimate:
-    """A share of networks with Wilson's interval; NaN of none."""
-    if not of:
-        return NOTHING
-    interval = binomtest(count, of).proportion_ci(LEVEL, method="wilson")
-    return Estimate(count / of, float(interval.low), float(interval.high), of)
 
 
 def proportion_difference(ours: Estimate, theirs: Estimate) -> Estimate:

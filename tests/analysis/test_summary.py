@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 from made_runs import GRID, path, plane, write_run
+from scipy.stats import binomtest
 
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
@@ -44,6 +45,15 @@ def test_a_row_has_mean_standard_deviation_and_number_of_networks_of_each_metric
     assert loss["n"] == 3
     assert 0.1 <= loss["low"] < 0.3 < loss["high"] <= 0.6
     assert row["metrics"]["solved"]["mean"] == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize("options", [{}, {"grouped": True}])
+def test_the_share_of_networks_that_solve_the_task_has_wilsons_interval(tmp_path, options):
+    (row,) = records(write_run(tmp_path / "run"), **options)
+    expected = binomtest(2, 3).proportion_ci(method="wilson")
+    found = row["metrics"]["solved"]
+    assert (found["low"], found["high"]) == pytest.approx((expected.low, expected.high))
+    assert found["standard_deviation"] == pytest.approx(np.std([1, 1, 0], ddof=1))
 
 
 def test_statistics_are_those_of_the_trained_networks_and_their_change(tmp_path):

@@ -10,10 +10,10 @@ import pytest
 import xarray as xr
 from made_runs import made_run, path, plane
 
-from nngeom_cli.analysis.bootstrap import Estimate
+from nngeom_cli.analysis.bootstrap import Estimate, proportion
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.reproduction.claims import CLAIMS, TITLES, Claim, Result, solved
-from nngeom_cli.reproduction.measured import Measured, over_networks, proportion, proportion_difference, share_beyond
+from nngeom_cli.reproduction.measured import Measured, over_networks, proportion_difference, share_beyond
 from nngeom_cli.reproduction.report import report_lines, write_tables
 from nngeom_cli.reproduction.reproduce import PLANS, as_expected
 from nngeom_cli.reproduction.summary import SHORT, summary
