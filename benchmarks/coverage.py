@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Ends = tuple[float, float, float]  # of an interval, and the truth
 
 TRIALS = 500
-SIZES = {"replicates": (3, 8, 16, 50), "seeds": (8, 16, 24), "proportion": (8, 16, 50)}
+SIZES = {"replicates": (3, 8, 16, 50), "paths": (3, 8, 16), "seeds": (8, 16, 24), "proportion": (8, 16, 50)}
 DATA = ("normal", "lognormal", "tied")
 PAIRS, SETTINGS = 10, 18
 WIDTHS = np.array([8.0, 16, 32, 64, 128, 256])
@@ -60,6 +60,19 @@ def mean_of_pairs(data: str, n: int, rng: np.random.Generator) -> Ends:
     """Ten pairs of each replicate, half of whose variance is the replicate's."""
     values = draw(data, rng, n, 1) + draw(data, rng, n, PAIRS)
     return of_values(values, 2 * MEAN[data], rng)
+
+
+@cache
+def median_of_sum(data: str) -> float:
+    """The median of two draws added; by simulation where they are skewed."""
+    if data != "lognormal":
+        return 2 * MEDIAN[data]
+    return float(np.median(draw(data, np.random.default_rng(0), 2, 4_000_000).sum(axis=0)))
+
+
+def median_of_pairs(data: str, n: int, rng: np.random.Generator) -> Ends:
+    """Of all pairs of all replicates, as the distances and volumes of paths have it."""
+    return of_values(draw(data, rng, n, 1) + draw(data, rng, n, PAIRS), median_of_sum(data), rng, "median")
 
 
 def paired_difference(data: str, n: int, rng: np.random.Generator) -> Ends:
@@ -132,6 +145,7 @@ KINDS: dict[str, tuple[Kind, str, tuple[str, ...]]] = {
     "rate of a power law over the range of the rule": (fitted_rate, "seeds", DATA),
     f"rank correlation within {SETTINGS} settings": (correlation_within, "seeds", ("normal", "tied")),
     f"rank correlation between {SETTINGS} settings": (correlation_between, "seeds", ("normal", "tied")),
+    f"median of replicates with {PAIRS} pairs each": (median_of_pairs, "paths", DATA),
 }
 PROPORTIONS = (0.5, 0.8, 0.95)
 
