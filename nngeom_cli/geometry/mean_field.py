@@ -29,6 +29,10 @@ class FixedPoint:
         chi_2: weight_std^2 E[phi''(z)^2].
         circle_curvature: kappa of the image of a circle after many layers, kappa^2 = 3 chi_2 / (chi_1 (chi_1 - 1));
             infinite where chi_1 <= 1, since it grows without end.
+
+    Example:
+        >>> round(fixed_point("erf", weight_std=1.0, bias_std=0.0).variance, 6)  # signals die out
+        0.0
     """
 
     variance: float
@@ -44,6 +48,9 @@ def fixed_point(activation: str | Activation, weight_std: float, bias_std: float
         activation: a name for `get_activation`, or an `Activation`; smooth.
         weight_std: standard deviation of the weights, times the root of the width before.
         bias_std: standard deviation of the biases.
+
+    Returns:
+        q*, chi_1, chi_2 and the curvature of a circle's image, as numbers.
 
     Raises:
         ValueError: the activation is not smooth, or the variance grows without end or does not settle.

@@ -79,9 +79,8 @@ def path_curvature(frame: Frame) -> Tensor:
     def compute() -> Tensor:
         (vector,), square = frame.vectors, frame.squared_length  # (replicates, n, 1, points), (replicates, 1, points)
         normal = frame.normal[0]
-        again = normal - vector * ((vector * normal).sum(dim=1) / square).unsqueeze(
-            1
-        )  # the path may be nearly straight
+        along = (vector * normal).sum(dim=1) / square
+        again = normal - vector * along.unsqueeze(1)  # the path may be nearly straight
         largest = again.abs().amax(dim=1)
         relative = again / torch.where(largest > 0, largest, 1.0).unsqueeze(1)  # squares of `again` could overflow
         return (largest * relative.square().sum(dim=1).sqrt() / square).squeeze(1)

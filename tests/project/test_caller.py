@@ -167,6 +167,7 @@ GEOMETRY = {
     "get_activation": lambda get: get("gelu"),
     "layer_spectra": lambda of: of(LAYER, X, [1], 2),
     "measure_layers": lambda of: of(LAYER, X, [1]),
+    "path_curvature": lambda of: of(LAYER.restricted_to(X[0], X[1:2]), X[:, :1]),
 }  # how each name of the library is called that is no function of a feature map and points, with top_k or without
 WITH_TOP_K = ("log_effective_volume_element", "metric_spectrum", "principal_directions", "log_spectral_gap")
 
