@@ -48,8 +48,8 @@ class Sheet:
         options = {"va": "top", "ha": "left"} | options
         self.figure.text(left / self.width, 1 - (self.head + top) / self.height, words, **options)
 
-    def legend(self, keys: Sequence[Artist], columns: int) -> None:
-        """Entries along the lower edge, in rows."""
+    def legend(self, keys: Sequence[Artist], columns: int, above: int = 0) -> None:
+        """Entries in rows, along the lower edge or above as many rows of another legend there."""
         columns = min(columns, len(keys))
         rows = -(-len(keys) // columns)
         by_row = [
@@ -61,7 +61,7 @@ class Sheet:
         self.figure.legend(
             handles=by_row,
             loc="lower left",
-            bbox_to_anchor=(0.2 / self.width, 0.02 / self.height),
+            bbox_to_anchor=(0.2 / self.width, (0.02 + LINE * above) / self.height),
             borderaxespad=0.0,
             borderpad=0.2,
             ncols=columns,

@@ -36,6 +36,7 @@ __all__ = ["at_examples"]
 
 LEFT, RIGHT, GAP_X, DOWN, BELOW = 0.62, 0.14, 0.14, 1.75, 0.34  # inches
 MOST_KEYS = 20  # classes in the legend
+DOT_KEYS, LINE_KEYS = 6, 4  # legend entries beside each other, of dots and, longer, of lines
 TINY = 0.03  # of the largest entropy
 LEAST_PART = 1e-6  # of the largest entropy; points with less lie at the left edge
 AXES = {"margin": "size of the margin of the trained network", "entropy": "entropy of the trained network (nats)"}
@@ -66,11 +67,12 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
     head = 3 * LINE + 0.04
     classes = np.unique(geometry.true_class.values)
     wrong = dots.isel(epoch=-1).predicted_class != dots.true_class
-    keys = class_keys(classes, bool(wrong.any())) + strip_keys(strips)
+    dot_keys, line_keys = class_keys(classes, bool(wrong.any())), strip_keys(strips)
+    lines = -(-len(line_keys) // LINE_KEYS)
     top = LINE * (title.count("\n") + 1) + 0.1
     below = strips_height(strips["", layer], TEXT_WIDTH - LEFT)
     rows = len(AXES) * (head + DOWN + BELOW) + 0.06
-    sheet = Sheet.blank(TEXT_WIDTH, top + rows + below + LINE * -(-len(keys) // 6) + 0.12, note)
+    sheet = Sheet.blank(TEXT_WIDTH, top + rows + below + LINE * (lines - (-len(dot_keys) // DOT_KEYS)) + 0.12, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     low, high = value_range(volume.values)
     for row, name in enumerate(AXES):
@@ -95,7 +97,8 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
             if column == 0:
                 axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs)} (natural log)", DOWN))
     draw_strips(sheet, strips["", layer], LEFT, top + rows, TEXT_WIDTH - LEFT)
-    sheet.legend(keys, 6)
+    sheet.legend(line_keys, LINE_KEYS)
+    sheet.legend(dot_keys, DOT_KEYS, above=lines)
     fields = dots[["log_effective_volume_element", *AXES, "predicted_class"]].rename(epoch="shown_epoch")
     constant = geometry[["true_class", "example"]]
     data = xr.merge([fields.drop_vars("replicate").assign_attrs(shown_replicate=seed), constant, strips_data(strips)])

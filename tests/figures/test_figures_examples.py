@@ -10,7 +10,7 @@ from nngeom_cli.analysis.data import data_statistics
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
-from nngeom_cli.figures.style import CLASS_COLOURS, style
+from nngeom_cli.figures.style import CLASS_COLOURS, DPI, style
 
 
 def panels_of(figure):
@@ -117,12 +117,13 @@ def test_images_are_those_with_the_least_and_the_most_volume(tmp_path):
 @pytest.mark.parametrize("epochs", [(0,), (10, 30), (0, 30)])
 @pytest.mark.parametrize(
     ("replicates", "classes", "points", "image"),
-    [(1, 1, 1, True), (2, 2, 3, False), (8, 10, 60, True), (3, 30, 60, True)],
+    [(1, 1, 1, True), (2, 2, 3, False), (8, 10, 60, True), (2, 20, 60, False), (3, 30, 60, True)],
 )
 def test_words_lie_on_the_sheet_and_not_on_each_other(tmp_path, make, epochs, replicates, classes, points, image):
     geometry = examples(epochs, replicates=replicates, classes=classes, points=points, image=image)
     with style():
         figure = make(made_run(tmp_path, geometry), 1, note="a note").figure
+        figure.set_dpi(DPI)  # letters are wider in a PNG than on a screen
         figure.draw_without_rendering()
     boxes = [axes.get_tightbbox() for axes in figure.axes] + [text.get_window_extent() for text in figure.texts]
     boxes += [legend.get_window_extent() for legend in figure.legends]
