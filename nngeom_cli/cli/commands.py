@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from nngeom_cli.cli.arguments import figures_keys, frozen_run, known_flags, measured_keys, run_folders
+from nngeom_cli.cli.arguments import figures_keys, frozen_run, is_there, known_flags, measured_keys, run_folders
 from nngeom_cli.cli.sweep_report import draw_comparison_of, report_sweep
 from nngeom_cli.errors import ConfigError, DamageError, FolderError, did_you_mean, one_of, require, say, sentence_of
 
@@ -114,10 +114,10 @@ def _measure_states(options: Namespace) -> int:
     """`nngeom measure` of a user's own state_dicts."""
     for flag, given in (("--model", options.model), ("--data", options.data), ("--layer", options.layer)):
         require(bool(given), flag, "given with --model, --data and --layer", "nothing", "All three belong together.")
-    settings = [word for word in options.words if "=" in word]
-    for key in (word.partition("=")[0] for word in settings):
+    settings = [word for word in options.words if "=" in word and not is_there(Path(word))]
+    for key, _, value in (word.partition("=") for word in settings):
         known = key in ("probe", "hydra.run.dir") or key.startswith("probe.")
-        require(known, key, "left out with --model", key, "Keys of probe, and hydra.run.dir, can be set.")
+        require(known, key, "left out with --model", value, "Keys of probe, and hydra.run.dir, can be set.")
     folders = [word for word in options.words if word not in settings]
     one = len(folders) == 1 and Path(folders[0]).is_dir()
     require(one, "nngeom measure", "followed by one folder", folders or "nothing", "Name that of the state_dicts.")

@@ -117,7 +117,7 @@ def _function(flag: str, typed: str) -> Make:
 def _called(flag: str, make: Make) -> Any:
     try:
         return make()
-    except Exception as error:  # of any kind: it is the user's own code
+    except (Exception, SystemExit) as error:  # of any kind: it is the user's own code
         raise ConfigError(
             f"`{flag}` must name code that runs without arguments. Got {type(error).__name__}: {one_line(error)}. "
             "Run it in Python to see where."

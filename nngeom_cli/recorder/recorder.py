@@ -107,6 +107,8 @@ class Recorder:
         figures: bool = True,
     ) -> None:
         self.directory = Path(directory)
+        plain = not str(self.directory).startswith("~")  # h5py would write elsewhere than all else
+        require(plain, "directory", "a path that needs no shell", self.directory, "Write it out.")
         self.models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
         modules = bool(self.models) and all(isinstance(each, torch.nn.Module) for each in self.models)
         require(modules, "model", "a torch.nn.Module, or a list of them", type(model).__name__, "Give the network.")

@@ -21,6 +21,8 @@ def broken():
     raise RuntimeError("no weights here")
 def nothing():
     return None
+def leaves():
+    raise SystemExit
 """
 OWN = ["--model", "net.py:make_model", "--data", "net.py:make_data", "--layer", "1"]
 PATH = {"kind": "path", "steps": 3}
@@ -62,6 +64,12 @@ def test_saved_states_are_measured_as_they_were_in_the_loop(folder, states, reco
     assert any(line.startswith("figure ") for line in drawn)
 
 
+def test_a_folder_may_have_any_name(states, here):
+    states.rename(here / "lr=0.1 $x é")
+    assert main(["measure", "lr=0.1 $x é", *OWN, "probe=path", "probe.steps=2", "hydra.run.dir=new $y='é"]) == 0
+    assert load_run(here / "new $y='é").info["measured_from"]["path"] == str(here / "lr=0.1 $x é")
+
+
 def test_it_can_be_finer_and_elsewhere(states, here):
     words = ["probe.kind=grid", "probe.resolution=3", "probe.checkpoints=[]", "--layer", "2", "hydra.run.dir=finer"]
     assert main(["measure", "states", *OWN, *words]) == 0
@@ -76,7 +84,10 @@ def test_it_can_be_finer_and_elsewhere(states, here):
     ("words", "told"),
     [
         (["states", "--model", "net.py:make_model"], "`--data` must be given with --model"),
-        (["states", *OWN, "optimizer.lr=1"], "`optimizer.lr` must be left out"),
+        (["states", *OWN, "optimizer.lr=1"], "`optimizer.lr` must be left out with --model. Got 1."),
+        (["states", *OWN, "hydra.run.dir=~/there"], "must be a path that needs no shell. Got ~/there"),
+        (["states", *OWN[:1], "net.py:leaves", *OWN[2:]], "`--model` must name code that runs"),
+        (["states", *OWN[:3], "net.py:leaves", *OWN[4:]], "`--data` must name code that runs"),
         (["missing", *OWN], "must be followed by one folder"),
         ([".", *OWN], "that of epoch 0 and others"),
         (["states", *OWN, "probe=plan"], "Did you mean"),

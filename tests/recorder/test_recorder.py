@@ -377,6 +377,8 @@ def test_a_folder_of_something_else_is_refused(tmp_path):
     (tmp_path / "notes.txt").write_text("mine")
     with pytest.raises(ConfigError, match="must be a new or empty folder"), recorder(tmp_path):
         pass
+    with pytest.raises(ConfigError, match="must be a path that needs no shell"):
+        recorder("~/there")
     RunDirectory(tmp_path / "run", {"config": {"optimizer": {}}}).update(status="complete")
     with pytest.raises(ConfigError, match="must be a recording"), recorder(tmp_path / "run"):
         pass
