@@ -98,7 +98,9 @@ class Config(NumbersConfig):
         """Each example of the pairs or triples must be there."""
         task, key = self.task, f"probe.{groups}"
         count, noun = (task.classes, "classes") if by == "class" else (task.size, "rows")
-        example = f"{key}={'[[0,1]]' if groups == 'pairs' else '[[0,1,2]]'}"
+        first = [0, 1] if groups == "pairs" else [0, 1, 2]
+        rows = "" if len(first) <= count else "probe.corners=index "  # there are too few classes for a plane
+        example = f"{rows}{key}={shown([first])}"
         require(
             all(0 <= end < count for group in chosen for end in group),
             key,

@@ -311,6 +311,12 @@ def test_a_wrong_xor_config_is_refused(changes, sentence):
     assert refusal(XOR, **changes).startswith(sentence)
 
 
+def test_a_plane_through_fewer_than_three_classes_is_suggested_through_rows():
+    suggestion = "or probe.corners=index probe.triples=[[0,1,2]]."
+    assert refusal(XOR, probe=PLANE, probe__top_k=2).endswith(suggestion)
+    assert load_config(changed(XOR, probe=PLANE | {"corners": "index", "triples": [[0, 1, 2]]}, probe__top_k=2))
+
+
 @pytest.mark.parametrize(("changes", "sentence"), WRONG_DIGITS, ids=str)
 def test_a_wrong_digits_config_is_refused(changes, sentence):
     assert refusal(DIGITS, **changes).startswith(sentence)
