@@ -124,7 +124,7 @@ def _measure_states(options: Namespace) -> int:
 
     from nngeom_cli.recorder.measuring import measure_states
 
-    record = measure_states(Path(folders[0]), options.model, options.data, options.layer, settings)
+    record = measure_states(Path(folders[0]), options.model, options.data, options.layer, settings, options.threshold)
     for path in record.figures:
         print(f"figure {path}")
     print(record.directory, flush=True)

@@ -107,6 +107,8 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
     measure.add_argument("--model", metavar="FILE:NAME", help=f"{own} a module; measures state_dicts of it")
     measure.add_argument("--data", metavar="FILE:NAME", help=f"{own} inputs and labels, among which places are chosen")
     measure.add_argument("--layer", action="append", metavar="NAME", help="a submodule to measure; may be repeated")
+    above = "a single output above it means class 1, 0 for a logit; default: as recorded, else 0.5"
+    measure.add_argument("--threshold", type=float, metavar="X", help=above)
     summarize = commands["summarize"]
     summarize.add_argument("--group", action="store_true", help="one row for all runs that differ only in their seeds")
     keys = "config keys to show (optimizer.lr), or sections (architecture); those that vary if left out"

@@ -28,6 +28,7 @@ class RecordedModel(Section, section=RECORDED):
     examples: int = key("number of inputs", at_least(1))
     classes: int = key("one more than the largest label", at_least(1))
     data: str = key("hash of inputs and labels")
+    threshold: float = key("a single output above it means class 1", default=0.5)
 
 
 @dataclass(frozen=True)

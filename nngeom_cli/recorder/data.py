@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.errors import require, shown
-from nngeom_cli.tasks.losses import CrossEntropy, MeanSquaredError
+from nngeom_cli.tasks.losses import CrossEntropy, Logistic, Loss, MeanSquaredError
 from nngeom_cli.tasks.task import Task
 
 __all__ = ["Examples"]
@@ -64,7 +64,7 @@ class Examples:
         return hashlib.sha256(text).hexdigest()
 
     def task(self, name: str, outputs: int, threshold: float) -> Task:
-        """The examples as a task: cross-entropy for several outputs, a threshold for one.
+        """The examples as a task: cross-entropy for several outputs; one is a logit if the threshold is 0.
 
         Raises:
             ConfigError: a label is none of the model's classes.
@@ -80,7 +80,8 @@ class Examples:
         image = None
         if len(self.shape) == IMAGE_AXES:
             image = self.shape[1:] if self.shape[0] == 1 else self.shape
-        loss = MeanSquaredError(threshold) if outputs == 1 else CrossEntropy()
+        one: Loss = Logistic() if threshold == 0 else MeanSquaredError(threshold)
+        loss = one if outputs == 1 else CrossEntropy()
         return Task(name, self.flat, self.labels, outputs, loss, solved_accuracy=0.95, image_shape=image)
 
 

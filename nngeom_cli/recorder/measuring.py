@@ -16,9 +16,11 @@ from typing import Any
 import torch
 
 from nngeom_cli.config.loader import overridden
+from nngeom_cli.config.recorded import RecordedConfig, load_saved
 from nngeom_cli.errors import ConfigError, one_line, require
 from nngeom_cli.recorder.recorder import Recorder
 from nngeom_cli.store.layout import CHECKPOINTS, INFO
+from nngeom_cli.store.run import load_run
 from nngeom_cli.system.surroundings import replaced
 
 __all__ = ["measure_states"]
@@ -27,7 +29,9 @@ KINDS = (".pt", ".pth")  # of files that hold a state_dict
 Make = Callable[[], Any]
 
 
-def measure_states(folder: Path, model: str, data: str, layers: Sequence[str], words: Sequence[str]) -> Recorder:
+def measure_states(
+    folder: Path, model: str, data: str, layers: Sequence[str], words: Sequence[str], threshold: float | None = None
+) -> Recorder:
     """Measures each state_dict in a folder, in the order of the epochs in their names.
 
     Args:
@@ -36,6 +40,7 @@ def measure_states(folder: Path, model: str, data: str, layers: Sequence[str], w
         data: likewise; it returns inputs and labels, as `Recorder` takes them.
         layers: names of submodules.
         words: probe=NAME, probe.KEY=VALUE, hydra.run.dir=FOLDER.
+        threshold: as of `Recorder`; None: that of the recording, else 0.5.
 
     Returns:
         The recorder of the new run, with its directory and its figures.
@@ -66,6 +71,7 @@ def measure_states(folder: Path, model: str, data: str, layers: Sequence[str], w
             epochs=max(files),
             probe=probe,
             checkpoints=None if "checkpoints" in keys else list(files),
+            threshold=_threshold(folder) if threshold is None else threshold,
             name=folder.resolve().name,
         )
     except (TypeError, ValueError) as error:
@@ -79,6 +85,12 @@ def measure_states(folder: Path, model: str, data: str, layers: Sequence[str], w
             _load(models, states[epoch], files[epoch])
             record(epoch)
     return record
+
+
+def _threshold(folder: Path) -> float:
+    """What a recording took for class 1; the default where the folder is none."""
+    config = load_saved(load_run(folder).config) if (folder / INFO).is_file() else None
+    return config.recorded.threshold if isinstance(config, RecordedConfig) else 0.5
 
 
 def _by_epoch(folder: Path) -> dict[int, Path]:

@@ -66,7 +66,7 @@ class Recorder:
         checkpoints: when to measure, as `probe.checkpoints`: "log 8", "linear 5" or a list; the first and the last
             epoch are always included.
         dtype: in which the copy is measured, float64 or float32; None keeps that of the model.
-        threshold: a single output above it means class 1.
+        threshold: a single output above it means class 1; 0 says that it is a logit.
         name: of the data, in figures; None: the name of the directory.
         seed: the number of the first replicate.
         figures: whether to draw at the end.
@@ -137,6 +137,7 @@ class Recorder:
                     "examples": len(examples.flat),
                     "classes": examples.classes,
                     "data": examples.digest(),
+                    "threshold": threshold,
                 },
                 "task": {"name": self.directory.name if name is None else name},
                 "optimizer": {"epochs": epochs},
@@ -148,7 +149,7 @@ class Recorder:
                 "dtype": exact,
             }
         )
-        self._task = examples.task(self.config.task.name, about.widths[-1], threshold)
+        self._task = examples.task(self.config.task.name, about.widths[-1], self.config.recorded.threshold)
         self._probe = make_probe(self.config.probe, self._task, seed)
         self._device = about.device
         self.due = checkpoint_epochs(self.config.probe.checkpoints, epochs)
@@ -206,7 +207,8 @@ class Recorder:
 
         Args:
             epoch: how many epochs it has been trained.
-            loss: of the model, or of each; None: that of the inputs where the model is measured.
+            loss: of the model, or of each; None: that of the inputs where the model is measured, the cross-entropy, or
+                the mean squared error of a single output that is no logit.
             accuracy: likewise.
 
         Returns:

@@ -1,4 +1,4 @@
-"""The two training losses: value, gradient, prediction and margin for outputs `(replicates, outputs, points)`."""
+"""The losses: value, gradient, prediction and margin for outputs `(replicates, outputs, points)`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-__all__ = ["CrossEntropy", "Loss", "MeanSquaredError"]
+__all__ = ["CrossEntropy", "Logistic", "Loss", "MeanSquaredError"]
 
 
 class Loss(Protocol):
@@ -66,6 +66,35 @@ class MeanSquaredError:
 
 
 @dataclass(frozen=True)
+class Logistic:
+    """log(1 + exp(o)) - y o of one logit o, label y in {0, 1}; class 1 has the probability 1 / (1 + exp(-o)).
+
+    The margin is the logit itself, and class 1 is predicted where it is positive.
+    """
+
+    def encode(self, labels: Tensor, outputs: int, dtype: torch.dtype) -> Tensor:
+        if outputs != 1:
+            raise ValueError(f"`outputs` must be 1 for one logit. Got {outputs}. Use CrossEntropy.")
+        return labels.to(dtype)[None]
+
+    def value(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        return (_softplus(outputs) - targets * outputs).mean(dim=(1, 2))
+
+    def gradient_(self, outputs: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+        return outputs.sigmoid_().sub_(targets).mul_(weights)
+
+    def margin(self, outputs: Tensor) -> Tensor:
+        return outputs[:, 0]
+
+    def predict(self, outputs: Tensor) -> Tensor:
+        return (outputs[:, 0] > 0).long()
+
+    def entropy(self, outputs: Tensor) -> Tensor:
+        size = outputs[:, 0].abs()
+        return _softplus(-size) + size * torch.sigmoid(-size)
+
+
+@dataclass(frozen=True)
 class CrossEntropy:
     """-log softmax(o)_y with one logit per class: the negative log likelihood of a softmax network.
 
@@ -94,3 +123,7 @@ class CrossEntropy:
     def entropy(self, outputs: Tensor) -> Tensor:
         logs = outputs.log_softmax(dim=1)
         return -(logs.exp() * logs).sum(dim=1)
+
+
+def _softplus(values: Tensor) -> Tensor:
+    return torch.logaddexp(values, torch.zeros_like(values))  # torch's own softplus drops digits above its threshold

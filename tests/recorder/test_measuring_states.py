@@ -128,3 +128,13 @@ def test_a_file_of_something_else_is_refused(content, told, states, here, capsys
     assert main(["measure", "states", *OWN]) == 2
     assert "must hold a state_dict" in capsys.readouterr().err
     assert not (here / "outputs").exists()
+
+
+@pytest.mark.parametrize(("typed", "threshold"), [([], 0.25), (["--threshold", "0"], 0)])
+def test_a_recording_is_measured_with_its_threshold_unless_another_is_given(typed, threshold, here, capsys):
+    (here / "net.py").write_text(FILE.replace("Linear(6, 2)", "Linear(6, 1)"))
+    model = flat_net(outputs=1)
+    options = {"inputs": POINTS, "labels": torch.arange(10) % 2, "layer": "1", "probe": PATH, "epochs": 1}
+    looped(recorder(here / "recording", model, checkpoints=[], threshold=0.25, **options), model, range(2))
+    assert main(["measure", "recording", *OWN, "probe=path", "probe.steps=3", *typed]) == 0
+    assert load_run(capsys.readouterr().out.splitlines()[-1]).config["recorded"]["threshold"] == threshold

@@ -409,3 +409,29 @@ except ValueError as error:
     with pytest.warns(UserWarning, match="not complete"), first:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "one writer at a time" in done.stdout
+
+
+def test_a_single_output_with_threshold_0_is_a_logit(tmp_path):
+    model, labels = small_net(outputs=1), Y % 2
+    with recorder(tmp_path / "run", model, labels=labels, epochs=1, checkpoints=[], threshold=0) as record:
+        record(0)
+        record(1)
+    run = load_run(tmp_path / "run")
+    logits = model.double().eval()(X.double())[:, 0].detach()
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels.double())
+    assert run.history.loss[0] == pytest.approx(float(loss), rel=1e-9)
+    here = run.geometry.sel(epoch=0, replicate=0, plane=0)
+    assert (here.entropy > 0.1).all()  # a logit near 0 is a probability near 1/2
+    probability = 1 / (1 + np.exp(-here.margin))
+    expected = -probability * np.log(probability) - (1 - probability) * np.log(1 - probability)
+    np.testing.assert_allclose(here.entropy, expected, rtol=1e-9)
+
+
+def test_another_threshold_is_another_recording(tmp_path):
+    model = small_net(outputs=1)
+    options = {"labels": Y % 2, "epochs": 1, "checkpoints": []}
+    with recorder(tmp_path / "run", model, threshold=0.1, **options) as record:
+        record(0)
+        record(1)
+    with pytest.raises(ValueError, match=r"`recorded.threshold` must be 0.1, as in the recording"):
+        recorder(tmp_path / "run", model, threshold=0.2, **options).__enter__()

@@ -1,10 +1,12 @@
-"""The two losses: values against torch, margins, predictions, entropies."""
+"""The losses: values against torch, margins, predictions, entropies."""
+
+import math
 
 import pytest
 import torch
 from torch import nn
 
-from nngeom_cli.tasks.losses import CrossEntropy, MeanSquaredError
+from nngeom_cli.tasks.losses import CrossEntropy, Logistic, MeanSquaredError
 
 
 def test_cross_entropy_is_torchs():
@@ -43,3 +45,23 @@ def test_margin_vanishes_where_the_decision_changes():
 def test_mean_squared_error_takes_one_output():
     with pytest.raises(ValueError, match="`outputs` must be 1"):
         MeanSquaredError().encode(torch.tensor([0, 1]), 2, torch.float64)
+
+
+def test_the_logistic_loss_is_the_cross_entropy_of_the_logits_0_and_o():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.tensor([-800.0, -30.0, -1.0, 0.0, 0.5, 25.0, 700.0], dtype=torch.float64)[None, None]
+    labels, weights = torch.randint(2, (7,), generator=generator), torch.rand(7, generator=generator).double()
+    two = torch.cat([torch.zeros_like(logits), logits], dim=1)
+    one, targets = Logistic(), Logistic().encode(labels, 1, torch.float64)
+    both = CrossEntropy().encode(labels, 2, torch.float64)
+    torch.testing.assert_close(one.value(logits, targets), CrossEntropy().value(two, both), rtol=1e-14, atol=0)
+    torch.testing.assert_close(one.entropy(logits[..., 1:-1]), CrossEntropy().entropy(two[..., 1:-1]))
+    assert one.entropy(logits)[0, [0, 3, 6]].tolist() == pytest.approx([0, math.log(2), 0], abs=1e-300)
+    assert one.predict(logits).tolist() == [[0, 0, 0, 0, 1, 1, 1]]
+    assert torch.equal(one.margin(logits), logits[:, 0])
+    followed = logits.clone().requires_grad_()
+    losses = nn.functional.binary_cross_entropy_with_logits(followed[0, 0], labels.double(), reduction="none")
+    (expected,) = torch.autograd.grad((losses * weights).sum(), followed)
+    torch.testing.assert_close(one.gradient_(logits.clone(), targets, weights), expected, rtol=1e-12, atol=1e-16)
+    with pytest.raises(ValueError, match="`outputs` must be 1"):
+        one.encode(labels, 2, torch.float64)
