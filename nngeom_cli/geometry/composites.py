@@ -2,7 +2,7 @@
 
 Torch differentiates a sigmoid as y (1 - y), which has no digit left at z = 38. Composites of other functions have the
 same value and derivatives that are products of tails, in forward and reverse mode, however often they are nested. The
-norms are here because torch's own forward rules of them are wrong once they are differentiated again.
+normalizations are here because torch's own forward rules of them are wrong once they are differentiated again.
 
 `abs` has derivative 0 at 0, so absolute values are selected by `torch.where`, of arguments and not only of results: an
 argument that overflows in the branch that is not taken would make NaN of its derivative.

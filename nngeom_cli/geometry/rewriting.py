@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from nngeom_cli.geometry.composites import COMPOSITES
+from nngeom_cli.geometry.distances import DISTANCES
 
 __all__ = ["Rewriting"]
 
@@ -26,7 +27,7 @@ _LOSSY |= {"cross_entropy_loss", "binary_cross_entropy_with_logits", "special_lo
 
 
 class Rewriting(TorchFunctionMode):
-    """Replaces the functions in `COMPOSITES`, and records what it could not replace.
+    """Replaces the functions in `COMPOSITES` and `DISTANCES`, and records what it could not replace.
 
     Functions of `torch.nn.functional` that are written in Python are opened, so that the functions within are replaced
     too, those of attention as well. The fast paths of attention, which have no derivatives, are off within the mode.
@@ -72,14 +73,14 @@ class Rewriting(TorchFunctionMode):
     @staticmethod
     def _composite(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> Tensor | None:
         in_place = name in _IN_PLACE
-        function = COMPOSITES.get(name[:-1] if in_place else name)
+        function = COMPOSITES.get(name[:-1] if in_place else name, DISTANCES.get(name))
         if function is None or named.get("out") is not None:
             return None
         named = {"dim" if key == "axis" else key: value for key, value in named.items() if key != "out"}
         if not args:
             args = (named.pop("input", named.pop("query", None)),)
         z = args[0]
-        if not isinstance(z, Tensor) or not z.is_floating_point():
+        if not isinstance(z, Tensor) or not (z.is_floating_point() or (z.is_complex() and name in DISTANCES)):
             return None
         if in_place:  # a composite may keep its argument for a backward pass
             replaced = function(z.clone(), *args[1:], **named)

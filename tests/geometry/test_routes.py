@@ -235,7 +235,7 @@ REFUSED = {
     "old style": (lambda p: OldStyle.apply(lift(p)), "must run in batches"),
     "into": (lambda p: torch.mul(p, 2, out=p), "must run in batches"),
     "no second derivative": (
-        lambda p: torch.cat([p, torch.cdist(lift(p).reshape(3, 3)[:, :2], p[None]).flatten()]),
+        lambda p: torch.cat([p, torch.cdist(lift(p).reshape(3, 3)[:, :2], p[None], p=3).flatten()]),
         "must be differentiable twice",
     ),
 }
