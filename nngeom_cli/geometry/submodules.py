@@ -95,7 +95,8 @@ class Submodule:
         except Exception as error:
             raise ValueError(
                 f"`model` must take inputs of shape {shape} and {points.dtype}. Got {_reason(error)}. "
-                "`shape` is that of one input; `dtype=None` keeps the dtype of the model."
+                "`shape` is that of one input; `dtype=None` keeps the dtype of the model. Tokens have no derivatives: "
+                "give their embeddings, and the part of the model after them."
             ) from error
         name = f"`layer` must be called once when the model is, and return a tensor. Got {self.layer!r},"
         if len(output) != 1:

@@ -15,6 +15,7 @@ from nngeom_cli.tasks.task import Task
 __all__ = ["Examples"]
 
 IMAGE_AXES = 3  # channels, rows, columns
+NUMBERED = "Number the classes from 0: labels = numpy.unique(labels, return_inverse=True)[1]."
 
 
 class Examples:
@@ -35,16 +36,21 @@ class Examples:
 
     def __init__(self, inputs: Any, labels: Any) -> None:
         points = _numbers("inputs", inputs)
-        self.labels = _numbers("labels", labels).long()
+        given = _numbers("labels", labels)
+        self.labels = given.long()
         form = "examples with at least one number each, (examples, ...)"
         require(points.ndim > 1 and points.numel() > 0, "inputs", form, tuple(points.shape), "Stack them.")
         require(bool(points.isfinite().all()), "inputs", "finite numbers", "inf or nan", "Leave those examples out.")
         one_each = f"one class for each of the {len(points)} inputs, ({len(points)},)"
-        require(self.labels.shape == (len(points),), "labels", one_each, tuple(self.labels.shape), "Flatten them.")
-        whole = bool((self.labels == _numbers("labels", labels)).all() and (self.labels >= 0).all())
         require(
-            whole, "labels", "classes, integers from 0", shown(sorted(set(self.labels.tolist()))[:5]), "Count them."
+            self.labels.shape == (len(points),),
+            "labels",
+            one_each,
+            tuple(self.labels.shape),
+            _flat_labels(self.labels, len(points)),
         )
+        whole = bool((self.labels == given).all() and (self.labels >= 0).all())
+        require(whole, "labels", "classes, integers from 0", shown(sorted(set(given.tolist()))[:5]), NUMBERED)
         self.shape = tuple(points.shape[1:])
         self.flat = points.flatten(1)
 
@@ -75,7 +81,7 @@ class Examples:
             "labels",
             f"at most {classes - 1}, as the model has {outputs} {'output' if outputs == 1 else 'outputs'}",
             self.classes - 1,
-            "An output is a class; one output tells two apart.",
+            f"An output is a class; one output tells two apart. {NUMBERED}",
         )
         image = None
         if len(self.shape) == IMAGE_AXES:
@@ -85,10 +91,20 @@ class Examples:
         return Task(name, self.flat, self.labels, outputs, loss, solved_accuracy=0.95, image_shape=image)
 
 
+def _flat_labels(labels: Tensor, points: int) -> str:
+    """What to do with labels of another shape."""
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        return "Of a column for each class take labels.argmax(1)."
+    return "Flatten them." if labels.numel() == points else "Give as many labels as inputs."
+
+
 def _numbers(name: str, values: Any) -> Tensor:
     try:
         return torch.as_tensor(values).detach().to("cpu", torch.float64)
     except (TypeError, ValueError, RuntimeError) as error:
         words = f"{type(values).__name__}: {error}"
-        require(False, name, "a tensor or an array of numbers", words, "Convert it with torch.as_tensor.")
+        loader = isinstance(values, torch.utils.data.DataLoader | torch.utils.data.Dataset)
+        other = NUMBERED if name == "labels" else "Convert it with torch.as_tensor."
+        batch = "Take a batch of it: inputs, labels = next(iter(DataLoader(dataset, batch_size=500)))."
+        require(False, name, "a tensor or an array of numbers", words, batch if loader else other)
         raise

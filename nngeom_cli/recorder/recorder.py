@@ -112,7 +112,7 @@ class Recorder:
         self.models: list[Any] = list(model) if isinstance(model, list | tuple) else [model]
         modules = bool(self.models) and all(isinstance(each, torch.nn.Module) for each in self.models)
         require(modules, "model", "a torch.nn.Module, or a list of them", type(model).__name__, "Give the network.")
-        layers = [layer] if isinstance(layer, str) else list(layer)
+        layers: list[Any] = list(layer) if isinstance(layer, list | tuple) else [layer]
         named = bool(layers) and all(isinstance(each, str) for each in layers)
         names = "a name of model.named_modules(), or a list of them"
         require(named and len(set(layers)) == len(layers), "layer", names, layer, 'The model\'s output is "".')
@@ -223,6 +223,8 @@ class Recorder:
                 "`record(epoch)` must be called inside `with Recorder(...) as record`. Got a call outside."
             )
         last = self.config.optimizer.epochs
+        if isinstance(epoch, np.integer):
+            epoch = int(epoch)
         whole = isinstance(epoch, int) and not isinstance(epoch, bool) and 0 <= epoch <= last
         require(whole, "epoch", f"an integer from 0 to {last}, the last epoch", epoch, "Raise `epochs`.")
         scores = {"loss": self._score("loss", loss), "accuracy": self._score("accuracy", accuracy)}
@@ -298,9 +300,10 @@ class Recorder:
         assert store is not None
         if missing := [epoch for epoch in self.due if epoch not in self.measured]:
             more = f" and {len(missing) - MOST_NAMED} more" if len(missing) > MOST_NAMED else ""
+            named = ", ".join(map(str, missing[:MOST_NAMED]))
             raise Unfinished(
-                f"The recording is not complete: epochs {', '.join(map(str, missing[:MOST_NAMED]))}{more} were not "
-                "measured. Start the script again to record them."
+                f"The recording is not complete. Not measured: epoch {named}{more}. "
+                "Call record(0) before training, record(epoch) after every epoch, and start the script again."
             )
         final = self._rows[last]
         rows = [

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
 from omegaconf import OmegaConf
 
 from nngeom_cli.errors import did_you_mean, one_of, require
@@ -91,4 +92,9 @@ def _triples(examples: Examples) -> dict[str, Any]:
 
 
 def _plain(checkpoints: str | Sequence[int]) -> Any:
-    return checkpoints if isinstance(checkpoints, str | Mapping) else [int(epoch) for epoch in checkpoints]
+    if isinstance(checkpoints, str | Mapping):
+        return checkpoints
+    epochs = list(checkpoints) if isinstance(checkpoints, Iterable) else [checkpoints]
+    whole = isinstance(checkpoints, Iterable) and all(isinstance(epoch, int | np.integer) for epoch in epochs)
+    require(whole, "checkpoints", "log N, linear N or a list of epochs", checkpoints, 'For example "log 8".')
+    return [int(epoch) for epoch in epochs]

@@ -167,6 +167,12 @@ class Run:
         from nngeom_cli.config.loader import load_config
         from nngeom_cli.training.network import Network
 
+        if "recorded" in self.config:
+            path = str(self.directory / state_name(int(epoch)))
+            raise ValueError(
+                "`feature_map` must be asked of a run of `nngeom run`. Got one of a Recorder. Load the state_dict "
+                f"{path!r} into your model, and take ModuleFeatureMap(model, name)."
+            )
         architecture = load_config(self.config).architecture
         hidden = len(architecture.hidden)
         layers = range(1, hidden + 1 + (architecture.output_scale is None))

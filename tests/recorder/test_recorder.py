@@ -324,6 +324,12 @@ def test_after_kill_9_the_second_process_completes_it(tmp_path):
         ({"inputs": torch.rand(12)}, "`inputs` must be examples"),
         ({"inputs": "no"}, "`inputs` must be a tensor or an array"),
         ({"inputs": X * float("nan")}, "`inputs` must be finite"),
+        ({"inputs": torch.utils.data.TensorDataset(X, Y)}, "next(iter(DataLoader("),
+        ({"labels": np.array(["cat", "dog", "owl"])[Y]}, "return_inverse=True"),
+        ({"labels": torch.eye(3)[Y]}, "labels.argmax(1)"),
+        ({"layer": 4}, "`layer` must be a name"),
+        ({"checkpoints": 5}, "`checkpoints` must be log N, linear N or a list of epochs. Got 5"),
+        ({"checkpoints": [0.5]}, "`checkpoints` must be log N"),
         ({"labels": Y[:5]}, "`labels` must be one class for each of the 12 inputs"),
         ({"labels": Y - 1}, "`labels` must be classes"),
         ({"labels": Y + 0.5}, "`labels` must be classes"),
@@ -435,3 +441,14 @@ def test_another_threshold_is_another_recording(tmp_path):
         record(1)
     with pytest.raises(ValueError, match=r"`recorded.threshold` must be 0.1, as in the recording"):
         recorder(tmp_path / "run", model, threshold=0.2, **options).__enter__()
+
+
+def test_epochs_may_be_integers_of_numpy(tmp_path):
+    with recorder(tmp_path / "run", epochs=1, checkpoints=[]) as record:
+        assert [record(epoch) for epoch in np.arange(2)] == [True, True]
+    assert load_run(tmp_path / "run").status == "complete"
+
+
+def test_the_feature_map_of_a_recording_is_that_of_the_users_model(whole):
+    with pytest.raises(ValueError, match=r"epoch-000006.pt' into your model, and take ModuleFeatureMap"):
+        whole.feature_map(epoch=6, layer=1)
