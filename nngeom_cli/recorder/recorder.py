@@ -264,9 +264,13 @@ class Recorder:
         if values is None:
             return None
         several = isinstance(values, Sequence)
-        numbers = [torch.as_tensor(each).detach().double().cpu() for each in (values if several else [values])]
-        array = (torch.stack(numbers) if several else numbers[0]).numpy()
         one_each = f"one number, or one for each of {len(self.models)} models"
+        try:
+            numbers = [torch.as_tensor(each).detach().double().cpu() for each in (values if several else [values])]
+            array = (torch.stack(numbers) if several else numbers[0]).numpy()
+        except (TypeError, ValueError, RuntimeError):
+            require(False, name, one_each, values, "Average over the batches.")
+            raise
         require(array.shape in ((), (len(self.models),)), name, one_each, array.shape, "Average over the batches.")
         return np.full(len(self.models), array)
 

@@ -452,3 +452,9 @@ def test_epochs_may_be_integers_of_numpy(tmp_path):
 def test_the_feature_map_of_a_recording_is_that_of_the_users_model(whole):
     with pytest.raises(ValueError, match=r"epoch-000006.pt' into your model, and take ModuleFeatureMap"):
         whole.feature_map(epoch=6, layer=1)
+
+
+@pytest.mark.parametrize("loss", ["0.5", [0.5, [0.5]], [0.5, 0.5], {"train": 0.5}, []], ids=str)
+def test_a_loss_that_is_no_number_is_refused_in_a_sentence(loss, tmp_path):
+    with pytest.raises(ValueError, match="`loss` must be one number"), recorder(tmp_path / "run") as record:
+        record(0, loss=loss)
