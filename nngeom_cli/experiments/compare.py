@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from nngeom_cli.analysis.networks import networks
-from nngeom_cli.experiments import activations, generalization, lazy, width
+from nngeom_cli.experiments import activations, amari_wu, generalization, lazy, width
+from nngeom_cli.experiments.machines import networks_and_machines
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.style import style
@@ -22,18 +24,22 @@ __all__ = ["EXPERIMENTS", "draw_comparison", "experiment"]
 
 
 class Experiment(NamedTuple):
-    """The statistics of a table of networks, the figure of both, and whether the table has every checkpoint."""
+    """The statistics of a table of networks, the figure of both, the table of runs, and perhaps a figure of runs."""
 
     statistics: Callable[[pd.DataFrame, np.random.Generator], pd.DataFrame]
     draw: Callable[[pd.DataFrame, pd.DataFrame], Sheet]
-    every_checkpoint: bool = False
+    table: Callable[[Sequence[Run]], pd.DataFrame] = networks
+    draw_fields: Callable[[Sequence[Run]], Sheet] | None = None
 
 
 EXPERIMENTS = {
     "width": Experiment(width.statistics, width.draw),
     "lazy": Experiment(lazy.statistics, lazy.draw),
-    "generalization": Experiment(generalization.statistics, generalization.draw, every_checkpoint=True),
+    "generalization": Experiment(
+        generalization.statistics, generalization.draw, partial(networks, every_checkpoint=True)
+    ),
     "activations": Experiment(activations.statistics, activations.draw),
+    "amari_wu": Experiment(amari_wu.statistics, amari_wu.draw, networks_and_machines, amari_wu.draw_fields),
 }
 
 
@@ -43,16 +49,18 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
     Args:
         runs: the runs of the sweep; those without a last checkpoint are left out.
         directory: where `NAME.png`, `NAME.pdf`, `NAME.csv` (a row for each statistic: estimate, low, high, n) and
-            `NAME-networks.csv` (a row for each network, and checkpoint) go, NAME the experiment.
+            `NAME-networks.csv` (a row for each network, and checkpoint) go, NAME the experiment; and, where it draws
+            fields of some of the runs, `NAME-fields.png` and `NAME-fields.pdf`.
 
     Returns:
-        The PNG and the two tables; nothing where the runs are of no such experiment, or none has finished.
+        The PNG, the two tables, and the PNG of fields, if any; nothing where the runs are of no such experiment, or
+        none has finished.
     """
     name = experiment(runs)
     if name not in EXPERIMENTS:
         return []
-    statistics_of, draw, every_checkpoint = EXPERIMENTS[name]
-    table = networks(runs, every_checkpoint=every_checkpoint)
+    statistics_of, draw, table_of, draw_fields = EXPERIMENTS[name]
+    table = table_of(runs)
     if table.empty:
         return []
     statistics = statistics_of(table, np.random.default_rng(0))
@@ -70,6 +78,9 @@ def draw_comparison(runs: Sequence[Run], directory: Path) -> list[Path]:
         with written_whole(directory / f"{stem}.csv") as path:
             path.write_text(rows.to_csv(index=False), encoding="utf-8")
         drawn.append(directory / f"{stem}.csv")
+    if draw_fields is not None:
+        with style():
+            drawn.append(save(draw_fields(runs), directory, f"{name}-fields", about))
     return drawn
 
 

@@ -17,6 +17,7 @@ from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
 from nngeom_cli.cli.entry import main
 from nngeom_cli.experiments.compare import EXPERIMENTS
+from nngeom_cli.experiments.machines import COLUMNS
 from nngeom_cli.store.history import SCORES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
@@ -94,7 +95,8 @@ def test_each_boundary_and_each_reason_is_explained(kind):
 
 def plain(name):
     """A column without what says of whom it is: before training, what training added, a control."""
-    return re.sub(r"^initial_|_gain$|(_(other|mirrored|rotated))?(_gain)?$", "", name.removeprefix("initial_"))
+    control = r"(_(over_)?(other|mirrored|rotated|task)|_over_closeness|(?<=error_\d{4})_change)?(_gain)?$"
+    return re.sub(rf"^initial_|_gain$|{control}", "", name.removeprefix("initial_"))
 
 
 def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
@@ -102,7 +104,7 @@ def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
     of_columns, of_rows = section("Tables of the experiments").split("A row of `NAME.csv`")
     defined = named(of_columns) | set(headings(PAGE))
     assert {plain(name) for name in table} <= defined
-    columns = set(table) | {"distance_to_infinite_width"}
+    columns = set(table) | {"distance_to_infinite_width"} | set(COLUMNS)
     rng, size = np.random.default_rng(0), 40
     many = pd.DataFrame({name: rng.exponential(size=size) for name in columns})
     many = many.assign(width=np.repeat([8, 64, 128, 256], 10), output_scale=many.width, activation="erf", epoch=10)
