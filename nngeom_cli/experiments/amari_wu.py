@@ -223,7 +223,8 @@ def _panels_of(run: Run) -> list[tuple[Any, list[Any]]]:
 def _draw_field(axes: Axes, run: Run, values: Any, boundary: list[Any], side: float) -> None:
     geometry = run.first_and_last
     shown = values[in_box(grid_of(run), geometry.attrs["box"])]
-    low, high = np.percentile(shown[np.isfinite(shown)], [1, 99])
+    finite = shown[np.isfinite(shown)]
+    low, high = np.percentile(finite, [1, 99]) if finite.size else (np.nan, np.nan)
     same = high - low < 1e-9
     draw_field(
         axes, Field(values), geometry.x.values, geometry.y.values, LOOKS["volume"].norm(shown), LOOKS["volume"].colours
@@ -232,4 +233,5 @@ def _draw_field(axes: Axes, run: Run, values: Any, boundary: list[Any], side: fl
     draw_boundary(axes, boundary, side)
     left, right, bottom, top = geometry.attrs["box"]
     axes.plot([left, right, right, left, left], [bottom, bottom, top, top, bottom], "--", color="0.4", linewidth=0.5)
-    axes.set_title(f"{low:.1f} everywhere" if same else f"{low:.1f} to {high:.1f}", fontsize=SMALL_FONT_SIZE, pad=1.5)
+    words = f"{low:.1f} everywhere" if same else f"{low:.1f} to {high:.1f}"
+    axes.set_title(words if finite.size else "no values", fontsize=SMALL_FONT_SIZE, pad=1.5)

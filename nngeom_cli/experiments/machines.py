@@ -133,7 +133,8 @@ def trained_machines(task: Task, box: Sequence[float]) -> Machines:
 def networks_and_machines(runs: Sequence[Run]) -> pd.DataFrame:
     """The table of `networks` with `COLUMNS`: a row for each network, the machines of its data beside it.
 
-    Correlations are Spearman's, over the points of the grid in the box of the training set.
+    Correlations are Spearman's, over the points of the grid in the box of the training set. Without a test set there
+    are no errors: NaN.
     """
     measured = [(run, table) for run in runs if not (table := networks([run])).empty]
     made = {_key(run): machines_of(run) for run, _ in measured}
@@ -147,9 +148,11 @@ def networks_and_machines(runs: Sequence[Run]) -> pd.DataFrame:
             _correlations(geometry.isel(replicate=place), grid, inside, fields) | _errors_on_features(run, place, task)
             for place in range(len(table))
         ]
-        numbers = pd.DataFrame(rows).assign(**_errors(machines, task), network_error=1 - table.test_accuracy)
+        numbers = pd.DataFrame(rows).assign(
+            **_errors(machines, task), network_error=1 - table.get("test_accuracy", np.nan)
+        )
         numbers[table.loss.isna()] = np.nan
-        tables.append(pd.concat([table, numbers[list(COLUMNS[1:])].assign(task=_key(run)[0])], axis=1))
+        tables.append(pd.concat([table, numbers.reindex(columns=COLUMNS[1:]).assign(task=_key(run)[0])], axis=1))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
@@ -245,7 +248,8 @@ def partial_correlation(a: Array, b: Array, given: Array) -> float:
 
 def _errors(machines: Machines, task: Task) -> dict[str, float]:
     """Test errors of the machines."""
-    assert task.test is not None
+    if task.test is None:
+        return {}
     inputs, labels = task.test
     found = {"": machines.first} | {f"_{year}": machine for year, machine in machines.magnified.items()}
     return {
@@ -256,7 +260,8 @@ def _errors(machines: Machines, task: Task) -> dict[str, float]:
 
 def _errors_on_features(run: Run, place: int, task: Task) -> dict[str, float]:
     """Test errors of linear machines on the features of one network, before and after training."""
-    assert task.test is not None
+    if task.test is None:
+        return {}
     errors = {}
     epochs = run.first_and_last.epoch.values
     for name, epoch in (("initial_features_error", epochs[0]), ("features_error", epochs[-1])):
@@ -281,11 +286,14 @@ def features_error(train: Array, train_labels: Any, test: Array, test_labels: An
 
 
 def _cross_validated(inputs: Array, labels: Any, *, kernel: str, **grid: Any) -> dict[str, float]:
-    """The values of the least error in five folds, the first of several in the order of the grid."""
+    """The values of the least error in five folds (fewer if a class is smaller), the first of several in the grid."""
     from sklearn.model_selection import GridSearchCV, StratifiedKFold
     from sklearn.svm import SVC
 
-    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    smallest = int(np.unique(labels, return_counts=True)[1].min())
+    if smallest < 2:
+        return {name: values[0] for name, values in {"C": PENALTIES, **grid}.items()}
+    folds = StratifiedKFold(min(5, smallest), shuffle=True, random_state=0)
     found = GridSearchCV(SVC(kernel=kernel), {"C": PENALTIES, **grid}, cv=folds).fit(inputs, labels)
     values: dict[str, float] = found.best_params_
     return values

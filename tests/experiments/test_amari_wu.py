@@ -8,6 +8,7 @@ import pytest
 import torch
 from made_runs import texts
 
+from nngeom_cli.cli.entry import main
 from nngeom_cli.experiments.amari_wu import DECISIVE, draw, statistics, verdict
 from nngeom_cli.experiments.machines import (
     COLUMNS,
@@ -157,3 +158,17 @@ def test_the_controls_are_the_same_field_elsewhere(machines):
         np.testing.assert_allclose(far[f"{year}_task"], fields[year])  # from one box into the other
         np.testing.assert_allclose(far[f"{year}_other"], far[year])
         assert np.isnan(fields[f"{year}_other"]).all()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("more", "errors"), [(["task.test_fraction=0.0"], 0), (["task.test_fraction=0.8", "optimizer.lr=1e300"], 2)]
+)
+def test_sweeps_without_a_test_set_or_with_saturated_networks_are_drawn(more, errors, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    small = ["task=moons", "task.data_seed=0,10", "task.points=60", "optimizer.epochs=20", "probe.resolution=8"]
+    main(["run", "-m", "experiment=amari_wu", "hydra.sweep.dir=sweep", *small, *more])
+    printed, said = capsys.readouterr()
+    assert f"figure {tmp_path / 'sweep' / 'figures' / 'amari_wu-fields.png'}" in printed.splitlines(), printed + said
+    found = pd.read_csv(tmp_path / "sweep" / "figures" / "amari_wu.csv").set_index("statistic")
+    assert found.n["mean machine_error_2002"] == errors
