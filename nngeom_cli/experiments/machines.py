@@ -169,7 +169,8 @@ def in_box(grid: Array, box: Sequence[float]) -> Any:
 
 
 def _key(run: Run) -> tuple[str, int]:
-    return run.config["task"]["name"], run.config["task"]["data_seed"]
+    task = run.config["task"]
+    return task["name"], task.get("data_seed", 0)  # xor has one data set
 
 
 def _others(key: tuple[str, int], made: dict[tuple[str, int], Any]) -> dict[str, Machines | None]:
