@@ -200,7 +200,7 @@ def summarize(options: Namespace) -> int:
     summary = summarize_runs([Path(word) for word in options.words], grouped=options.group, columns=columns)
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(summary.text(options.format, width), flush=True)
-    if options.format == "terminal" and summary.rest:
+    if options.format == "terminal" and width and summary.rest:
         say(summary.rest)
     return DONE
 
