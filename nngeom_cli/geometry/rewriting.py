@@ -24,6 +24,8 @@ _STEADY = {"layer_norm", "group_norm", "instance_norm", "batch_norm", "det", "li
 _LOSSY = _IN_PLACE | (COMPOSITES.keys() - _STEADY)  # lose digits where they are not replaced, as these always do:
 _LOSSY |= {"lstm", "gru", "rnn_tanh", "lstm_cell", "gru_cell", "rnn_tanh_cell", "logcumsumexp", "logaddexp2"}
 _LOSSY |= {"cross_entropy_loss", "binary_cross_entropy_with_logits", "special_log_ndtr"}
+_LOSSY |= {"lgamma", "special_gammaln", "mvlgamma", "special_multigammaln"}  # torch's trigamma has ten digits
+_LOSSY |= {"digamma", "special_digamma", "special_psi", "polygamma", "special_polygamma"}
 
 
 class Rewriting(TorchFunctionMode):

@@ -23,8 +23,8 @@ __all__ = ["TorchFeatureMap", "as_feature_map", "depth_of_the_caller"]
 
 _LIBRARY = __name__.rpartition(".")[0]
 _LOSES = (
-    "The feature map uses {}, whose automatic derivatives lose digits where it saturates, and no other form of it is "
-    "known here. Write it with functions that have one (docs/conventions.md, derivatives of callables)."
+    "The feature map uses {}, whose automatic derivatives lose digits where it saturates, or everywhere, and no other "
+    "form of it is known here. Write it with functions that have one (docs/conventions.md, derivatives of callables)."
 )
 _COARSENS = (
     "The feature map computes in {} internally, so its geometry has no more digits than that; `ricci_scalar_error` "

@@ -243,6 +243,8 @@ def test_planes_of_wrong_shape_are_refused_in_a_sentence(feature_map):
 
 
 LOSSY = {
+    "lgamma": lambda p: torch.lgamma(p + 5),
+    "special_digamma": lambda p: torch.special.digamma(p + 5),
     "special_log_ndtr": torch.special.log_ndtr,
     "softplus": torch.nn.Softplus(threshold=2),
     "gru_cell": lambda p: torch.nn.GRUCell(2, 3).double()(p[None])[0],
