@@ -13,7 +13,8 @@ from nngeom_cli.geometry import InfiniteWidth, MLPFeatureMap, TorchFeatureMap, l
 NETWORK = MLPFeatureMap(*random_network([2, 5], seed=0), "tanh")
 LIMIT = InfiniteWidth("tanh", 1.0, 0.5, 2)
 TOP_K = ("metric_spectrum", "log_effective_volume_element", "principal_directions", "log_spectral_gap")
-OTHERS = ("get_activation", "measure_layers", "layer_spectra")
+OTHERS = ("get_activation", "measure_layers", "layer_spectra", "distance", "geodesic", "path_curvature", "fixed_point")
+ENDS = torch.tensor([[0.25, 0.5], [1.0, 0.0]], dtype=DOUBLE)
 OF_POINTS = {
     name: function
     for name in geometry.__all__
@@ -27,6 +28,9 @@ TAKES = {
     **{n: lambda x, n=n: getattr(geometry, n)(NETWORK, x, 1) for n in TOP_K},
     "measure_layers": lambda x: measure_layers(NETWORK, x, [1])[1],
     "layer_spectra": lambda x: layer_spectra(NETWORK, x, [1], 2)[1],
+    "distance, start": lambda x: geometry.distance(NETWORK, x, ENDS),
+    "distance, end": lambda x: geometry.distance(paraboloid, ENDS, x),
+    "geodesic": lambda x: geometry.geodesic(NETWORK, x, ENDS).points,
     "sectional_curvature, plane": lambda x: geometry.sectional_curvature(NETWORK, [0.5, 1.0], x),
     "features of a network": lambda x: NETWORK(x),
     "features of a callable": lambda x: TorchFeatureMap(paraboloid)(x),

@@ -248,7 +248,7 @@ def test_one_that_was_stopped_is_completed_by_a_second_process(after, stop, whol
 
 def test_the_loop_may_go_on_from_its_own_checkpoint(whole, tmp_path):
     model = small_net()
-    with pytest.warns(UserWarning, match="epochs 6 were not measured"):
+    with pytest.warns(UserWarning, match="Not measured: epoch 6"):
         looped(recorder(tmp_path / "run", model), model, range(5), loss=0.5)
     assert load_run(tmp_path / "run").status == "interrupted"
     record = recorder(tmp_path / "run", model)
