@@ -73,7 +73,7 @@ def chosen_rows(labels: Tensor, count: int) -> Tensor:
 
     Example:
         >>> chosen_rows(torch.tensor([1, 0, 1, 0, 1, 1]), 3)
-        tensor([1, 2, 4])
+        tensor([0, 1, 4])
     """
     by_class = labels.argsort(stable=True)
     places = torch.arange(count) * len(labels) // count

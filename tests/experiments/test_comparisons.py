@@ -8,6 +8,7 @@ import pytest
 import torch
 import yaml
 from made_runs import made_run, plane, texts
+from small_runs import FEWER_SETTINGS
 
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.networks import networks
@@ -65,20 +66,6 @@ def test_each_experiment_says_what_it_is_and_its_first_job_composes(name, capsys
 
 
 SMALL = ["optimizer.epochs=20", "replicates=3", "probe.resolution=8", "device=cpu", "figures.draw=false"]
-FEWER = {
-    "width": ["architecture.hidden=[4],[16],[32]"],
-    "lazy": ["architecture.output_scale=1,3,30"],
-    "generalization": [
-        "architecture.hidden=[4],[8]",
-        "architecture.activation=tanh",
-        "optimizer.weight_decay=0.0,1e-2",
-        "task.data_seed=0,10",
-        "task.points=140",
-        "probe.checkpoints=[5,10]",
-    ],
-    "activations": ["architecture.activation=tanh,relu,monomial2"],
-    "amari_wu": ["task=moons,spirals", "task.data_seed=0,10", "task.points=300", "task.test_fraction=0.8"],
-}
 WITH_FIELDS = ["amari_wu"]
 
 
@@ -275,7 +262,7 @@ def test_a_bent_curve_is_drawn_with_its_slopes_and_no_power_law(name, setting, t
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    code = main(["run", "-m", f"experiment={name}", "hydra.sweep.dir=sweep", *SMALL, *FEWER[name]])
+    code = main(["run", "-m", f"experiment={name}", "hydra.sweep.dir=sweep", *SMALL, *FEWER_SETTINGS[name]])
     printed, said = capsys.readouterr()
     assert code == 0, printed + said
     assert f"figure {tmp_path / 'sweep' / 'figures' / name}.png" in printed.splitlines()

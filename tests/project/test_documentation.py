@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from small_runs import FEWER_SETTINGS
 
 from nngeom_cli.cli.entry import main
 
@@ -92,6 +93,8 @@ def shortened(words, draw):
     if not draw:
         short["figures.draw"] = "false"
     given = dict(word.partition("=")[::2] for word in words if "=" in word)
+    if given.get("experiment") in FEWER_SETTINGS:
+        short = dict(word.partition("=")[::2] for word in FEWER_SETTINGS[given["experiment"]]) | short
     return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
 
 

@@ -58,3 +58,20 @@ def left_by_hydra(directory, plain, folder="/"):
     OmegaConf.save(plain, directory / ".hydra" / "config.yaml")
     OmegaConf.save({"hydra": {"runtime": {"cwd": str(folder)}}}, directory / ".hydra" / "hydra.yaml")
     OmegaConf.save(["task=xor", "seed=3"], directory / ".hydra" / "overrides.yaml")
+
+
+# What makes the sweep of an experiment small: fewer settings, and of points and checkpoints.
+FEWER_SETTINGS = {
+    "width": ["architecture.hidden=[4],[16],[32]"],
+    "lazy": ["architecture.output_scale=1,3,30"],
+    "generalization": [
+        "architecture.hidden=[4],[8]",
+        "architecture.activation=tanh",
+        "optimizer.weight_decay=0.0,1e-2",
+        "task.data_seed=0,10",
+        "task.points=140",
+        "probe.checkpoints=[5,10]",
+    ],
+    "activations": ["architecture.activation=tanh,relu,monomial2"],
+    "amari_wu": ["task=moons,spirals", "task.data_seed=0,10", "task.points=300", "task.test_fraction=0.8"],
+}
