@@ -91,7 +91,9 @@ def power_law(x: Array, y: Array, seeds: Array, rng: np.random.Generator) -> Pow
             slopes = fit.slope + (resampled[:, some] @ fit.weights - fit.slope) * fit.widening
             low, high = interval(slopes, n, strata + fit.bends)
         found = Estimate(fit.slope, low, high, int(counts[:, some].sum()))
-        return Rate(float(places[first]), float(places[last]), found, math.exp(fit.level), fit.p)
+        with np.errstate(over="ignore"):  # between two settings that nearly agree a rate can be in the thousands
+            factor = float(np.exp(fit.level))
+        return Rate(float(places[first]), float(places[last]), found, factor, fit.p)
 
     largest = len(places) - 1
     local = [rate(first, first + 1) for first in range(largest)]

@@ -121,3 +121,10 @@ def test_networks_that_do_not_differ_follow_a_law_or_do_not():
     x, seeds = np.repeat([1.0, 2, 4], 3), np.tile(np.arange(3), 3)
     assert power_law(x, 5 / x, seeds, rng()).fitted.rate.value == pytest.approx(-1)
     assert power_law(x, 5 / x + (x == 2), seeds, rng()).fitted is None
+
+
+def test_settings_that_nearly_agree_have_a_steep_rate_and_no_traceback():
+    x, y = np.repeat([2.0, 2.0001], 4), np.array([1, 2, 1, 2, 0.5, 0.25, 0.5, 0.25])
+    (found,) = power_law(x, y, np.arange(8), np.random.default_rng(0)).local
+    assert found.rate.value < -1000
+    assert found.factor == np.inf

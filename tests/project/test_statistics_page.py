@@ -106,8 +106,9 @@ def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
     assert {plain(name) for name in table} <= defined
     columns = set(table) | {"distance_to_infinite_width"} | set(COLUMNS)
     rng, size = np.random.default_rng(0), 40
-    many = pd.DataFrame({name: rng.exponential(size=size) for name in columns})
-    many = many.assign(width=np.repeat([8, 64, 128, 256], 10), output_scale=many.width, activation="erf", epoch=10)
+    many = pd.DataFrame({name: rng.exponential(size=size) for name in sorted(columns)})
+    settings = np.repeat([8, 64, 128, 256], 10)
+    many = many.assign(width=settings, output_scale=settings, activation="erf", epoch=10)
     many = many.assign(parametrization=np.tile(["standard", "ntk"], 20), weight_decay=0.0, seed=np.tile(range(10), 4))
     statistics = set()
     for experiment in EXPERIMENTS.values():
