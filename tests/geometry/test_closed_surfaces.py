@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference import DOUBLE
+from reference import DOUBLE, Sine
 from torch.nn import functional
 
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, measure, ricci_scalar
@@ -63,27 +63,6 @@ def test_curvature_of_a_triaxial_ellipsoid_at_the_end_of_an_axis_is_the_known_on
     torch.testing.assert_close(
         ricci_scalar(ellipsoid(a, b, c), end), torch.tensor(2 * a**2 / (b * c) ** 2, dtype=DOUBLE)
     )
-
-
-class Sine(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x):
-        return x.sin()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ARG004
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * ctx.saved_tensors[0].cos()
-
-    @staticmethod
-    def jvp(ctx, tangent):
-        return tangent * ctx.saved_tensors[0].cos()
 
 
 def saddle(p):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 import twins
-from reference import DOUBLE, points
+from reference import DOUBLE, Sine, points
 from torch import nn
 from torch.nn.utils import parametrizations
 
@@ -205,27 +205,6 @@ def in_place_first():
     module = nn.Sequential(nn.SiLU(inplace=True), nn.Linear(2, 6), nn.Tanh())
     parts = (twins.activation("SiLU"), twins.linear(module[1]), twins.activation("Tanh"))
     return Model(module, "2", chain(*parts))
-
-
-class Sine(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(z):
-        return z.sin()
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):  # noqa: ARG004
-        ctx.save_for_backward(*inputs)
-        ctx.save_for_forward(*inputs)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        return gradient * ctx.saved_tensors[0].cos()
-
-    @staticmethod
-    def jvp(ctx, tangent):
-        return tangent * ctx.saved_tensors[0].cos()
 
 
 class Sines(nn.Module):

@@ -138,3 +138,26 @@ def paraboloid(p: Tensor) -> Tensor:
 def monkey_saddle(p: Tensor) -> Tensor:
     """z = x^3 - 3 x y^2 over the plane."""
     return torch.stack([p[0], p[1], p[0] ** 3 - 3 * p[0] * p[1] ** 2])
+
+
+class Sine(torch.autograd.Function):
+    """sin as a function with derivatives of its own."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        return x.sin()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # noqa: ARG004
+        ctx.save_for_backward(*inputs)
+        ctx.save_for_forward(*inputs)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * ctx.saved_tensors[0].cos()
+
+    @staticmethod
+    def jvp(ctx, tangent):
+        return tangent * ctx.saved_tensors[0].cos()
