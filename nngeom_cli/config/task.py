@@ -3,6 +3,7 @@
 A user's own file is the exception: what it holds is unknown until it was looked at (`tables/table_file.py`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, TypeAlias
 
@@ -34,6 +35,11 @@ class TaskSection(Section, section="task", chooser="name"):
     """What all tasks share."""
 
     name: str = key("where the data come from")
+
+    @property
+    def image_shape(self) -> Sequence[int] | None:
+        """(channels, rows, columns) of inputs that are images."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,10 @@ class DigitsConfig(SplitConfig, kind="digits"):
     classes: ClassVar[int] = 10
     examples: ClassVar[int] = 1797
 
+    @property
+    def image_shape(self) -> Sequence[int]:
+        return (1, 8, 8)
+
 
 @dataclass(frozen=True)
 class _NoisyConfig(_PlaneConfig):
@@ -167,7 +177,10 @@ class FileConfig(SplitConfig):
         _names(2),
         suggestion="null takes what the file has.",
     )
-    standardize: bool = key("scales each input column to mean 0 and standard deviation 1 over the training examples")
+    standardize: bool | None = key(
+        "scales each input column to mean 0 and standard deviation 1 over the training examples; null: unless they are "
+        "images"
+    )
     rows: int | None = key("number of examples; null: filled in", or_null(at_least(1)), suggestion="null counts them.")
     sha256: Word | None = key("hash of the file, since a run resumes only with the file it began with; null: filled in")
     kind: ClassVar[str]
@@ -213,10 +226,21 @@ class CsvConfig(FileConfig, kind="csv"):
     kind: ClassVar[str] = "CSV"
 
 
+def _is_image_shape(sides: list[int]) -> bool:
+    return len(sides) in (2, 3) and min(sides) >= 1
+
+
 @dataclass(frozen=True)
 class NpzConfig(FileConfig, kind="npz"):
-    """numpy.savez's arrays: a vector is a column of its name, a matrix X the columns X0, X1, ..."""
+    """numpy.savez's arrays: a vector is a column of its name, a matrix or images X the columns X0, X1, ..."""
 
+    image_shape: list[int] | None = key(
+        "(channels, rows, columns) of the images that the inputs are; null: that of their array, if it has one",
+        or_null(Range(_is_image_shape, "two or three positive integers, [rows,columns] or [channels,rows,columns]")),
+        suggestion="Grey images of 28 x 28 pixels: [28,28].",
+        default=None,
+        hashed_if_null=False,
+    )
     kind: ClassVar[str] = "NPZ"
 
 

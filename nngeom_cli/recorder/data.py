@@ -83,9 +83,7 @@ class Examples:
             self.classes - 1,
             f"An output is a class; one output tells two apart. {NUMBERED}",
         )
-        image = None
-        if len(self.shape) == IMAGE_AXES:
-            image = self.shape[1:] if self.shape[0] == 1 else self.shape
+        image = self.shape if len(self.shape) == IMAGE_AXES else None
         one: Loss = Logistic() if threshold == 0 else MeanSquaredError(threshold)
         loss = one if outputs == 1 else CrossEntropy()
         return Task(name, self.flat, self.labels, outputs, loss, solved_accuracy=0.95, image_shape=image)

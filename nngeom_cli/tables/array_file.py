@@ -1,4 +1,4 @@
-"""A table as numpy arrays: a vector is a column of that name, a matrix X the columns X0, X1, ..."""
+"""A table as numpy arrays: a vector is a column of that name, a matrix or images X the columns X0, X1, ..."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ __all__ = ["ArrayFile"]
 
 WANTED = "a file saved by numpy.savez, with numbers and strings only"
 MANY_COLUMNS = 300_000
+COLOURS = (1, 3, 4)  # channels of pictures: grey, red green blue, and opacity
 LONGEST_HEADER = 2**16  # bytes
 OBJECT = 64  # bytes of a Python string besides its characters
 OTHERWISE = {  # kind of an array that cannot be columns -> how to save it
@@ -67,8 +68,13 @@ class ArrayFile:
             "Each row is an example.",
         )
         self.columns: dict[str, Any] = {}
+        self.matrices: dict[str, tuple[list[str], Any]] = {}  # the columns of each array that is no vector, and itself
         for name, array in self.arrays.items():
-            columns = {name: array} if array.ndim == 1 else {f"{name}{place}": row for place, row in enumerate(array.T)}
+            columns = {name: array}
+            if array.ndim > 1:
+                matrix = array.reshape(len(array), -1)
+                columns = {f"{name}{place}": row for place, row in enumerate(matrix.T)}
+                self.matrices[name] = (list(columns), matrix)
             twice = sorted(columns.keys() & self.columns.keys())
             require(not twice, "task.path", "arrays whose columns have different names", twice, f"Rename {name}.")
             self.columns |= columns
@@ -77,27 +83,78 @@ class ArrayFile:
     def last(self) -> str:
         """The last column, if it is a vector or part of the only array."""
         name, array = list(self.arrays.items())[-1]
-        if array.ndim == 2 and array.shape[1] > 1:
-            one_hot = array.dtype.kind in "biuf" and _is_one_hot(array)
+        if array.ndim > 1 and math.prod(array.shape[1:]) > 1:
+            one_hot = array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array)
             vectors = [name for name, array in self.arrays.items() if array.ndim == 1]
             suggestion = f"Choose task.label={vectors[-1] if vectors else self.names[-1]}."
             require(
-                len(self.arrays) == 1 and not one_hot,
+                len(self.arrays) == 1 and array.ndim == 2 and not one_hot,
                 "task.label",
-                "given where the last array is a matrix",
+                "given where the last array is no vector",
                 f"{name} of shape {array.shape}, with a single 1 in each row" if one_hot else f"null for {name}",
                 f"Save classes: {name}={name}.argmax(axis=1)." if one_hot else suggestion,
             )
         return self.names[-1]
 
+    def image_shape(self, columns: list[str], asked: Sequence[int] | None, *, chosen: bool) -> list[int] | None:
+        """(channels, rows, columns) of the inputs in `columns`; None if they are no images.
+
+        Args:
+            columns: of the inputs.
+            asked: the shape that the user gave, in two or three numbers; columns of any array can have one.
+            chosen: whether the user named the columns.
+        """
+        images = {name: array.shape[1:] for name, array in self.arrays.items() if array.ndim > 2}
+        found = next((shape for name, shape in images.items() if self.matrices[name][0] == columns), None)
+        partly = [name for name in images if self.matrices[name][0][0] in columns]
+        mixed = partly[0] if partly and not chosen and found is None else ""
+        require(
+            not mixed,
+            "task.columns",
+            f"given where {mixed} holds images and there are other inputs",
+            list(self.arrays),
+            f"Save the images and the labels alone: numpy.savez('points.npz', {mixed}={mixed}, y=y).",
+        )
+        shape, given = ([1] * (3 - len(sides)) + list(sides) if sides else None for sides in (found, asked))
+        require(
+            given is None or shape in (None, given),
+            "task.image_shape",
+            f"{shape}, that of the images in the file",
+            asked,
+            "null takes it from the file.",
+        )
+        require(
+            given is None or math.prod(given) == len(columns),
+            "task.image_shape",
+            f"the shape of {len(columns)} pixels, as many as there are input columns",
+            asked,
+            "It is [rows,columns] or [channels,rows,columns].",
+        )
+        return given or shape
+
+    def are_bytes(self, columns: Sequence[str]) -> bool:
+        """Whether the columns hold numbers from 0 to 255, one byte each."""
+        return {self.columns[name].dtype.str for name in columns} == {"|u1"}
+
     def table(self, columns: Sequence[str], label: str) -> Table:
         """The examples: inputs from `columns`, classes from `label`."""
         import numpy as np
 
-        inputs = np.stack([self._numbers(name) for name in columns], axis=1)
+        inputs = self._inputs(columns)
         values, codes = np.unique(self.columns[label], return_inverse=True)
         texts = [value.decode("latin-1") if isinstance(value, bytes) else str(value) for value in values]
         return Table(inputs, texts, codes.reshape(-1), lambda row: f"row {row + 1}")
+
+    def _inputs(self, columns: Sequence[str]) -> NDArray[np.float64]:
+        import numpy as np
+
+        for names, matrix in self.matrices.values():
+            if names == columns and matrix.dtype.kind in "biuf":
+                with np.errstate(over="ignore"):
+                    numbers: NDArray[np.float64] = matrix.astype(np.float64)
+                if np.isfinite(numbers).all():
+                    return numbers
+        return np.stack([self._numbers(name) for name in columns], axis=1)  # says which number is not finite
 
     def _numbers(self, name: str) -> NDArray[np.float64]:
         import numpy as np
@@ -170,10 +227,15 @@ def _refuse_array(name: str, shape: tuple[int, ...], dtype: np.dtype[Any], path:
             f"`task.path` must hold numbers and strings. Got {name} of type {dtype} in {path}. "
             + OTHERWISE.get(dtype.kind, "Leave it out.").format(name)
         )
-    if len(shape) not in (1, 2) or math.prod(shape[1:]) > MANY_COLUMNS:
+    channels_last = len(shape) == 4 and shape[3] in COLOURS and shape[3] < min(shape[1:3])
+    empty = len(shape) > 2 and 0 in shape[1:]
+    if len(shape) not in (1, 2, 3, 4) or math.prod(shape[1:]) > MANY_COLUMNS or channels_last or empty:
         suggestion = f"Save one row per example: {name}={name}.reshape(len({name}), -1)." if shape else "Leave it out."
+        if channels_last:
+            suggestion = f"Put the channels first: {name}={name}.transpose(0, 3, 1, 2)."
         raise ConfigError(
-            f"`task.path` must hold vectors, and matrices of at most {MANY_COLUMNS} columns. "
+            f"`task.path` must hold vectors, matrices, and images (examples, rows, columns) or (examples, channels, "
+            f"rows, columns), of at most {MANY_COLUMNS} numbers an example. "
             f"Got {name} of shape {shape} in {path}. {suggestion}"
         )
 

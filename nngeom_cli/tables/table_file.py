@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nngeom_cli.config.task import CsvConfig, FileConfig
+from nngeom_cli.config.task import CsvConfig, FileConfig, NpzConfig
 from nngeom_cli.errors import ConfigError, did_you_mean, require, shown
 from nngeom_cli.tables.array_file import ArrayFile
 from nngeom_cli.tables.cells import Table, TableFile, is_plain, number_of
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["located", "read_table"]
 
+LARGEST_BYTE = 255  # the brightest pixel of an image of bytes, which becomes 1
 SETTLED = 2 * 10**9  # nanoseconds in which a file may change without new times, on the coarsest file systems
 
 
@@ -58,8 +59,8 @@ def located(config: Config, folder: Path) -> Config:
         folder: where relative paths start: the folder in which the command was typed.
 
     Returns:
-        The config with an absolute path, `header`, `columns`, `label`, `class_names`, `rows` and `sha256`, checked to
-        the end.
+        The config with an absolute path, `header`, `columns`, `label`, `class_names`, `image_shape`, `standardize`,
+        `rows` and `sha256`, checked to the end.
 
     Raises:
         ConfigError: in one line, what is wrong with the file.
@@ -114,8 +115,8 @@ def _examples(task: FileConfig) -> Examples:
 
 
 def _asked(task: FileConfig) -> tuple[Any, ...]:
-    header = task.header if isinstance(task, CsvConfig) else None
-    return type(task), task.path, task.columns, task.label, task.class_names, header, _is_old(task)
+    special = task.header if isinstance(task, CsvConfig) else getattr(task, "image_shape", None)
+    return type(task), task.path, task.columns, task.label, task.class_names, special, task.standardize, _is_old(task)
 
 
 def _is_old(task: FileConfig) -> bool:
@@ -164,6 +165,10 @@ def _read(task: FileConfig, path: Path, content: bytes, digest: str) -> Examples
                 suggestion = did_you_mean(name, file.names) or f"{path.name} has {shown(file.names)}."
                 raise ConfigError(f"`{key}` must name columns of {path.name}. Got {name}. {suggestion}")
     require(len(columns) > 0, "task.path", "a table of at least two columns", file.names, "The last one holds labels.")
+    shape, are_bytes = None, False
+    if isinstance(file, ArrayFile) and isinstance(task, NpzConfig):
+        shape = file.image_shape(columns, task.image_shape, chosen=task.columns is not None)
+        are_bytes = file.are_bytes(columns)
     table = file.table(columns, label)
     names, codes = classes(label, table, task.class_names or [])
     if task.label is None:
@@ -177,8 +182,11 @@ def _read(task: FileConfig, path: Path, content: bytes, digest: str) -> Examples
             )
     found: dict[str, Any] = {"columns": columns, "label": label, "class_names": chosen, "rows": len(codes)}
     found |= {"sha256": digest} | ({} if file.header is None else {"header": file.header})
+    found |= {"image_shape": shape} if shape else {}
+    found |= {"standardize": shape is None} if task.standardize is None else {}
     places = np.array([chosen.index(name) for name in names])
-    return Examples(_asked(task), found, None, table.inputs, places[codes])
+    inputs = table.inputs / LARGEST_BYTE if shape and are_bytes else table.inputs
+    return Examples(_asked(task), found, None, inputs, places[codes])
 
 
 def _refuse_one_hot(table: Table, names: list[str]) -> None:

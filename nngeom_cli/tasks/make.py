@@ -73,7 +73,12 @@ def _table(config: FileConfig) -> Task:
     """A user's examples, with one logit per class."""
     inputs, labels = read_table(config)
     return Task(
-        config.name, torch.from_numpy(inputs), torch.from_numpy(labels), outputs=config.outputs, solved_accuracy=0.95
+        config.name,
+        torch.from_numpy(inputs),
+        torch.from_numpy(labels),
+        outputs=config.outputs,
+        solved_accuracy=0.95,
+        image_shape=tuple(config.image_shape) if config.image_shape else None,
     )
 
 

@@ -24,7 +24,7 @@ class Task:
         outputs: number of network outputs.
         loss: what training minimises, and how outputs become classes.
         solved_accuracy: lowest training accuracy at which a replicate counts as having solved the task.
-        image_shape: of an input that is an image, (rows, columns) or (channels, rows, columns), else None.
+        image_shape: (channels, rows, columns) of an input that is an image, else None.
         test: inputs and labels of examples that are not trained on, else None.
     """
 

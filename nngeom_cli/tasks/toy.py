@@ -33,7 +33,9 @@ def digits(_: DigitsConfig) -> Task:
 
     images, labels = load_digits(return_X_y=True)
     inputs = torch.as_tensor(images, dtype=torch.float64)
-    return Task("digits", inputs, torch.as_tensor(labels).long(), outputs=10, solved_accuracy=0.9, image_shape=(8, 8))
+    return Task(
+        "digits", inputs, torch.as_tensor(labels).long(), outputs=10, solved_accuracy=0.9, image_shape=(1, 8, 8)
+    )
 
 
 def moons(config: MoonsConfig) -> Task:

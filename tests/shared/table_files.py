@@ -15,18 +15,18 @@ from nngeom_cli.tasks.make import make_task
 
 X = np.array([[0.5, -1.0], [2.0, 3.5], [1e3, 1e-3], [-4.0, 0.0]])
 WORDS = ["dog", "cat", "dog", "cat"]
+PROBE = {"kind": "grid", "layers": [1], "resolution": 5, "window": None, "checkpoints": []}
 
 
 def config(path, *, kind="csv", **task):
     keys = {"columns": None, "label": None, "class_names": None, "standardize": False, "rows": None, "sha256": None}
     sgd = {"name": "sgd", "lr": 0.1, "momentum": 0.9, "weight_decay": 0, "epochs": 1, "batch_size": None}
-    grid = {"kind": "grid", "layers": [1], "resolution": 5, "window": None, "checkpoints": []}
     return load_config(
         {
             "task": {"name": kind, "path": str(path), **keys, **task},
             "architecture": {"hidden": [4], "activation": "tanh"},
             "optimizer": sgd,
-            "probe": grid,
+            "probe": PROBE,
             "seed": 0,
             "replicates": 1,
             "device": "cpu",

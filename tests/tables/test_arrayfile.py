@@ -59,7 +59,8 @@ def test_compressed_arrays_are_read(tmp_path):
 
 
 LENGTHS = "must be arrays with the same number of rows, at least one. Got"
-SHAPES = "must hold vectors, and matrices of at most 300000 columns. Got"
+SHAPES = "must hold vectors, matrices, and images (examples, rows, columns) or (examples, channels, rows, columns), "
+SHAPES += "of at most 300000 numbers an example. Got"
 TYPES = "must hold numbers and strings. Got"
 ARRAYS = {
     "lengths": ({"X": X, "y": Y[:3]}, f"{LENGTHS} {{X: 4, y: 3}}."),
@@ -67,11 +68,10 @@ ARRAYS = {
     "no arrays": ({}, f"{LENGTHS} {{}}."),
     "a name of a line": ({"X\n": Y, "y": Y}, "must be plain text, without control characters or ${. Got X"),
     "names": ({"X": X, "X1": Y, "y": Y}, "must be arrays whose columns have different names. Got [X1]. Rename X1."),
-    "images": (
-        {"X": np.zeros((4, 8, 8), np.uint8), "y": Y},
-        f"{SHAPES} X of shape (4, 8, 8) in FILE. Save one row per example: X=X.reshape(len(X), -1).",
+    "volumes": (
+        {"X": np.zeros((4, 1, 8, 8, 8), np.uint8), "y": Y},
+        f"{SHAPES} X of shape (4, 1, 8, 8, 8) in FILE. Save one row per example: X=X.reshape(len(X), -1).",
     ),
-    "channels": ({"X": np.zeros((4, 1, 8, 8)), "y": Y}, f"{SHAPES} X of shape (4, 1, 8, 8) in FILE. Save one row"),
     "a scalar": ({"X": X, "y": Y, "n": 4}, f"{SHAPES} n of shape () in FILE. Leave it out."),
     "complex": (
         {"X": X * 1j, "y": Y},
@@ -165,7 +165,7 @@ HEADERS = {
         (1, 10**6),
         "|i1",
         bytes(10**6),
-        "matrices of at most 300000 columns. Got X of shape (1, 1000000)",
+        "at most 300000 numbers an example. Got X of shape (1, 1000000)",
     ),
 }
 

@@ -43,7 +43,7 @@ def test_digits_are_raw_pixels():
     assert task.inputs.max() == 16
     assert (task.inputs.numpy() == images).all()
     assert (task.labels.numpy() == labels).all()
-    assert task.image_shape == (8, 8)
+    assert task.image_shape == (1, 8, 8)
 
 
 def test_moons_lie_on_two_half_circles():
