@@ -172,7 +172,7 @@ def summarize(options: Namespace) -> int:
     over the networks ± standard deviation [95 % interval of the mean]. DIR is a run, a sweep, or a folder of them.
     Damaged and unfinished runs are listed as such.
 
-    scores    loss, accuracy, test_loss, test_accuracy, solved
+    scores    loss, accuracy, test_loss, test_accuracy, volume_penalty, solved
     grids     {volume,curvature}_{rank_correlation,band_contrast,band_mean,mean}: log V and log |R|, their rank
               correlation with closeness to the boundary, mean near it minus elsewhere (nats), near it, everywhere
     paths     peak_distance (steps from the largest volume to a change of prediction), change_excess (log volume at

@@ -71,7 +71,7 @@ class Key(NamedTuple):
     suggestion: str
     check: Callable[[Any], None] | None
     measured: bool
-    hashed_if_null: bool
+    hashed_at_default: bool
 
     def require(self, typed: str, value: Any) -> None:
         """Raise `ConfigError` unless the value of the key, which is `typed` like this, is in its range."""
@@ -90,7 +90,7 @@ def key(
     check: Callable[[Any], None] | None = None,
     default: Any = MISSING,
     measured: bool = True,
-    hashed_if_null: bool = True,
+    hashed_at_default: bool = True,
 ) -> Any:
     """The declaration of a key, for the body of a dataclass.
 
@@ -101,9 +101,9 @@ def key(
         check: raises `ConfigError` where words depend on the value.
         default: only of a key that runs were saved without, and what they had then; other defaults are in conf/.
         measured: whether any number of a run depends on it.
-        hashed_if_null: false for a key that came later, so that null leaves the hash of a run as it was before.
+        hashed_at_default: false for a key that came later, so that its default leaves the hash of a run as it was.
     """
-    about = Key(meaning, ranges, suggestion, check, measured, hashed_if_null)
+    about = Key(meaning, ranges, suggestion, check, measured, hashed_at_default)
     return field(default=default, kw_only=default is not MISSING, metadata={"key": about})
 
 

@@ -65,7 +65,8 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
             "the networks and their derivatives",
         ),
     }
-    units = number * copies * sum(config.architecture.hidden) * batch
+    along = 1 + task.inputs if config.optimizer.volume_penalty else 0  # derivatives of units, for the volume penalty
+    units = number * copies * sum(config.architecture.hidden) * batch * (1 + along)
     drawn = getattr(task, "points", 0)
     if drawn and config.optimizer.batch_size is None:
         arrays["task.points"] = (8 * 3 * drawn + units, "the data and the units at them")

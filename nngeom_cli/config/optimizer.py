@@ -1,9 +1,20 @@
 """The keys of the section `optimizer`: those that all optimizers have, and those of each."""
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from nngeom_cli.config.declaration import NOT_NEGATIVE, POSITIVE, Range, Section, at_least, between, key, or_null
+from nngeom_cli.config.declaration import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Range,
+    Section,
+    at_least,
+    between,
+    choice,
+    key,
+    or_null,
+)
 
 __all__ = ["MOST_EPOCHS", "AdamConfig", "AdamWConfig", "OptimizerConfig", "OptimizerSection", "SgdConfig"]
 
@@ -26,6 +37,44 @@ class OptimizerSection(Section, section="optimizer", chooser="name"):
     )
     batch_size: int | None = key(
         "examples per step; null: all of them", or_null(at_least(1)), suggestion="null takes the full batch."
+    )
+    volume_penalty: float = key(
+        "lambda: trains the loss + lambda mean w log V, log V of a hidden layer at the examples of a batch; below 0 it "
+        "magnifies, above 0 it shrinks volume",
+        Range(math.isfinite, "a finite number"),
+        suggestion="0 switches it off; -0.01 magnifies.",
+        default=0.0,
+        hashed_at_default=False,
+    )
+    volume_penalty_where: str = key(
+        "everywhere: w = 1; boundary: w = exp(-(distance / width)^2 / 2), the distance of an example from the decision "
+        "boundary to first order, its margin over the length of the margin's gradient; w is not differentiated",
+        choice("everywhere", "boundary"),
+        suggestion="boundary penalizes the volume near the decision boundary.",
+        default="everywhere",
+        hashed_at_default=False,
+    )
+    volume_penalty_width: float = key(
+        "the width in w for boundary, in units of input space",
+        POSITIVE,
+        suggestion="The default is 0.3.",
+        default=0.3,
+        hashed_at_default=False,
+    )
+    volume_penalty_layer: int | None = key(
+        "the hidden layer whose volume it is, 1 = the first; null: the last",
+        or_null(at_least(1)),
+        suggestion="null takes the last.",
+        default=None,
+        hashed_at_default=False,
+    )
+    volume_penalty_top_k: int | None = key(
+        "leading singular values of J whose product V is; null: all that the layer can have, so log V = log sqrt det g "
+        "where it is as wide as the input",
+        or_null(at_least(1)),
+        suggestion="null takes the rank.",
+        default=None,
+        hashed_at_default=False,
     )
 
 

@@ -18,11 +18,11 @@ from nngeom_cli.errors import require, shown
 
 __all__ = ["Config", "config_hash"]
 
-# Section and name of the keys that the hash may leave out, and whether a number depends on them.
+# Section and name of the keys that the hash may leave out, whether a number depends on them, and their default.
 UNHASHED = {
-    (*known.typed.rpartition(".")[::2], known.about.measured)
+    (*known.typed.rpartition(".")[::2], known.about.measured, known.field.default)
     for known in known_keys()
-    if not (known.about.measured and known.about.hashed_if_null)
+    if not (known.about.measured and known.about.hashed_at_default)
 }
 
 
@@ -39,8 +39,10 @@ class Config(NumbersConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_schedule()
+        self._check_penalized_layer()
         if isinstance(self.task, FileConfig) and None in (self.task.columns, self.task.class_names, self.task.rows):
             return  # `tables/table_file.py` looks into the file and makes a config that is checked to the end
+        self._check_penalized_rank()
         task, batch_size, size = self.task, self.optimizer.batch_size, self.task.size
         if isinstance(task, SplitConfig):
             require(size > 0, "task.test_fraction", "such that examples are left", task.test_fraction, "Lower it.")
@@ -94,6 +96,37 @@ class Config(NumbersConfig):
                 "Train longer with optimizer.epochs, or name earlier epochs.",
             )
 
+    def _check_penalized_layer(self) -> None:
+        """The penalty is on the volume of a hidden layer, and a part of the loss itself."""
+        optimizer, hidden = self.optimizer, len(self.architecture.hidden)
+        require(
+            optimizer.volume_penalty_layer is None or optimizer.volume_penalty_layer <= hidden,
+            "optimizer.volume_penalty_layer",
+            f"a hidden layer, 1 to {hidden}, or null",
+            optimizer.volume_penalty_layer,
+            "null takes the last.",
+        )
+        require(
+            not optimizer.volume_penalty or self.architecture.output_scale is None,
+            "optimizer.volume_penalty",
+            "0 where architecture.output_scale is given, which divides the loss",
+            optimizer.volume_penalty,
+            "Use architecture.output_scale=null.",
+        )
+
+    def _check_penalized_rank(self) -> None:
+        """No layer has more singular values than its rank."""
+        optimizer = self.optimizer
+        widths = self.architecture.hidden[: optimizer.volume_penalty_layer]
+        rank = min(self.task.inputs, *widths)
+        require(
+            (optimizer.volume_penalty_top_k or 1) <= rank,
+            "optimizer.volume_penalty_top_k",
+            f"at most {rank}, the rank of the metric (input dimension {self.task.inputs}, widths {shown(widths)})",
+            optimizer.volume_penalty_top_k,
+            "null takes the rank.",
+        )
+
     def _check_examples(self, groups: str, chosen: list[list[int]], by: str) -> None:
         """Each example of the pairs or triples must be there."""
         task, key = self.task, f"probe.{groups}"
@@ -137,13 +170,13 @@ class Config(NumbersConfig):
 def config_hash(config: Config | Mapping[str, Any]) -> str:
     """SHA-256 of what a run measures, as canonical JSON, 64 hexadecimal digits.
 
-    Keys on which no number depends do not count, nor do those that came later, where they are null.
+    Keys on which no number depends do not count, nor do those that came later, where they have their default.
     """
     plain = config if isinstance(config, Mapping) else asdict(config)
     measured = {key: dict(value) if isinstance(value, Mapping) else value for key, value in plain.items()}
-    for section, name, measures in UNHASHED:
+    for section, name, measures, default in UNHASHED:
         values = measured.get(section) if section else measured
-        if isinstance(values, dict) and (not measures or values.get(name, "") is None):
+        if isinstance(values, dict) and (not measures or values.get(name, "") == default):
             values.pop(name, None)
             if section and not values:
                 del measured[section]

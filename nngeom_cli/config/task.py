@@ -221,7 +221,7 @@ class CsvConfig(FileConfig, kind="csv"):
     header: bool | None = key(
         "true: the first line names the columns; false: it is an example; null: inferred",
         default=None,
-        hashed_if_null=False,
+        hashed_at_default=False,
     )
     kind: ClassVar[str] = "CSV"
 
@@ -239,7 +239,7 @@ class NpzConfig(FileConfig, kind="npz"):
         or_null(Range(_is_image_shape, "two or three positive integers, [rows,columns] or [channels,rows,columns]")),
         suggestion="Grey images of 28 x 28 pixels: [28,28].",
         default=None,
-        hashed_if_null=False,
+        hashed_at_default=False,
     )
     kind: ClassVar[str] = "NPZ"
 

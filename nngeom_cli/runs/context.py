@@ -80,6 +80,8 @@ def pause_epochs(context: RunContext) -> range:
     config = context.config
     batch = config.optimizer.batch_size or len(context.task.inputs)
     operations = 6 * context.network.parameters.numel() * batch  # forward and backward, a multiplication and a sum
+    if config.optimizer.volume_penalty:
+        operations *= 2 + config.task.inputs  # derivatives along each input go through the layers too
     step = SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND
     epoch = step * -(-len(context.task.inputs) // batch)
     return range(0, config.optimizer.epochs + 1, max(1, int(PAUSE_SECONDS / epoch)))

@@ -139,8 +139,10 @@ def fitting(checkpoint: Checkpoint, context: RunContext) -> bool:
     """Whether a checkpoint has the names, shapes and types of a run's state."""
     network, config = context.network, context.config
     layers = [checkpoint.weights, *checkpoint.optimizer.values()]
-    numbers = [checkpoint.loss, checkpoint.accuracy, *checkpoint.test.values()]
+    numbers = list(checkpoint.scores.values())
     if set(checkpoint.optimizer) != set(state_names(config.optimizer)):
+        return False
+    if (checkpoint.penalty is not None) != bool(config.optimizer.volume_penalty):
         return False
     if any([values.shape for values in layer] != network.shapes for layer in layers):
         return False

@@ -48,8 +48,7 @@ MOST_NAMED = 8  # diverged replicates in a sentence
 def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[dict[str, Any]]:
     """Loss, accuracy and success of each replicate; NaN, and no success, where the loss is not finite."""
     diverged = ~np.isfinite(checkpoint.loss)
-    scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
-    scores = {name: np.where(diverged, np.nan, values) for name, values in scores.items()}
+    scores = {name: np.where(diverged, np.nan, values) for name, values in checkpoint.scores.items()}
     return [
         {
             "replicate": seed,
@@ -57,7 +56,7 @@ def metrics(checkpoint: Checkpoint, seeds: Sequence[int], task: Task) -> list[di
             "accuracy": float(scores["accuracy"][place]),
             "solved": bool(scores["accuracy"][place] >= task.solved_accuracy),
         }
-        | {name: float(scores[name][place]) for name in checkpoint.test}
+        | {name: float(values[place]) for name, values in scores.items() if name not in ("loss", "accuracy")}
         for place, seed in enumerate(seeds)
     ]
 
@@ -81,7 +80,9 @@ def scores_words(checkpoint: Checkpoint) -> str:
     return ", ".join(parts)
 
 
-def divergence_words(diverged: Sequence[Mapping[str, int]], replicates: int, lr: float) -> str:
+def divergence_words(
+    diverged: Sequence[Mapping[str, int]], replicates: int, lr: float, volume_penalty: float = 0.0
+) -> str:
     """Which replicates diverged, when, and what may help.
 
     Example:
@@ -90,9 +91,13 @@ def divergence_words(diverged: Sequence[Mapping[str, int]], replicates: int, lr:
     """
     named = [f"{row['replicate']} at epoch {row['epoch']}" for row in diverged[:MOST_NAMED]]
     more = f" and {len(diverged) - MOST_NAMED} more" if len(diverged) > MOST_NAMED else ""
+    penalized = (
+        f" Or the penalized layer lost rank, where log V is -inf: bring `optimizer.volume_penalty`, which is "
+        f"{volume_penalty:g}, nearer to 0."
+    )
     return (
         f"The loss of {len(diverged)} of {replicates} replicates is not finite at the end (seed {', '.join(named)}"
-        f"{more}). Lower `optimizer.lr`, which is {lr:g}."
+        f"{more}). Lower `optimizer.lr`, which is {lr:g}.{penalized if volume_penalty else ''}"
     )
 
 
@@ -184,7 +189,8 @@ def refuse_divergence(store: RunDirectory, config: Config) -> None:
         RunError: some diverged.
     """
     if diverged := store.info.get("diverged"):
-        raise RunError(divergence_words(diverged, config.replicates, config.optimizer.lr))
+        optimizer = config.optimizer
+        raise RunError(divergence_words(diverged, config.replicates, optimizer.lr, optimizer.volume_penalty))
 
 
 def warn(sentence: str | None) -> None:

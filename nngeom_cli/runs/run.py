@@ -97,7 +97,8 @@ def train_and_draw(
         diverged = store.divergence(config.optimizer.epochs)
         store.update(replicates=finite, diverged=diverged)
         if diverged:
-            log.warning(divergence_words(diverged, len(seeds), config.optimizer.lr))
+            optimizer = config.optimizer
+            log.warning(divergence_words(diverged, len(seeds), optimizer.lr, optimizer.volume_penalty))
         whole = sorted({*seeds} - {row["replicate"] for row in diverged or []})
         tell_remarks(store.read_geometry(config.optimizer.epochs).sel(replicate=whole))
         if not config.figures.draw:

@@ -52,7 +52,7 @@ def read_checkpoint(path: Path) -> tuple[Checkpoint, pd.DataFrame, str | None]:
         for name in {key.split(".")[1] for key in arrays if key.startswith("optimizer.")}:
             state["optimizer"][name] = _layers(arrays, f"optimizer.{name}")
         state["test"] = {key.partition(".")[2]: arrays[key] for key in arrays if key.startswith("test.")}
-        state |= {name: arrays[name] for name in ALONE}
+        state |= {name: arrays[name] for name in ALONE} | {"penalty": arrays.get("penalty")}
         return Checkpoint(epoch=int(arrays["epoch"]), **state), history, run
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         raise _other_arrays(path) from error

@@ -10,7 +10,7 @@ import pandas as pd
 __all__ = ["WHOLE_COLUMNS", "History", "parsed"]
 
 WHOLE_COLUMNS = ("epoch", "replicate")  # of integers
-SCORES = ("loss", "accuracy", "test_loss", "test_accuracy")  # read to the last digit
+SCORES = ("loss", "accuracy", "test_loss", "test_accuracy", "volume_penalty")  # read to the last digit
 
 
 class History:

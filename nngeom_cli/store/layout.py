@@ -1,7 +1,8 @@
 """Names of the files of a run, and of a sweep. A file appears whole or not at all.
 
 run.json       status, process, command, config, versions, times, device, final metrics of each replicate
-history.csv    epoch, replicate, loss, accuracy; test_loss and test_accuracy if the task keeps test examples
+history.csv    epoch, replicate, loss, accuracy; test_loss and test_accuracy if the task keeps test examples;
+               volume_penalty if there is one
 geometry/      epoch-000200.nc, one labelled dataset per probed epoch
 checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then; of a recorded run
                epoch-000200.pt: the model's state_dict, of several models a list of them

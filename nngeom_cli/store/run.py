@@ -82,7 +82,7 @@ class Run:
 
     @functools.cached_property
     def history(self) -> pd.DataFrame:
-        """Loss and accuracy by epoch and replicate; test_loss and test_accuracy if the task keeps test examples."""
+        """Loss and accuracy by epoch and replicate; those of test examples, and a volume penalty, if there are any."""
         return self._consistent(Run._read_history)
 
     @functools.cached_property

@@ -74,8 +74,7 @@ class RunDirectory:
     def add_history(self, checkpoint: Checkpoint, replicates: list[int]) -> None:
         """Adds one row per replicate."""
         rows = {"epoch": checkpoint.epoch, "replicate": replicates}
-        scores = {"loss": checkpoint.loss, "accuracy": checkpoint.accuracy} | checkpoint.test
-        self.history.add(pd.DataFrame(rows | scores))
+        self.history.add(pd.DataFrame(rows | checkpoint.scores))
 
     def write_geometry(self, epoch: int, dataset: xr.Dataset) -> None:
         """Writes what a probe measured after `epoch` epochs."""

@@ -34,7 +34,7 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "resumed": [{"at": TEXT, "epoch": WHOLE}],
     "replicates": [
         {"replicate": WHOLE, "loss": LOST, "accuracy": LOST, "solved": FLAG}
-        | {"test_loss?": LOST, "test_accuracy?": LOST, ...: NEVER}
+        | {"test_loss?": LOST, "test_accuracy?": LOST, "volume_penalty?": LOST, ...: NEVER}
     ],
     "diverged": [{"replicate": WHOLE, "epoch": WHOLE}],
     "source": {...: TEXT},

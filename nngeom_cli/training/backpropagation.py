@@ -11,10 +11,12 @@ from functools import partial
 import torch
 from torch import Tensor
 
+from nngeom_cli.config.optimizer import OptimizerConfig
 from nngeom_cli.tasks.losses import Loss
 from nngeom_cli.training.batches import Batch
 from nngeom_cli.training.forward import LEAST_ROWS, elementwise
 from nngeom_cli.training.network import Network
+from nngeom_cli.training.volume_penalty import VolumePenalty
 
 __all__ = ["LossGradient"]
 
@@ -28,6 +30,7 @@ class LossGradient:
         network: whose current weights are used at each call.
         loss: what is differentiated.
         batch: whose current examples are used at each call.
+        config: whose volume penalty is added to the loss; None adds nothing.
 
     Attributes:
         gradient: in the layout of `network.parameters`; overwritten by each call.
@@ -41,7 +44,7 @@ class LossGradient:
         tensor([[[ 0.,  0.,  0., -2.]]], dtype=torch.float64)
     """
 
-    def __init__(self, network: Network, loss: Loss, batch: Batch) -> None:
+    def __init__(self, network: Network, loss: Loss, batch: Batch, config: OptimizerConfig | None = None) -> None:
         like, factors, scale = network.parameters, network.factors, network.output_scale
         effective = like if factors is None else torch.empty_like(like)
         weights = network.views(effective)
@@ -72,6 +75,9 @@ class LossGradient:
                 passed = like.new_empty(network.replicates, columns.shape[2], batch.inputs.shape[2])
                 calls.append(partial(torch.bmm, columns.mT, error[:, : network.widths[layer + 1]], out=passed))
                 calls.append(partial(backward, passed[:, :width], z, features[layer][:, :-1]))
+        if config is not None and config.volume_penalty:
+            penalty = VolumePenalty(network, loss, config, batch, effective)
+            calls += [penalty, partial(self.gradient.add_, penalty.gradient)]
         if factors is not None:
             calls.append(partial(self.gradient.mul_, factors))
         self.calls = calls

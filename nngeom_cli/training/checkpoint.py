@@ -22,6 +22,7 @@ class Checkpoint:
         optimizer: the optimizer's state, by name, per layer like `weights`.
         generators: states of the replicates' batch generators, `(replicates, bytes)`.
         test: `test_loss` and `test_accuracy`, `(replicates,)`, if the task keeps test examples.
+        penalty: what a volume penalty adds to the loss, `(replicates,)`; None where there is none.
     """
 
     epoch: int
@@ -31,6 +32,13 @@ class Checkpoint:
     optimizer: dict[str, list[np.ndarray]]
     generators: np.ndarray
     test: dict[str, np.ndarray] = field(default_factory=dict)
+    penalty: np.ndarray | None = None
+
+    @property
+    def scores(self) -> dict[str, np.ndarray]:
+        """All numbers of a network that are recorded, by name."""
+        penalty = {} if self.penalty is None else {"volume_penalty": self.penalty}
+        return {"loss": self.loss, "accuracy": self.accuracy} | self.test | penalty
 
     def block(self, replicates: slice) -> Checkpoint:
         """The same checkpoint with only some of the replicates."""
@@ -42,6 +50,7 @@ class Checkpoint:
             {name: [values[replicates] for values in layers] for name, layers in self.optimizer.items()},
             self.generators[replicates],
             {name: values[replicates] for name, values in self.test.items()},
+            None if self.penalty is None else self.penalty[replicates],
         )
 
     @staticmethod
@@ -62,4 +71,7 @@ class Checkpoint:
             },
             join([block.generators for block in blocks]),
             {name: join([block.test[name] for block in blocks]) for name in blocks[0].test},
+            None
+            if blocks[0].penalty is None
+            else join([block.penalty for block in blocks if block.penalty is not None]),
         )

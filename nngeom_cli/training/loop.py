@@ -17,6 +17,7 @@ from nngeom_cli.training.checkpoint import Checkpoint
 from nngeom_cli.training.cuda_graph import GraphedStep
 from nngeom_cli.training.network import POINTS_AT_ONCE, Network
 from nngeom_cli.training.optimizers import Optimizer
+from nngeom_cli.training.volume_penalty import penalty_of
 
 __all__ = ["batch_generators", "evaluate", "initial_generators", "train"]
 
@@ -55,18 +56,20 @@ def train(
             on its state.
 
     Returns:
-        Checkpoints in order of epoch, only those after `start`. Once no replicate can change any more, steps are
+        Checkpoints in order of epoch, only those after `start`. Where a volume penalty is not finite, loss and accuracy
+        are NaN. Once no replicate can change any more, steps are
         skipped, which gives the same checkpoints.
     """
     batches = Batches(task, network, optimizer.batch_size)
-    gradient = LossGradient(network, task.loss, batches.batch)
+    gradient = LossGradient(network, task.loss, batches.batch, optimizer)
     stepper = Optimizer(optimizer, network.parameters, gradient.gradient)
 
     def kernels() -> None:
         gradient()
         stepper.step()
 
-    step = GraphedStep(kernels) if network.parameters.is_cuda else kernels
+    graphed = network.parameters.is_cuda and not optimizer.volume_penalty  # singular values cannot be recorded
+    step = GraphedStep(kernels) if graphed else kernels
     state = {name: network.views(flat) for name, flat in stepper.state.items()}
     first = 0
     if start is not None:
@@ -87,6 +90,10 @@ def train(
                     step()
         if epoch in due:
             loss, accuracy = scores(network, task, task.inputs, task.labels)
+            penalty = penalty_of(network, task, optimizer) if optimizer.volume_penalty else None
+            if penalty is not None:  # what is trained is the sum
+                lost_rank = ~np.isfinite(penalty)
+                loss, accuracy = (np.where(lost_rank, np.nan, values) for values in (loss, accuracy))
             test = {} if task.test is None else dict(zip(TEST_SCORES, scores(network, task, *task.test), strict=True))
             yield Checkpoint(
                 epoch,
@@ -96,6 +103,7 @@ def train(
                 {name: [snapshot(values) for values in layers] for name, layers in state.items()},
                 np.stack([generator.get_state().numpy() for generator in generators]),
                 test,
+                penalty,
             )
             lost = lost or (bool(np.isnan(loss).all()) and is_lost(network, gradient.gradient))
 

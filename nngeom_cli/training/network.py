@@ -132,7 +132,7 @@ class Network:
         padding = padded_points(len(x), self.widths[1:-1], self.parameters.dtype) - len(x)
         rows = pad(pad(x, (0, 1), value=1.0), (0, 0, 0, padding)).to(self.parameters).mT.contiguous()
         inputs = rows.expand(self.replicates, -1, -1)
-        outputs = self.forward_pass(self._effective(self.parameters), inputs)()
+        outputs = self.forward_pass(self.effective(), inputs)()
         if self.output_scale is not None:
             outputs.sub_(self.initial_pass(inputs)()).mul_(self.output_scale)
         return outputs[:, :, : len(x)]
@@ -144,9 +144,11 @@ class Network:
     def initial_pass(self, inputs: Tensor) -> ForwardPass:
         """The forward pass of the initial layers, which gives h_0, at points as `ForwardPass` takes them."""
         assert self.initial is not None
-        return self.forward_pass(self._effective(self.initial), inputs)
+        return self.forward_pass(self.effective(self.initial), inputs)
 
-    def _effective(self, parameters: Tensor) -> Tensor:
+    def effective(self, parameters: Tensor | None = None) -> Tensor:
+        """Effective weights, `(count,)`, of these parameters; by default of the current ones."""
+        parameters = self.parameters if parameters is None else parameters
         return parameters if self.factors is None else parameters * self.factors
 
     def feature_map(self, layer: int) -> MLPFeatureMap:
@@ -155,7 +157,7 @@ class Network:
         Those of hidden layer `layer` (the first is 1) after its activation; the layer past the last hidden one is the
         output, which is linear.
         """
-        weights = self.views(self._effective(self.parameters))[:layer]
+        weights = self.views(self.effective())[:layer]
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
 

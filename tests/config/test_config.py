@@ -209,6 +209,24 @@ WRONG_XOR = [
         {"architecture__output_scale": 2, "probe__layers": [2]},
         "`probe.layers` must be hidden layers where architecture.output_scale is given. Got [2]. ",
     ),
+    ({"optimizer__volume_penalty": math.inf}, "`optimizer.volume_penalty` must be a finite number. Got inf."),
+    (
+        {"optimizer__volume_penalty_where": "edge"},
+        "`optimizer.volume_penalty_where` must be everywhere or boundary. Got",
+    ),
+    ({"optimizer__volume_penalty_width": 0}, "`optimizer.volume_penalty_width` must be a positive number. Got 0.0."),
+    (
+        {"optimizer__volume_penalty_layer": 2},
+        "`optimizer.volume_penalty_layer` must be a hidden layer, 1 to 1, or null.",
+    ),
+    (
+        {"optimizer__volume_penalty_top_k": 3},
+        "`optimizer.volume_penalty_top_k` must be at most 2, the rank of the metric",
+    ),
+    (
+        {"architecture__output_scale": 2, "optimizer__volume_penalty": 0.1},
+        "`optimizer.volume_penalty` must be 0 where architecture.output_scale is given, which divides the loss.",
+    ),
     ({"probe__top_k": 2}, "`probe.top_k` must be left out with probe.kind=grid."),
     ({"probe__resolution": 1}, "`probe.resolution` must be at least 2. Got 1."),
     ({"probe__window": [1.5, -1.5]}, "`probe.window` must be two finite numbers, the lower one first."),
@@ -434,6 +452,8 @@ def test_the_hash_knows_the_values_and_not_their_order_or_spelling():
     assert config_hash(load_config(respelt)) == config_hash(config)
     assert config_hash(replace(config, seed=1)) != config_hash(config)
     assert config_hash(load_config(changed(XOR, figures__band=0.3))) == config_hash(config)  # measured all the same
+    assert config_hash(load_config(changed(XOR, optimizer__volume_penalty=0))) == config_hash(config)  # it came later
+    assert config_hash(load_config(changed(XOR, optimizer__volume_penalty=0.1))) != config_hash(config)
     assert config_hash(config) == "5a1876243c98cd0357f0e2f91940d5e736369302335b3fd500b4f1bc6937dcd3"  # as ever
 
 

@@ -4,6 +4,7 @@
 """
 
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -57,7 +58,11 @@ def drawn(number):
     }
     widths = [dimension, *(size(65) for _ in range(draw.randint(1, 3))), outputs]
     replicates = draw.randint(2, 24)
-    return widths, options, task, optimizer, replicates, draw.randrange(replicates)
+    chosen = draw.randrange(replicates)
+    if options["output_scale"] is None and draw.random() < 0.3 and dimension * points * max(widths) < 20_000:
+        where = draw.choice(["everywhere", "boundary"])
+        optimizer = replace(optimizer, volume_penalty=draw.choice([-0.1, 0.1]), volume_penalty_where=where)
+    return widths, options, task, optimizer, replicates, chosen
 
 
 def differences(number):
