@@ -132,8 +132,8 @@ def figures() -> None:
 
 def verification() -> None:
     """`load_run(...).geometry` of a run and `nngeom summarize` of many, with and without verification, in turns."""
-    from nngeom_cli.analysis import run_rows as rows
     from nngeom_cli.analysis.summary import summarize_runs
+    from nngeom_cli.store import run as runs
     from nngeom_cli.store.run import described, load_run
 
     def call(function: Callable[..., object], verify: bool, directory: Path, **_: bool) -> object:
@@ -144,9 +144,10 @@ def verification() -> None:
 
     def summed(directory: Path, verify: bool) -> None:
         for function in (load_run, described):
-            setattr(rows, function.__name__, partial(call, function, verify))
+            setattr(runs, function.__name__, partial(call, function, verify))
         summarize_runs([directory]).text("terminal")
 
+    os.environ["XDG_CACHE_HOME"] = "/dev/null"  # every row is read
     with tempfile.TemporaryDirectory() as folder:
         one, of_many = measured_run(Path(folder) / "run", 11, 8), Path(folder) / "many"
         measured_run(of_many / "0", 2, 8)

@@ -75,6 +75,14 @@ def as_a_user_has_them():
         yield whole
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory):
+    """The user's cache is neither read nor written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture
 def one_core(monkeypatch):
     monkeypatch.setenv("NNGEOM_CORES", "1")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import collections
 import copy
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -16,6 +17,7 @@ from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from scipy.special import ndtr, ndtri, stdtrit
 
+from nngeom_cli.analysis.estimate import NOTHING, Estimate
 from nngeom_cli.analysis.statistic import Array, Flag, count_reasons
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "Estimate",
     "Seeds",
     "estimate",
+    "estimates",
     "interval",
     "over_replicates",
     "proportion",
@@ -37,22 +40,6 @@ Centre: TypeAlias = Literal["mean", "median"]
 LEVEL, RESAMPLES = 0.95, 5000
 MOST_RESAMPLED = 2**23  # numbers that are resampled at once
 REPLICATION = ("replicate", "pair", "plane")
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number over `n` networks with its 95 % interval, and how far they spread; NaN where there is none."""
-
-    value: float
-    low: float
-    high: float
-    n: int
-    standard_deviation: float = math.nan  # between networks
-
-    def __str__(self) -> str:
-        if self.low == self.high:
-            return f"{self.value:.3g} (n = {self.n})"
-        return f"{self.value:.3g} [{self.low:.3g}, {self.high:.3g}] (n = {self.n})"
 
 
 def interval(resampled: Array, n: int, groups: int = 1) -> tuple[float, float]:
@@ -72,9 +59,15 @@ def interval(resampled: Array, n: int, groups: int = 1) -> tuple[float, float]:
     resampled = resampled[~np.isnan(resampled)]
     if n <= groups or not resampled.size:
         return math.nan, math.nan
-    tail = float(ndtr(-math.sqrt(n / (n - groups)) * stdtrit(n - groups, (1 + LEVEL) / 2)))
+    tail = _tail(n, groups)
     low, high = np.quantile(resampled, [tail, 1 - tail])
     return float(low), float(high)
+
+
+@functools.cache
+def _tail(n: int, groups: int = 1) -> float:
+    """The share of resamples that lie beyond each end of the interval."""
+    return float(ndtr(-math.sqrt(n / (n - groups)) * stdtrit(n - groups, (1 + LEVEL) / 2)))
 
 
 @dataclass(frozen=True)
@@ -185,6 +178,56 @@ def estimate(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "m
     return Estimate(float(over.estimate), float(over.low), float(over.high), int(over.n), spread)
 
 
+def estimates(values: Mapping[str, Array]) -> dict[str, Estimate]:
+    """`estimate` of many statistics at once, each with the resamples of `np.random.default_rng(0)`.
+
+    Args:
+        values: by name, `(replicates, repetitions)`: over pairs or planes, one column where there are none; NaN is
+            left out.
+
+    Example:
+        >>> found = estimates({"loss": np.array([[1.0], [2.0], [3.0], [4.0], [math.nan]])})
+        >>> print(found["loss"])
+        2.5 [1, 4] (n = 4)
+    """
+    counts = {name: (~np.isnan(of)).sum(axis=1) for name, of in values.items()}
+    sums = {name: np.nansum(of, axis=1) for name, of in values.items()}
+    found = dict.fromkeys(values, NOTHING)
+    alike: dict[tuple[int, bytes], list[str]] = {}  # statistics of which the same networks have the same weight
+    for name, count in counts.items():
+        alike.setdefault((len(count), count.tobytes()), []).append(name)
+    for (replicates, _), names in alike.items():
+        weights = counts[names[0]]
+        known = weights > 0
+        n, total = int(known.sum()), np.stack([sums[name][known] for name in names], axis=1)
+        if n == 0:
+            continue
+        means = total.sum(axis=0) / weights[known].sum()
+        of_network = total / weights[known][:, None]
+        if n == 1:
+            found |= {
+                name: Estimate(float(mean), math.nan, math.nan, 1) for name, mean in zip(names, means, strict=True)
+            }
+            continue
+        drawn = _times_drawn(replicates, n)
+        tail = _tail(n)
+        ends = np.quantile(drawn @ total / (drawn @ weights[known])[:, None], [tail, 1 - tail], axis=0)
+        spreads = of_network.std(axis=0, ddof=1)
+        for name, *numbers in zip(names, means, *ends, spreads, strict=True):
+            value, low, high, spread = map(float, numbers)
+            found[name] = Estimate(value, low, high, n, spread)
+    return found
+
+
+@functools.lru_cache(maxsize=8)
+def _times_drawn(replicates: int, n: int) -> Array:
+    """How often each of `n` networks of `replicates` is in each resample, `(RESAMPLES, n)`."""
+    uniform = np.random.default_rng(0).random((RESAMPLES, replicates))[:, :n]
+    times = np.zeros((RESAMPLES, n))
+    np.add.at(times, (np.arange(RESAMPLES)[:, None], (uniform * n).astype(int)), 1.0)
+    return times
+
+
 def proportion(count: int, of: int) -> Estimate:
     """A share of networks with Wilson's interval; NaN of none.
 
@@ -193,7 +236,7 @@ def proportion(count: int, of: int) -> Estimate:
         1 [0.676, 1] (n = 8)
     """
     if not of:
-        return Estimate(math.nan, math.nan, math.nan, 0)
+        return NOTHING
     share, z = count / of, float(ndtri((1 + LEVEL) / 2))
     middle, half = share + z**2 / (2 * of), z * math.sqrt(share * (1 - share) / of + (z / (2 * of)) ** 2)
     low, high = ((middle + side * half) / (1 + z**2 / of) for side in (-1, 1))

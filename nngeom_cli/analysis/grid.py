@@ -27,10 +27,9 @@ from nngeom_cli.analysis.statistic import (
     unconditional,
 )
 
-__all__ = ["SAME_LINE", "grid_statistics"]
+__all__ = ["grid_statistics"]
 
 BAND = 0.15  # units of input space
-SAME_LINE = 0.75  # a control of whose band a larger share lies in the network's own is the same line
 GRID = ("epoch", "layer", "replicate")
 
 

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from nngeom_cli.analysis.controls import BOUNDARIES, CONTROLS, MOST_OTHERS
 from nngeom_cli.analysis.degeneracy import RELIABLE, unreliable
 from nngeom_cli.analysis.ranks import ranks, ranks_among
 from nngeom_cli.errors import did_you_mean
@@ -53,36 +54,6 @@ Result: TypeAlias = tuple[Array, Array]  # values, and the flags that say where 
 Counts: TypeAlias = dict[str, tuple[Array, str]]  # masks whose last axis is counted, and labels
 
 CONSTANT = 1e-9  # nats: a log volume that varies by less is constant except for rounding
-MOST_OTHERS = 7
-
-BOUNDARIES = {
-    "grid": {
-        "final": "of the last checkpoint, at every epoch",
-        "own": "of the checkpoint itself",
-        "other": f"final ones of the next {MOST_OTHERS} replicates, cyclically: the mean of the statistic over them",
-        "mirrored": "final, its left and right exchanged in the data's box",
-        "rotated": "final, turned by half a turn about the middle of the data's box",
-    },
-    "path": {
-        "final": "changes of prediction of the last checkpoint, at every epoch",
-        "own": "changes of the checkpoint itself",
-        "other": f"final changes on the next {MOST_OTHERS} paths of the same network, cyclically: the mean over them",
-        "middle": "the middle of the path stands for the change",
-    },
-    "plane": {
-        "final": "entropy of the last checkpoint, at every epoch",
-        "own": "entropy of the checkpoint itself",
-        "other": f"final entropy of the next {MOST_OTHERS} replicates, cyclically: the mean over them",
-        "rotated": "final entropy of the triangle with its corners renamed in turn: the mean over both ways",
-        "middle": "the entropy of the weights of the mixture stands for that of the prediction",
-    },
-    "data": {
-        "final": "prediction of the last checkpoint, at every epoch",
-        "own": "prediction of the checkpoint itself",
-        "other": f"final predictions of the next {MOST_OTHERS} replicates, cyclically: the mean over them",
-    },
-}
-CONTROLS = {kind: tuple(list(names)[2:]) for kind, names in BOUNDARIES.items()}
 
 
 class Flag(IntEnum):

@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-import pandas as pd
-import xarray as xr
-
-from nngeom_cli.analysis.bootstrap import Estimate, estimate, proportion
-from nngeom_cli.analysis.grid import SAME_LINE
+from nngeom_cli.analysis.columns import BEST, MEANINGS, MINUS, PAGE, default_columns, matching
+from nngeom_cli.analysis.controls import SAME_LINE
+from nngeom_cli.analysis.estimate import NOTHING, Estimate
 from nngeom_cli.analysis.run_rows import OF_SEEDS, Row, grouped_by_config, read_row
-from nngeom_cli.analysis.statistic import CONTROLS
-from nngeom_cli.analysis.text_table import aligned, in_csv, markdown
+from nngeom_cli.analysis.text_table import aligned, in_csv, markdown, widths
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.store.discovery import find_runs
@@ -28,25 +25,8 @@ from nngeom_cli.system.progress import Progress
 __all__ = ["FORMATS", "Summary", "strongest_control", "summarize_runs"]
 
 FORMATS = ("terminal", "csv", "markdown", "json")
-PAGE = "docs/statistics.md"
-REST = f"{PAGE} defines the columns. `--format json` and `--format csv` have every statistic with all its controls."
-BRIEF = {  # what a terminal and Markdown show of a statistic; of any other itself and what is left beyond its controls
-    "volume_band_mean": (".change",),
-    "curvature_band_mean": (".change",),
-    "volume_at_change": (".change",),
-    "effective_volume_mean": (".change",),
-    "volume_mean": (),
-    "curvature_mean": (),
-    "length": ("", ".change"),
-    "length_near_change": (),
-    "local_rank_wrong_contrast": (),
-    "participation_ratio_wrong_contrast": (),
-}
-IN_FILES = ("_within", "_right_mean", "_wrong_mean")  # names that end so are left to csv and json
-MINUS = ".minus_control"
-SHARE = "solved"  # a share of networks, whose interval is Wilson's
-NO_BAND = xr.DataArray(0.0)
 BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
+MARK = " *"
 
 
 @dataclass(frozen=True)
@@ -54,96 +34,137 @@ class Summary:
     """The table.
 
     Attributes:
-        rows: in the order of their directories, groups first.
-        columns: config keys that are shown.
+        rows: in the order of their directories, groups first, or sorted.
+        config: config keys that are shown.
+        metrics: scores and statistics that are shown; empty: all in files, and elsewhere few.
     """
 
     rows: list[Row]
-    columns: list[str]
+    config: list[str]
+    metrics: list[str]
 
     def text(self, form: str, width: int | None = None) -> str:
         """The table as text.
 
         Args:
             form: one of `FORMATS`.
-            width: columns of characters into which a terminal's table is broken; None does not break it.
+            width: of a terminal in characters. Columns that nobody asked for are left out where they do not fit, and a
+                table that is still wider is broken into pieces.
         """
-        brief = in_brief(self._metrics())
-        write = self._record if form in ("json", "csv") else self._brief
-        lines = []
-        with Progress("row", len(self.rows)) as progress:
-            for row in self.rows:
-                lines.append(write(row, brief))
-                progress.update(len(lines))
         if form == "json":
-            return json.dumps(lines, indent=2)
+            return json.dumps(list(map(self._record, self.rows)), indent=2)
         if form == "csv":
-            table = pd.DataFrame([dict(leaves({**record, "runs": " ".join(record["runs"])})) for record in lines])
-            table.columns = table.columns.str.replace(r"^(config|metrics)\.", "", regex=True).map(in_csv)
-            return str(table.map(in_csv).to_csv(index=False)).rstrip("\n")
-        cells = self._table(lines, brief)
+            return self._csv()
+        cells = self._table(self._shown(width), hide=form == "terminal")
         if form == "markdown":
-            return markdown(cells, {name: f"{PAGE}#{name.split('.')[0]}" for name in brief})
+            of = {name: name.split(".")[0] for name in cells[0]}
+            return markdown(cells, {name: f"{PAGE}#{kind}" for name, kind in of.items() if kind in MEANINGS})
         return aligned(cells, width)
 
-    @property
-    def rest(self) -> str:
-        """Where the columns are defined, and what a terminal's table leaves out; empty if nothing."""
-        return REST if set(self._metrics()) - set(in_brief(self._metrics())) else ""
+    def about(self, width: int | None = None) -> str:
+        """What the reader of a table in the terminal should know."""
+        table, said = self._shown(width), ["mean [95 % interval]"]
+        if any(cell.endswith(MARK) for row in self._table(table, hide=True) for cell in row):
+            said.append(f"{MARK.strip()} best of its column")
+        left = [name for name in (self._shown(None) if not self.metrics else ()) if name not in table]
+        if left:
+            said.append(f"no room for {', '.join(left)}")
+        more = "`--columns all` shows every column, `--columns help` says what each is"
+        return ". ".join([", ".join(said), more]) + "."
 
-    def _record(self, row: Row, _: Sequence[str]) -> dict[str, Any]:
-        found = estimates(row)
-        metrics = {name: _json_numbers(number) for name, number in found.items()}
+    def _known(self) -> list[str]:
+        return list(dict.fromkeys(name for row in self.rows for name in row.estimates))
+
+    def _shown(self, width: int | None) -> list[str]:
+        """The scores and statistics of a table that is read by people."""
+        if self.metrics:
+            return self.metrics
+        names = [name for name in default_columns(self._known()) if any(_of(row, name)[0].n for row in self.rows)]
+        if width is not None:
+            cells = self._table(names, hide=True)
+            room = dict(zip(cells[0], widths(cells), strict=True))
+            while names and sum(room.values()) > width:
+                room.pop(names.pop())
+        return names
+
+    def _record(self, row: Row) -> dict[str, Any]:
+        metrics = {}
+        for name in self.metrics or self._known():
+            found, control = _of(row, name)
+            metrics[name] = _json_numbers(found) | ({"control": control} if name.endswith(MINUS) else {})
         return {
             "runs": [str(run) for run in row.runs],
             "status": row.status,
             "networks": row.networks,
-            "config": {key: row.config.get(key) for key in self.columns},
-            "metrics": {name: metrics.get(name, _json_numbers(NOTHING)) for name in self._metrics()},
+            "config": {key: row.config.get(key) for key in self.config},
+            "metrics": metrics,
             "note": row.note,
         }
 
-    def _brief(self, row: Row, columns: Sequence[str]) -> dict[str, Any]:
-        return {column: _brief_cell(row, column) for column in columns}
+    def _csv(self) -> str:
+        lines = [
+            dict(leaves({key.removeprefix("config.").removeprefix("metrics."): value for key, value in leaves(record)}))
+            for record in ({**one, "runs": " ".join(one["runs"])} for one in map(self._record, self.rows))
+        ]
+        head = list(dict.fromkeys(key for line in lines for key in line))
+        text = io.StringIO()
+        table = csv.writer(text, lineterminator="\n")
+        table.writerow(map(in_csv, head))
+        table.writerows([in_csv(line.get(key)) for key in head] for line in lines)
+        return text.getvalue().rstrip("\n")
 
-    def _metrics(self) -> list[str]:
-        return list(dict.fromkeys(name for row in self.rows for name in row.values))
-
-    def _table(self, lines: Sequence[dict[str, Any]], metrics: Sequence[str]) -> list[list[str]]:
+    def _table(self, metrics: Sequence[str], *, hide: bool) -> list[list[str]]:
+        """Cells, the head first, without empty columns; without the status, too, if all are complete, to `hide` it."""
         names = _short([row.runs[0] for row in self.rows])
-        head = ["run", "status", "networks", *self.columns, *metrics, "note"]
-        table = [head]
-        for row, name, line in zip(self.rows, names, lines, strict=True):
+        plain = hide and {row.status for row in self.rows} == {"complete"}
+        table = [["run", *([] if plain else ["status"]), "networks", *self.config, *metrics, "note"]]
+        best = {name: self._best(name) for name in metrics}
+        for row, name in zip(self.rows, names, strict=True):
             more = f" and {len(row.runs) - 1} more" if len(row.runs) > 1 else ""
             table.append(
                 [
                     name + more,
-                    row.status,
+                    *([] if plain else [row.status]),
                     str(row.networks or ""),
-                    *(shown(row.config[key]) if key in row.config else "" for key in self.columns),
-                    *(line[metric] for metric in metrics),
+                    *(shown(row.config[key]) if key in row.config else "" for key in self.config),
+                    *(
+                        _cell(row, metric) + (MARK if _of(row, metric)[0].value == best[metric] else "")
+                        for metric in metrics
+                    ),
                     row.note,
                 ]
             )
         filled = [column for column in zip(*table, strict=True) if any(column[1:])]
         return [list(cells) for cells in zip(*filled, strict=True)]
 
+    def _best(self, name: str) -> float | None:
+        """The best mean of a score; None where all are equal, and of a statistic, of which no value is better."""
+        found = [row.estimates[name].value for row in self.rows if name in row.estimates and row.estimates[name].n]
+        return BEST[name](found) if name in BEST and len(set(found)) > 1 else None
 
-NOTHING = Estimate(math.nan, math.nan, math.nan, 0)
 
-
-def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, columns: Sequence[str] = ()) -> Summary:
+def summarize_runs(
+    directories: Sequence[Path],
+    *,
+    grouped: bool = False,
+    columns: Sequence[str] = (),
+    sort: str = "",
+    reverse: bool = False,
+) -> Summary:
     """Reads runs and sets them side by side. Damaged and unfinished ones are rows with a note, whatever is wrong.
 
     Args:
         directories: of runs, of sweeps, or folders with runs anywhere below.
         grouped: runs that differ only in seed, replicates and device become one row; a network that two of them share
             counts once.
-        columns: config keys to show, or sections; empty: those that vary.
+        columns: scores, statistics and config keys to show, or sections, or patterns; or `all` statistics. Without a
+            config key, those that vary; without any other, the most important ones, or in files all.
+        sort: a column; scores begin with the best, all else with the smallest; runs without a value come last.
+        reverse: turns that order round.
 
     Raises:
         FileNotFoundError: a directory is missing, or has no run below it.
-        ConfigError: a column is not a key of the configs.
+        ConfigError: a column is neither a metric nor a key of the configs.
     """
     runs, rows = find_runs(directories), []
     with Progress("run", len(runs)) as progress:
@@ -153,48 +174,47 @@ def summarize_runs(directories: Sequence[Path], *, grouped: bool = False, column
     if grouped:
         rows = list(grouped_by_config(rows))
     keys = list(dict.fromkeys(key for row in rows for key in row.config))
-    if columns:
-        return Summary(rows, [key for column in columns for key in _keys_of(column, keys)])
-    known = [row.config for row in rows if row.config]
-    varying = [key for key in keys if len({shown(config.get(key)) for config in known}) > 1]
-    return Summary(rows, [key for key in varying if not (grouped and key in OF_SEEDS)])
+    metrics = list(dict.fromkeys(name for row in rows for name in row.estimates))
+    asked = [matching(column, metrics, keys) for column in columns]
+    named = list(dict.fromkeys(name for found, _ in asked for name in found))
+    config = list(dict.fromkeys(key for _, found in asked for key in found))
+    if not config:
+        known = [row.config for row in rows if row.config]
+        varying = [key for key in keys if len({shown(of.get(key)) for of in known}) > 1]
+        config = [key for key in varying if not (grouped and key in OF_SEEDS)]
+    if sort:
+        rows = _sorted(rows, sort, [*metrics, *keys], reverse)
+    elif reverse:
+        rows.reverse()
+    return Summary(rows, config, named)
 
 
-def estimates(row: Row) -> dict[str, Estimate]:
-    """Each metric of a row over its networks."""
-    return {name: _estimate(values, name) for name, values in row.values.items()}
+def _sorted(rows: Sequence[Row], column: str, known: Sequence[str], reverse: bool) -> list[Row]:
+    """The rows by a column; those that have no value stay last, in their order."""
+    kind = column.removesuffix(MINUS)
+    if kind not in known:
+        suggestion = did_you_mean(column, known) or "`nngeom summarize --columns help` lists them."
+        raise ConfigError(f"`--sort` must be one column of the table. Got {column}. {suggestion}")
+
+    def of_config(row: Row) -> tuple[int, Any] | None:
+        value = row.config.get(column)
+        if value is None:
+            return None
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return (0, value) if number else (1, shown(value))
+
+    def of_metric(row: Row) -> float | None:
+        found = _of(row, column)[0]
+        return found.value if found.n else None
+
+    is_metric = any(kind in row.estimates for row in rows)
+    key: Callable[[Row], Any] = of_metric if is_metric else of_config
+    valued = [row for row in rows if key(row) is not None]
+    largest_first = BEST.get(column) is max
+    return [*sorted(valued, key=key, reverse=largest_first != reverse), *(row for row in rows if key(row) is None)]
 
 
-def _estimate(values: xr.DataArray | None, name: str = "") -> Estimate:
-    """Each metric has the same resamples, so that its interval does not depend on which others are shown."""
-    if values is None or not np.isfinite(values).any():
-        return NOTHING
-    if name == SHARE:
-        return proportion(int(values.sum()), int(values.notnull().sum()))
-    return estimate(values, np.random.default_rng(0))
-
-
-def in_brief(metrics: Sequence[str]) -> list[str]:
-    """The columns of a terminal's table: each score, and of each statistic what `BRIEF` says.
-
-    Example:
-        >>> names = ["loss", "peak_distance", "peak_distance.change", "peak_distance.other", "length", "length.change"]
-        >>> in_brief([*names, "peak_distance.minus_other"])
-        ['loss', 'peak_distance', 'peak_distance.minus_control', 'length', 'length.change']
-    """
-    columns = []
-    for name in metrics:
-        statistic, _, rest = name.partition(".")
-        if (rest and not re.fullmatch(r"layer\d+", rest)) or statistic.endswith(IN_FILES):
-            continue
-        compared = any(f"{name}.minus_{control}" in metrics for controls in CONTROLS.values() for control in controls)
-        for suffix in BRIEF.get(statistic, ("", MINUS) if compared else ("",)):
-            if suffix in ("", MINUS) or name + suffix in metrics:
-                columns.append(name + suffix)
-    return columns
-
-
-def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[str, Estimate] | None:
+def strongest_control(estimates: Mapping[str, Estimate], name: str) -> tuple[str, Estimate] | None:
     """The control that a statistic beats least clearly, and the paired difference from it; None without any control.
 
     Of all differences it is the one whose interval reaches least far in the direction of the statistic's mean (towards
@@ -202,13 +222,12 @@ def strongest_control(values: Mapping[str, xr.DataArray], name: str) -> tuple[st
     the controls; one that is nearly the network's own boundary (`SAME_LINE`) is none.
     """
     minus = f"{name}.minus_"
-    controls = [other.removeprefix(minus) for other in values if other.startswith(minus)]
-    same = {control for control in controls if values.get(f"band_shared.{control}", NO_BAND).mean() > SAME_LINE}
-    differences = {control: values[minus + control] for control in controls if control not in same}
-    if f"{name}.change" in values:
-        differences["untrained"] = values[f"{name}.change"]
-    falls = name.split(".")[0] == BEST_IS_0 or bool(values[name].mean() < 0)
-    found = {control: _estimate(of_network) for control, of_network in differences.items()}
+    controls = [other.removeprefix(minus) for other in estimates if other.startswith(minus)]
+    same = {control for control in controls if estimates.get(f"band_shared.{control}", NOTHING).value > SAME_LINE}
+    found = {control: estimates[minus + control] for control in controls if control not in same}
+    if f"{name}.change" in estimates:
+        found["untrained"] = estimates[f"{name}.change"]
+    falls = name.split(".")[0] == BEST_IS_0 or estimates[name].value < 0
     near = {control: -_end(one, "high") if falls else _end(one, "low") for control, one in found.items() if one.n}
     if not near:
         return None
@@ -222,24 +241,24 @@ def _end(found: Estimate, side: Literal["low", "high"]) -> float:
     return found.value if math.isnan(end) else end
 
 
-def _brief_cell(row: Row, column: str) -> str:
-    """A metric, or what is left of a statistic beyond its strongest control, which is named."""
+def _of(row: Row, column: str) -> tuple[Estimate, str]:
+    """A metric, or what is left of a statistic beyond its strongest control, and that control's name."""
     if not column.endswith(MINUS):
-        return _cell(_estimate(row.values.get(column), column), row.networks)
+        return row.estimates.get(column, NOTHING), ""
     name = column.removesuffix(MINUS)
-    control = strongest_control(row.values, name) if name in row.values else None
-    return "-" if control is None else f"{_cell(control[1], row.networks)} ({control[0]})"
+    control = strongest_control(row.estimates, name) if name in row.estimates else None
+    return (NOTHING, "") if control is None else (control[1], control[0])
 
 
-def _cell(found: Estimate, networks: int) -> str:
-    """For example `0.94 ± 0.02 [0.91, 0.96]`; with n where some networks have no value."""
+def _cell(row: Row, column: str) -> str:
+    """For example `0.94 [0.91, 0.96]`; with n where some networks have no value, and with the name of the control."""
+    found, control = _of(row, column)
     if found.n == 0:
         return "-"
-    count = "" if found.n == networks else f" n={found.n}"
-    if math.isnan(found.standard_deviation):
-        return f"{found.value:.3g}{count}"
-    interval = f"[{found.low:.3g}, {found.high:.3g}]"
-    return f"{found.value:.3g} ± {found.standard_deviation:.2g} {interval}{count}"
+    value, low, high = (f"{number:.3g}" for number in (found.value, found.low, found.high))
+    interval = "" if math.isnan(found.low) or value == low == high else f" [{low}, {high}]"
+    count = "" if found.n == row.networks else f" n={found.n}"
+    return f"{value}{interval}{count}{f' ({control})' if control else ''}"
 
 
 def _json_numbers(found: Estimate) -> dict[str, Any]:
@@ -247,15 +266,6 @@ def _json_numbers(found: Estimate) -> dict[str, Any]:
     numbers = {"mean": found.value, "standard_deviation": found.standard_deviation}
     numbers |= {"low": found.low, "high": found.high, "n": found.n}
     return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
-
-
-def _keys_of(column: str, keys: Sequence[str]) -> list[str]:
-    """The key itself, or all keys of a section."""
-    found = [key for key in keys if key == column or key.startswith(f"{column}.")]
-    if not found:
-        suggestion = did_you_mean(column, keys) or "For example optimizer.lr."
-        raise ConfigError(f"`--columns` must be keys of the runs' configs. Got {column}. {suggestion}")
-    return found
 
 
 def _short(paths: Sequence[Path]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nngeom_cli.errors import printable
 
-__all__ = ["aligned", "in_csv", "literal", "markdown"]
+__all__ = ["aligned", "in_csv", "literal", "markdown", "widths"]
 
 FORMULAS = tuple(
     "=+-@\N{FULLWIDTH EQUALS SIGN}\N{FULLWIDTH PLUS SIGN}\N{FULLWIDTH HYPHEN-MINUS}\N{FULLWIDTH COMMERCIAL AT}"
@@ -42,6 +42,17 @@ def aligned(rows: Sequence[Sequence[str]], width: int | None = None) -> str:
             pieces.append([first])
         pieces[-1].append(column)
     return "\n\n".join("\n".join("  ".join(row).rstrip() for row in zip(*piece, strict=True)) for piece in pieces)
+
+
+def widths(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Of the columns of `aligned`, with the space between them; their sum is the width of the table.
+
+    Example:
+        >>> widths([("job", "status"), ("0", "complete")])
+        [5, 8]
+    """
+    *others, last = (max(len(printable(cell)) for cell in column) for column in zip(*rows, strict=True))
+    return [*(width + 2 for width in others), last]
 
 
 def markdown(rows: Sequence[Sequence[str]], links: Mapping[str, str] | None = None) -> str:

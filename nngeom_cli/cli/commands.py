@@ -166,42 +166,39 @@ def resume(options: Namespace) -> int:
 
 
 def summarize(options: Namespace) -> int:
-    """nngeom summarize DIR... [--group] [--columns KEY,...] [--format FORMAT]
+    """nngeom summarize DIR... [--columns NAME,...] [--sort NAME] [--group] [--format FORMAT]
 
-    One table over runs: final metrics, and the statistics of the geometry against the decision boundary, each as mean
-    over the networks ± standard deviation [95 % interval of the mean]. DIR is a run, a sweep, or a folder of them.
-    Damaged and unfinished runs are listed as such.
+    One table over runs: scores, and the statistics of the geometry against the decision boundary, each as the mean over
+    the networks [95 % interval of the mean]. DIR is a run, a sweep, or a folder of them. Damaged and unfinished runs
+    are listed as such.
 
-    scores    loss, accuracy, test_loss, test_accuracy, volume_penalty, solved
-    grids     {volume,curvature}_{rank_correlation,band_contrast,band_mean,mean}: log V and log |R|, their rank
-              correlation with closeness to the boundary, mean near it minus elsewhere (nats), near it, everywhere
-    paths     peak_distance (steps from the largest volume to a change of prediction), change_excess (log volume at
-              changes minus the path's mean), volume_at_change, length, length_near_change, length_excess
-    planes    {effective_volume,volume,curvature}_{entropy,mean}: rank correlation with the prediction's entropy
-    examples  {effective_volume,curvature}_{margin,entropy}, {effective_volume,curvature}_{margin,entropy}_within:
-              rank correlations, also within classes; {effective_volume,curvature}_{mean,right_mean,wrong_mean},
-              {effective_volume,curvature,participation_ratio,local_rank}_wrong_contrast: examples that are predicted
-              wrong minus right; {participation_ratio,local_rank}_mean
-
-    NAME is of the trained networks, NAME.change minus the untrained ones. NAME.other, .mirrored, .rotated, .middle ask
-    about lines that this network did not draw: controls; NAME.minus_other and so on are the differences from them, and
-    NAME.minus_control that from the strongest one, which is named. csv and json have all of them, the other formats a
-    part. docs/statistics.md defines each: formula, unit, what 0 means.
+    The terminal and Markdown show a few columns, a terminal as many as fit; csv and json have all, with standard
+    deviations. --columns chooses others by name or pattern, --columns all shows all, and --columns help says what each
+    is. docs/statistics.md defines them: formula, unit, what 0 means, what they have to beat.
     """
     import shutil
 
+    from nngeom_cli.analysis.columns import definitions
     from nngeom_cli.analysis.summary import FORMATS, summarize_runs
 
+    if options.columns == "help":
+        print(definitions())
+        return DONE
     if not all(options.words or [""]):
         raise ConfigError("`nngeom summarize` must be followed by directories of runs. Got nothing. See outputs/.")
     suggestion = did_you_mean(options.format, FORMATS) or "Leave it out for a table in the terminal."
     require(options.format in FORMATS, "--format", one_of(FORMATS), options.format, suggestion)
-    columns = [key for key in options.columns.split(",") if key]
-    summary = summarize_runs([Path(word) for word in options.words], grouped=options.group, columns=columns)
+    summary = summarize_runs(
+        [Path(word) for word in options.words],
+        grouped=options.group,
+        columns=[name for name in options.columns.split(",") if name],
+        sort=options.sort,
+        reverse=options.reverse,
+    )
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     print(summary.text(options.format, width), flush=True)
-    if options.format == "terminal" and width and summary.rest:
-        say(summary.rest)
+    if options.format == "terminal" and width:
+        say(summary.about(width))
     return DONE
 
 

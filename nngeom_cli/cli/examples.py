@@ -29,24 +29,9 @@ EXAMPLES = {
   xor/figures/plane-layer-1-replicates.png""",
     "summarize": """Example, after `nngeom run hydra.run.dir=xor`:
 
-  $ nngeom summarize xor
-  run  status    networks  loss                                     accuracy      solved
-  xor  complete  8         1.24e-06 ± 1.4e-07 [1.13e-06, 1.35e-06]  1 ± 0 [1, 1]  1 ± 0 [0.676, 1]
-
-  run  volume_band_mean.change    volume_band_contrast
-  xor  0.935 ± 0.45 [0.58, 1.31]  0.0836 ± 0.027 [0.0612, 0.106]
-
-  run  volume_band_contrast.minus_control       volume_rank_correlation
-  xor  0.0546 ± 0.023 [0.0348, 0.0731] (other)  0.28 ± 0.2 [0.118, 0.452]
-
-  run  volume_rank_correlation.minus_control  curvature_band_mean.change
-  xor  0.139 ± 0.13 [0.0362, 0.258] (other)   0.532 ± 1 [-0.394, 1.26]
-
-  run  curvature_band_contrast        curvature_band_contrast.minus_control
-  xor  -0.728 ± 0.36 [-1.06, -0.474]  -0.301 ± 0.29 [-0.559, -0.0897] (other)
-
-  run  curvature_rank_correlation      curvature_rank_correlation.minus_control
-  xor  -0.41 ± 0.083 [-0.486, -0.352]  -0.23 ± 0.059 [-0.28, -0.184] (other)""",
+  $ nngeom summarize xor --columns accuracy,solved,volume_band_contrast,curvature_band_contrast
+  run  networks  accuracy  solved        volume_band_contrast    curvature_band_contrast
+  xor  8         1         1 [0.676, 1]  0.0836 [0.0612, 0.106]  -0.728 [-1.06, -0.474]""",
     "animate": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom animate xor

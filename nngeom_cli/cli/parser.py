@@ -111,8 +111,11 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
     measure.add_argument("--threshold", type=float, metavar="X", help=above)
     summarize = commands["summarize"]
     summarize.add_argument("--group", action="store_true", help="one row for all runs that differ only in their seeds")
-    keys = "config keys to show (optimizer.lr), or sections (architecture); those that vary if left out"
-    summarize.add_argument("--columns", default="", metavar="KEY,...", help=keys)
+    names = "scores, statistics and config keys to show: accuracy,'volume_*',optimizer.lr; or all, or help"
+    summarize.add_argument("--columns", default="", metavar="NAME,...", help=names)
+    order = "the column by which rows are sorted: scores from the best, all else from the smallest"
+    summarize.add_argument("--sort", default="", metavar="NAME", help=order)
+    summarize.add_argument("--reverse", action="store_true", help="the other way round")
     formats = "terminal (the default), csv, markdown or json"
     summarize.add_argument("--format", default="terminal", metavar="FORMAT", help=formats)
     quick = "train for a fraction of the epochs, into outputs/figures/quick, and judge nothing"

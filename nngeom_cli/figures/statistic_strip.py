@@ -15,8 +15,9 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.bootstrap import over_replicates
+from nngeom_cli.analysis.controls import SAME_LINE
 from nngeom_cli.analysis.degeneracy import unreliable
-from nngeom_cli.analysis.grid import SAME_LINE, grid_statistics
+from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import CONTROLS, count_reasons
 from nngeom_cli.figures.canvas import Sheet

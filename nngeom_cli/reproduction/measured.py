@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import Centre, Estimate, estimate, proportion
-from nngeom_cli.analysis.grid import SAME_LINE, grid_statistics
+from nngeom_cli.analysis.controls import SAME_LINE
+from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.statistic import CONTROLS
 from nngeom_cli.reproduction.verdict import POSITIVE, Part, Range

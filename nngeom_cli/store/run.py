@@ -30,10 +30,9 @@ from nngeom_cli.store.layout import (
     saved_epochs,
     state_name,
 )
-from nngeom_cli.store.run_info import OTHERWISE, probed_epochs, read_info, refuse_lost
+from nngeom_cli.store.run_info import FINISHED, OTHERWISE, described_info, probed_epochs, refuse_lost, status_of
 from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.memory import available_memory
-from nngeom_cli.system.process import is_gone
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
 
-FINISHED = ("complete", "diverged")
 ROOM = 2**30
 SHARE = 4  # a history may take 1 / SHARE of the free memory: its table is larger
 T = TypeVar("T")
@@ -70,8 +68,7 @@ class Run:
     @property
     def status(self) -> str:
         """running, complete, diverged, interrupted or failed; interrupted also where the process of a run has ended."""
-        status = str(self.info["status"])
-        return "interrupted" if status == "running" and is_gone(self.info.get("process", {})) else status
+        return status_of(self.info)
 
     @property
     def config(self) -> dict[str, Any]:
@@ -328,10 +325,4 @@ def load_run(directory: Path | str, *, verify: bool = True) -> Run:
 
 def described(directory: Path, *, verify: bool) -> Run:
     """A run of which only run.json has been read, checked if `verify`."""
-    path = directory / INFO
-    if not path.is_file():
-        refuse_lost(directory)
-        raise FileNotFoundError(
-            f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints where a run is."
-        )
-    return Run(directory, read_info(path, verify=verify))
+    return Run(directory, described_info(directory, verify=verify))

@@ -16,9 +16,11 @@ from nngeom_cli.errors import DamageError, one_line, shown
 from nngeom_cli.store.checksums import ID, SEAL, fits_seal
 from nngeom_cli.store.layout import CHECKPOINTS, GEOMETRY, HISTORY, INFO, MANIFEST
 from nngeom_cli.system.atomic import read_json
+from nngeom_cli.system.process import is_gone
 
-__all__ = ["OTHERWISE", "probed_epochs", "read_info", "refuse_lost"]
+__all__ = ["FINISHED", "OTHERWISE", "described_info", "probed_epochs", "read_info", "refuse_lost", "status_of"]
 
+FINISHED = ("complete", "diverged")
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
 TEXT, WHOLE, FLAG = (str,), (int,), (bool,)
 NUMBER, LOST, ANY = (float, int), (float, int, NoneType), (dict,)
@@ -75,6 +77,28 @@ def read_info(path: Path, *, verify: bool) -> dict[str, Any]:
     if verify and not _is_untouched(info):
         raise DamageError(f"`{path}` must be as the run wrote it. Got: its checksum is wrong. {OTHERWISE}")
     return info
+
+
+def described_info(directory: Path, *, verify: bool) -> dict[str, Any]:
+    """The content of the run.json in a run directory.
+
+    Raises:
+        FileNotFoundError: there is none.
+        DamageError: as `read_info`, or it was lost.
+    """
+    path = directory / INFO
+    if not path.is_file():
+        refuse_lost(directory)
+        raise FileNotFoundError(
+            f"`{directory}` must be a run directory. Got one without {INFO}. `nngeom run` prints where a run is."
+        )
+    return read_info(path, verify=verify)
+
+
+def status_of(info: Mapping[str, Any]) -> str:
+    """running, complete, diverged, interrupted or failed; interrupted also where the process of a run has ended."""
+    status = str(info["status"])
+    return "interrupted" if status == "running" and is_gone(info.get("process", {})) else status
 
 
 def _has_shape(value: Any, shape: Any) -> bool:

@@ -12,13 +12,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from nngeom_cli.errors import DamageError, one_line
 from nngeom_cli.store.checksums import SEAL, fits_seal, sealed
 from nngeom_cli.store.layout import SWEEP
-from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.system.atomic import read_json, written_whole
+
+if TYPE_CHECKING:
+    from nngeom_cli.store.run import Run
 
 __all__ = ["COMPLETE", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
 
@@ -88,6 +90,8 @@ class Sweep:
         Raises:
             DamageError: its files are not as the run wrote them.
         """
+        from nngeom_cli.store.run import load_run  # it needs libraries that a list of jobs does without
+
         try:
             return load_run(self.directory / job.directory)
         except FileNotFoundError:

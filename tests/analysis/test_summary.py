@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 from made_runs import GRID, path, plane, write_run
 from scipy.stats import binomtest
 
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
+from nngeom_cli.analysis.run_rows import estimates_of
 from nngeom_cli.analysis.summary import strongest_control, summarize_runs
 from nngeom_cli.cli.entry import main
 from nngeom_cli.errors import ConfigError
@@ -30,6 +30,11 @@ PAGE = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding
 
 def seeds_from(first):
     return GRID.assign_coords(replicate=first + np.arange(3))
+
+
+def estimated(values):
+    """The estimate of each list of numbers, one a network."""
+    return estimates_of({name: np.asarray(numbers, dtype=float)[:, None] for name, numbers in values.items()})
 
 
 def records(*directories, **options):
@@ -94,8 +99,7 @@ def test_a_row_has_each_control_and_the_paired_difference_from_it(tmp_path):
 )
 def test_the_strongest_control_explains_most_of_a_statistic(name, value, excesses, strongest):
     values = {name: value} | {f"{name}.{key}": excess for key, excess in excesses.items()}
-    arrays = {key: xr.DataArray([number - 0.01, number + 0.01], dims="replicate") for key, number in values.items()}
-    control, difference = strongest_control(arrays, name)
+    control, difference = strongest_control(estimated({key: [x - 0.01, x + 0.01] for key, x in values.items()}), name)
     assert control == strongest
     assert difference.value == pytest.approx(excesses["change" if strongest == "untrained" else f"minus_{strongest}"])
     assert difference.n == 2
@@ -107,8 +111,7 @@ def test_what_beats_the_strongest_control_beats_all(sign, end):
     rng = np.random.default_rng(0)
     clear, vague = 1 + 0.1 * rng.normal(size=8), 1.5 + 3 * rng.normal(size=8)
     arrays = {"x": np.full(8, 9.0), "x.minus_other": clear, "x.minus_mirrored": vague}
-    arrays = {name: xr.DataArray(sign * values, dims="replicate") for name, values in arrays.items()}
-    control, difference = strongest_control(arrays, "x")
+    control, difference = strongest_control(estimated({name: sign * values for name, values in arrays.items()}), "x")
     assert control == "mirrored"
     assert sign * getattr(difference, end) < 0
 
@@ -116,33 +119,77 @@ def test_what_beats_the_strongest_control_beats_all(sign, end):
 @pytest.mark.parametrize(("shared", "strongest"), [(0.7, "rotated"), (0.8, "other")])
 def test_a_control_that_is_the_boundary_itself_is_not_the_strongest(shared, strongest):
     numbers = {"x": 3.0, "x.minus_other": 1.0, "x.minus_rotated": 0.1, "band_shared.rotated": shared}
-    arrays = {name: xr.DataArray([value, value], dims="replicate") for name, value in numbers.items()}
-    assert strongest_control(arrays, "x")[0] == strongest
-    assert strongest_control({"x": arrays["x"]}, "x") is None
+    found = estimated({name: [value, value] for name, value in numbers.items()})
+    assert strongest_control(found, "x")[0] == strongest
+    assert strongest_control({"x": found["x"]}, "x") is None
 
 
 def test_a_terminal_shows_few_columns_and_names_the_strongest_control_in_the_cell(tmp_path):
     summary = summarize_runs([write_run(tmp_path / "run")])
     head, line = summary.text("terminal").splitlines()
-    assert [name for name in head.split() if "_" in name] == [
-        "volume_band_mean.change",
-        "volume_band_contrast",
-        "volume_band_contrast.minus_control",
-        "volume_rank_correlation",
-        "volume_rank_correlation.minus_control",
-        "curvature_band_mean.change",
-        "curvature_band_contrast",
-        "curvature_band_contrast.minus_control",
-        "curvature_rank_correlation",
-        "curvature_rank_correlation.minus_control",
+    assert head.split() == [
+        *("run", "networks", "accuracy", "solved", "volume_band_contrast", "curvature_band_contrast"),
+        *("volume_band_contrast.minus_control", "curvature_band_contrast.minus_control"),
     ]
-    assert sum(line.count(f"({control})") for control in ("untrained", "other")) == 4
-    assert "--format json" in summary.rest
+    assert sum(line.count(f"({control})") for control in ("untrained", "other")) == 2
+
+
+@pytest.mark.parametrize(("width", "left"), [(200, 0), (130, 2), (80, 3), (60, 4), (50, 5), (20, 6)], ids=str)
+def test_a_terminal_shows_as_many_columns_as_fit_and_names_the_others(tmp_path, width, left):
+    summary = summarize_runs([write_run(tmp_path / "run")])
+    names = summary.text("terminal").split("\n")[0].split()
+    lines = summary.text("terminal", width).splitlines()
+    shown = [word for line in lines for word in line.split() if word in names and word != "run"]
+    assert names[1:] == [*shown, *names[len(names) - left :]]
+    assert len(lines) == 2
+    assert all(len(line) <= width for line in lines)
+    said = summary.about(width)
+    assert [*re.findall(r"[\w.]+", said.partition("no room for ")[2].partition(". `")[0])] == names[len(names) - left :]
+    assert "--columns all" in said
+
+
+def test_the_columns_that_are_asked_for_are_shown_in_their_order_whatever_the_width(tmp_path):
+    asked = ["curvature_*.minus_control", "loss", "optimizer.lr", "volume_mean"]
+    summary = summarize_runs([write_run(tmp_path / "run")], columns=asked)
+    expected = [f"curvature_{name}.minus_control" for name in ("rank_correlation", "band_contrast", "band_mean")]
+    expected = [*expected, "loss", "volume_mean"]
+    head = summary.text("terminal", width=70).splitlines()
+    shown = [word for line in head for word in line.split() if word in expected]
+    assert sorted(shown) == sorted(expected)
+    assert summary.text("markdown").splitlines()[0].count("|") == 4 + 1 + len(expected)
+    (record,) = json.loads(summary.text("json"))
+    assert list(record["metrics"]) == summary.metrics
+    assert record["config"] == {"optimizer.lr": 0.02}
+    assert record["metrics"]["curvature_band_contrast.minus_control"]["control"] in ("other", "untrained")
+    everything = summarize_runs([tmp_path / "run"], columns=["all"])
+    assert set(everything.text("terminal").split()) > {"volume_band_mean.minus_mirrored", "band_shared.other"}
+
+
+def test_rows_are_sorted_with_the_best_first_and_those_without_a_value_last(tmp_path):
+    for name, losses, lr in (("a", (0.3, 0.3, 0.3), 0.1), ("b", (0.1, 0.1, 0.1), 10), ("c", (0.2, 0.2, 0.2), 9.0)):
+        write_run(tmp_path / name, losses=losses, lr=lr)
+    truncate(write_run(tmp_path / "0"))
+    for sort, reverse, order in (
+        *(("loss", False, "bca0"), ("loss", True, "acb0"), ("solved", False, "abc0"), ("optimizer.lr", False, "acb0")),
+        *(("optimizer.lr", True, "bca0"), ("", True, "cba0"), ("", False, "0abc")),
+        *(("volume_band_contrast.minus_control", False, "abc0"), ("task.name", False, "abc0")),
+    ):
+        rows = summarize_runs([tmp_path], sort=sort, reverse=reverse).rows
+        assert "".join(row.runs[0].name for row in rows) == order, (sort, reverse)
+
+
+def test_the_best_score_of_a_column_is_marked_and_no_statistic_is(tmp_path):
+    write_run(tmp_path / "a", losses=(0.3, 0.3, 0.3))
+    write_run(tmp_path / "b", losses=(0.9, 0.1, 0.9))
+    summary = summarize_runs([tmp_path], columns=["loss", "solved", "accuracy", "volume_mean"])
+    assert re.findall(r"(\S+)(?: \[.*?\])? \*(?:\s|$)", summary.text("terminal")) == ["0.3", "1", "0.7"]
+    assert "* best" in summary.about()
+    assert "* best" not in summarize_runs([tmp_path / "a"]).about()
 
 
 def test_the_columns_of_markdown_link_to_their_definitions(tmp_path):
     for kind, geometry in {"grid": GRID, "path": path(replicates=3, speed=True)}.items():
-        text = summarize_runs([write_run(tmp_path / kind, geometry)]).text("markdown")
+        text = summarize_runs([write_run(tmp_path / kind, geometry)], columns=["all"]).text("markdown")
         links = re.findall(r"\[([\w.]+)\]\(docs/statistics\.md#(\w+)\)", text)
         assert len(links) > 8
         for column, anchor in links:
@@ -185,6 +232,8 @@ def test_a_column_that_no_config_has_is_refused(tmp_path):
     write_run(tmp_path / "a")
     with pytest.raises(ConfigError, match=r"Got optimizer\.lrr\. Did you mean `optimizer\.lr`\?"):
         summarize_runs([tmp_path], columns=["optimizer.lrr"])
+    with pytest.raises(ConfigError, match=r"`--sort` must be one .* Got acuracy\. Did you mean `accuracy`\?"):
+        summarize_runs([tmp_path], sort="acuracy")
 
 
 def test_a_group_pools_the_networks_of_all_seeds_and_counts_each_once(tmp_path):
@@ -280,7 +329,7 @@ def test_runs_are_found_once_and_in_the_order_of_their_numbers(tmp_path):
 def test_all_formats_tell_the_same(tmp_path):
     write_run(tmp_path / "a", lr=0.1)
     write_run(tmp_path / "b", lr=0.2, losses=(0.25, 0.25, 0.25))
-    summary = summarize_runs([tmp_path])
+    summary = summarize_runs([tmp_path], columns=["loss", "volume_mean"])
     as_json = json.loads(summary.text("json"))
     as_csv = pd.read_csv(io.StringIO(summary.text("csv")))
     assert as_csv["loss.mean"].tolist() == [row["metrics"]["loss"]["mean"] for row in as_json]
@@ -289,14 +338,16 @@ def test_all_formats_tell_the_same(tmp_path):
     cells = [cell.strip() for cell in lines[3].split("|")]
     assert len(lines) == 4
     assert cells[1:3] == ["b", "complete"]
-    assert "0.25 ± 0 [0.25, 0.25]" in cells
+    assert "0.25 \\*" in cells
     head, _, last = summary.text("terminal").splitlines()
-    assert head.index("loss") == last.index("0.25 ± 0 [0.25, 0.25]")
+    assert head.index("loss") == last.index("0.25 *")
 
 
 def test_a_table_that_is_wider_than_the_terminal_comes_in_pieces(tmp_path):
     write_run(tmp_path / "a")
-    lines = summarize_runs([tmp_path]).text("terminal", width=60).splitlines()
+    lines = (
+        summarize_runs([tmp_path], columns=["volume*.minus_control", "loss"]).text("terminal", width=60).splitlines()
+    )
     assert max(map(len, lines)) <= 60
     assert len([line for line in lines if line.startswith("run ")]) > 1
     assert "volume_rank_correlation" in " ".join(lines)

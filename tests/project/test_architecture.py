@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from nngeom_cli.analysis.run_rows import STATISTICS
+from nngeom_cli.analysis.run_statistics import STATISTICS
 from nngeom_cli.config.probe import ProbeSection
 from nngeom_cli.figures.draw import SHEETS
 from nngeom_cli.store.measured import ARRAYS, NUMBERS

@@ -127,7 +127,7 @@ def test_only_the_package_launch_imports_hydra(path):
     [
         ("nngeom_cli.cli.entry", ["torch", "hydra", "omegaconf", "matplotlib", "xarray", "pandas", "sklearn"]),
         ("nngeom_cli.launch.application", ["torch", "matplotlib", "sklearn", "scipy"]),
-        ("nngeom_cli.analysis.summary", ["torch", "hydra", "matplotlib.pyplot"]),
+        ("nngeom_cli.analysis.summary", ["torch", "hydra", "matplotlib", "xarray", "pandas", "scipy"]),
         ("nngeom_cli.config.loader", ["torch", "hydra", "matplotlib"]),
         ("nngeom_cli.figures", ["torch", "hydra", "sklearn", "matplotlib.pyplot"]),
         ("nngeom_cli.store.run", ["torch", "hydra", "matplotlib"]),

@@ -1,0 +1,87 @@
+"""The final metrics of a run, and the statistics of its first and last checkpoint, as plain arrays over networks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from nngeom_cli.analysis.data import data_statistics
+from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.path import path_statistics
+from nngeom_cli.analysis.plane import plane_statistics
+from nngeom_cli.analysis.statistic import CONTROLS
+from nngeom_cli.store.run import Run
+
+__all__ = ["STATISTICS", "final_metrics", "statistics_of"]
+
+STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics, "data": data_statistics}
+Values = dict[str, NDArray[np.float64]]
+
+
+def final_metrics(run: Run) -> Values:
+    """Metrics of each replicate in run.json, `(replicates, 1)`; all but `solved` NaN where the loss is not finite."""
+    rows = run.replicates
+    lost = np.array([row["loss"] is None for row in rows])
+    metrics = {}
+    for name in rows[0]:
+        if name != "replicate":
+            numbers = np.array([math.nan if row[name] is None else float(row[name]) for row in rows])
+            metrics[name] = (numbers if name == "solved" else np.where(lost, math.nan, numbers))[:, None]
+    return metrics
+
+
+def statistics_of(run: Run, kept: NDArray[np.bool_]) -> Values:
+    """Each statistic of the trained networks, its `.change` under training, and its controls: `(replicates, repeated)`.
+
+    Of a statistic that asks about a boundary `NAME.other` has that control in place of the network's final boundary,
+    and `NAME.minus_other` is the paired difference from it; so for each of `CONTROLS`. `band_shared.other` says how
+    much of the control's band is that of the network's own boundary.
+
+    Args:
+        run: with a first and a last checkpoint; there is no `.change` where they are the same.
+        kept: which networks have a value, and are other replicates to each other.
+    """
+    geometry, kind = run.first_and_last, run.first_and_last.attrs["kind"]
+    some = geometry.isel(replicate=kept) if kept.any() else geometry
+    statistics = STATISTICS[kind](some, boundaries=["final", *CONTROLS[kind]])
+    boundaries = statistics.boundary.values.tolist()
+    trained = geometry.indexes["epoch"].is_unique
+    layers = statistics.layer.values.tolist()
+    values: Values = {}
+    for name in (str(name) for name in statistics if f"{name}_undefined" in statistics):
+        asks = "boundary" in statistics[name].dims
+        numbers = _by_boundary(statistics[name])
+        for place, layer in enumerate(layers):
+            label = name if len(layers) == 1 else f"{name}.layer{layer}"
+            before, after = numbers[0, 0, place], numbers[0, -1, place]
+            values[label] = after
+            if trained:
+                values[f"{label}.change"] = after - before
+            for control in CONTROLS[kind] if asks else ():
+                theirs = numbers[boundaries.index(control), -1, place]
+                values |= {f"{label}.{control}": theirs, f"{label}.minus_{control}": after - theirs}
+    if "band_shared" in statistics:
+        shared = statistics.band_shared.transpose("boundary", "epoch", "replicate").values[:, -1]
+        for control in CONTROLS[kind]:
+            values[f"band_shared.{control}"] = shared[boundaries.index(control)][:, None]
+    return {name: _among_all(of_network, kept) for name, of_network in values.items()}
+
+
+def _by_boundary(statistic: xr.DataArray) -> NDArray[np.float64]:
+    """`(boundary, epoch, layer, replicate, repeated)`, with one boundary, the final one, where it asks about none."""
+    named = statistic if "boundary" in statistic.dims else statistic.expand_dims(boundary=["final"])
+    ordered = named.transpose("boundary", "epoch", "layer", "replicate", ...)
+    return np.asarray(ordered.values, dtype=float).reshape(*ordered.shape[:4], -1)
+
+
+def _among_all(values: NDArray[np.float64], kept: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Values of the networks that are kept, NaN for the others."""
+    if kept.all():
+        return values
+    whole = np.full((len(kept), values.shape[1]), math.nan)
+    if kept.any():
+        whole[kept] = values
+    return whole
