@@ -20,8 +20,10 @@ from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import ConfigError, FolderError, require, say
+from nngeom_cli.groups import conf_directory
+from nngeom_cli.launch.folder_names import folder_names
 from nngeom_cli.launch.job import command_of
-from nngeom_cli.quoting import pasted
+from nngeom_cli.quoting import pasted, quoted
 from nngeom_cli.store.sweep import Job, is_inside
 from nngeom_cli.system.atomic import refuse_interpolation
 from nngeom_cli.system.progress import Progress
@@ -56,7 +58,7 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
 
 
 def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], list[list[str]]]:
-    """The jobs of a sweep and the overrides of each, once the config of each is checked.
+    """The jobs of a sweep and the overrides of each, the name of its folder among them, once each config is checked.
 
     Raises:
         ConfigError: a config is wrong, no job is left, two share a directory, or an experiment's own sweep is lost.
@@ -72,6 +74,7 @@ def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], lis
     )
     batch = [list(words) for words in chain.from_iterable(sweeper.split_arguments(overrides, None))]
     jobs: dict[str, Job] = {}
+    names = folder_names(batch) if _subdir(config) == _subdir(OmegaConf.load(conf_directory() / "config.yaml")) else []
     launcher = type(sweeper.launcher).__name__
     here = launcher in ("BasicLauncher", "JoblibLauncher", "LocalLauncher")
 
@@ -86,7 +89,7 @@ def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], lis
         with open_dict(composed):
             composed.hydra.job.num = number
             composed.hydra.job.id = str(number)
-        directory = _selected(composed, "hydra.sweep.subdir")
+        directory = names[number] if names else _selected(composed, "hydra.sweep.subdir")
         suggestion = "Name a folder of the sweep, for example ${hydra.job.num}."
         require(is_inside(directory), "hydra.sweep.subdir", "a folder in the sweep's own", directory, suggestion)
         if directory in jobs:
@@ -101,7 +104,13 @@ def checked_jobs(sweeper: Any, arguments: Sequence[str]) -> tuple[list[Job], lis
         for number in range(1, len(batch)):
             check(number)
             progress.update(number + 1, "checked before the first job starts")
-    return list(jobs.values()), batch
+    named = [[f"hydra.sweep.subdir={quoted(name)}"] for name in names] or [[] for _ in batch]
+    return list(jobs.values()), [[*words, *name] for words, name in zip(batch, named, strict=True)]
+
+
+def _subdir(config: Any) -> Any:
+    """How the folders of jobs are named, unresolved."""
+    return OmegaConf.to_container(config.hydra.sweep, resolve=False)["subdir"]  # type: ignore[call-overload, index]
 
 
 def _values(override: Override) -> int:

@@ -1,7 +1,7 @@
 """The directory of a sweep: its jobs, and how each ended.
 
 sweep.json      launcher, and each job's directory, overrides, command and whole config; written before any job starts
-0-xor-seed0/    a run directory
+0-hidden=4/     a run directory
 """
 
 from __future__ import annotations

@@ -234,16 +234,16 @@ def test_a_sweep_runs_all_combinations_in_directories_of_their_own(nngeom, runne
     assert out[-1] == str(directories[0].parent)
     assert [line.split() for line in out[-6:-4]] == [
         ["job", "overrides", "status", "accuracy", "directory"],
-        ["0", "task=xor", "seed=0", "complete", "0.625", "0-xor-seed0"],
+        ["0", "task=xor", "seed=0", "complete", "0.625", "0-task=xor,seed=0"],
     ]
     assert len({directory for directory in directories if directory.is_dir()}) == 4
     assert len({directory.parent for directory in directories}) == 1
     assert directories[0].parent.parent == Path.cwd() / "outputs" / "sweeps"
     assert [directory.name for directory in directories] == [
-        "0-xor-seed0",
-        "1-xor-seed100",
-        "2-sinusoid-seed0",
-        "3-sinusoid-seed100",
+        "0-task=xor,seed=0",
+        "1-task=xor,seed=100",
+        "2-task=sinusoid,seed=0",
+        "3-task=sinusoid,seed=100",
     ]
     assert runner.runs[3][2] == "nngeom run task=sinusoid seed=100 optimizer.epochs=50"
 
@@ -354,7 +354,7 @@ def test_shuffled_jobs_run_in_the_directories_that_are_theirs(nngeom, runner):
     assert (code, err) == (0, [])
     assert sorted(config.seed for config, _, _ in runner.runs) == list(range(5))
     for number, (config, directory, _) in enumerate(runner.runs):
-        assert directory.name == f"{number}-xor-seed{config.seed}"
+        assert directory.name == f"{number}-seed={config.seed}"
 
 
 # ---- wrong input

@@ -160,7 +160,7 @@ def test_help_is_cut_short_by_head_and_nothing_is_said(tmp_path):
 def test_a_run_whose_listener_has_gone_runs_to_its_end(tmp_path):
     done = nngeom("run", "-m", *SMALL, "seed=0,1", "hydra.sweep.dir=sweep", folder=tmp_path, shell="| true")
     assert (done.returncode, apart_from_progress(done.stderr)) == (0, "")
-    for name in ("0-xor-seed0", "1-xor-seed1"):
+    for name in ("0-seed=0", "1-seed=1"):
         assert '"status": "complete"' in (tmp_path / "sweep" / name / "run.json").read_text()
 
 

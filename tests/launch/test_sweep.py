@@ -170,8 +170,8 @@ def test_a_killed_job_costs_no_other(tmp_path):
     words = ["seed=0,1", f"hydra.sweep.dir={sweep}", "hydra/launcher=submitit_local"]
     process = start("run", "-m", *LONG, *words, folder=tmp_path)
     jobs = held(sweep, process, 2)
-    os.kill(jobs[sweep / "0-xor-seed0"], signal.SIGKILL)
-    os.kill(jobs[sweep / "1-xor-seed1"], signal.SIGCONT)
+    os.kill(jobs[sweep / "0-seed=0"], signal.SIGKILL)
+    os.kill(jobs[sweep / "1-seed=1"], signal.SIGCONT)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert [line.split()[2] for line in out.splitlines()[-3:-1]] == ["interrupted", "complete"]

@@ -112,7 +112,7 @@ def full_at(name, last, number, whole, folder, capsys):
         assert_same(load_run("new"), load_run(whole / "run"), epochs=[0, 3])
         assert "figures/plane.nc" in contents(folder / "new")
     elif name == "sweep":
-        for job in ("0-xor-seed0", "1-xor-seed5"):
+        for job in ("0-seed=0", "1-seed=5"):
             assert_same(load_run(f"new/{job}"), load_run(whole / "sweep" / job), epochs=[0, 3])
     elif name == "extension":
         assert_same(load_run("run"), load_run(whole / "longer"), epochs=[0, 3, 5])

@@ -32,7 +32,7 @@ BEGUN = ("run.json", "sweep.json", ".hydra/overrides.yaml")
 TROUBLES = ("nothing else", "moved", "full disk", "stopped worker")
 KILLS = 25  # of each command with each trouble
 FIRST, COLD = 0.1, 0.2  # seconds after a cold start; the share of starts that are cold
-RUNS = {"run": ["."], "sweep": ["0-xor-seed0", "1-xor-seed5"], "extension": ["."]}
+RUNS = {"run": ["."], "sweep": ["0-seed=0", "1-seed=5"], "extension": ["."]}
 PATIENCE = 300  # seconds, on a machine that is busy
 
 

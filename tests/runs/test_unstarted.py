@@ -191,9 +191,9 @@ def test_a_sweep_that_was_moved_goes_on_or_says_why_not(tmp_path, monkeypatch, n
     monkeypatch.chdir(tmp_path)
     assert main(["run", "-m", "seed=1,2", "hydra.sweep.dir=sweep", *TINY]) == 0
     (tmp_path / "sweep").rename(tmp_path / name)
-    shutil.rmtree(tmp_path / name / "1-xor-seed2")
+    shutil.rmtree(tmp_path / name / "1-seed=2")
     assert main(["resume", name]) == code
     if code:
         assert "must be a folder without ${ in its path. Got " in capsys.readouterr().err
     else:
-        assert load_run(f"{name}/1-xor-seed2").status == "complete"
+        assert load_run(f"{name}/1-seed=2").status == "complete"
