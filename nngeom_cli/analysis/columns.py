@@ -67,7 +67,7 @@ SUFFIXES = {
     "NAME.other, .mirrored, .rotated, .middle": "a control: the same of lines that this network did not draw",
     "NAME.minus_other, ...": "the difference from that control, paired by network",
     "NAME.minus_control": "the difference from the strongest control, untrained networks included; it is named",
-    "NAME.layer1, ...": "of one layer, where several were measured",
+    "NAME.layer1, ..., .prediction": "of one layer, where several were measured",
 }
 
 
@@ -96,7 +96,7 @@ def default_columns(metrics: Sequence[str]) -> list[str]:
         ['accuracy', 'peak_distance', 'peak_distance.minus_control']
     """
     found = [
-        name for few in FEW for name in metrics if re.fullmatch(rf"{few}(\.layer\d+)?", name)
+        name for few in FEW for name in metrics if re.fullmatch(rf"{few}(\.layer\d+|\.prediction)?", name)
     ]  # of several layers, one after the other
     return [*found, *(name + MINUS for name in found if compared(name, metrics))]
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from nngeom_cli.analysis.degeneracy import is_prediction, largest_rank, layer_words
 from nngeom_cli.analysis.statistic import (
     Array,
     Field,
@@ -218,7 +219,8 @@ def data_words(measured: xr.Dataset) -> list[str]:
             alone = not np.isfinite([other_margin, other_entropy]).all()
             of_others = ("", "") if alone else (f" (of other networks {other_margin:.2f})", f" ({other_entropy:.2f})")
             sentences.append(
-                f"layer {layer} at {examples_words(measured)}: rank correlation of {volume_words(measured.attrs)} with "
+                f"{layer_words(measured.attrs, layer)} at {examples_words(measured)}: rank correlation of "
+                f"{volume_words(measured.attrs, layer)} with "
                 f"the margin {margin:.2f}{of_others[0]}, with the entropy {entropy:.2f}{of_others[1]} (means)"
             )
     return sentences
@@ -231,13 +233,17 @@ def examples_words(geometry: xr.Dataset) -> str:
     return f"{count if count == there else f'{count} of {there}'} {which} example{'s' * (there > 1)}"
 
 
-def volume_words(attributes: Mapping[str, Any]) -> str:
+def volume_words(attributes: Mapping[str, Any], layer: int = 1) -> str:
     """What the volume is: of as many directions as there are dimensions it is the volume element itself.
+
+    Of the prediction no more directions than its metric has count.
 
     Example:
         >>> volume_words({"widths": [64, 30, 10], "top_k": 6}), volume_words({"widths": [2, 8, 1], "top_k": 2})
         ('log effective volume element of the top 6', 'log volume element')
     """
     top_k = int(attributes["top_k"])
+    if is_prediction(attributes, layer):
+        top_k = min(top_k, largest_rank(attributes, layer))
     whole = top_k == int(attributes["widths"][0])
     return "log volume element" if whole else f"log effective volume element of the top {top_k}"

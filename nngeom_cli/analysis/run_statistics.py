@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.data import data_statistics
+from nngeom_cli.analysis.degeneracy import layer_word
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
@@ -50,12 +51,13 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> Values:
     boundaries = statistics.boundary.values.tolist()
     trained = geometry.indexes["epoch"].is_unique
     layers = statistics.layer.values.tolist()
+    words = [layer_word(geometry.attrs, layer).replace("-", "") for layer in layers]
     values: Values = {}
     for name in (str(name) for name in statistics if f"{name}_undefined" in statistics):
         asks = "boundary" in statistics[name].dims
         numbers = _by_boundary(statistics[name])
-        for place, layer in enumerate(layers):
-            label = name if len(layers) == 1 else f"{name}.layer{layer}"
+        for place, word in enumerate(words):
+            label = name if len(layers) == 1 else f"{name}.{word}"
             before, after = numbers[0, 0, place], numbers[0, -1, place]
             values[label] = after
             if trained:

@@ -37,15 +37,15 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
     parameters = copies * sum(out * (inputs + 1) for inputs, out in pairwise(widths))
     vectors = 2 if isinstance(config.optimizer, SgdConfig) else 3  # parameters, and the optimizer's of the same size
     batch = min(config.optimizer.batch_size or task.size, task.size)
-    layers = len(probe.layers)
+    layers, numbers = len(probe.layers), probe.numbered(widths)
     if isinstance(probe, PathConfig):
         points, on_path = probe.steps + 1, len(probe.pairs)
         measured = on_path * points * copies * (layers * (min(probe.top_k + 1, task.inputs) + 3) + 1)
         derivatives, size = task.inputs, "probe.steps"
     elif isinstance(probe, DataConfig):
         points = probe.count(task.size if probe.split == "train" else task.kept)
-        ranks = [min(widths[: layer + 1]) for layer in sorted(probe.layers)]
-        leading, curved = probe.leading(ranks[0]), probe.curved(task.inputs, ranks)
+        ranks = probe.ranks(widths)
+        leading, curved = probe.leading(ranks[numbers.index(min(numbers))]), probe.curved(task.inputs, ranks)
         of_layer = min(leading + 1, task.inputs) + 3 + 3 * curved
         measured = points * copies * (layers * of_layer + 3)
         derivatives, size = task.inputs, "probe.points"
@@ -55,7 +55,7 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         points = probe.resolution**2
         measured = planes * points * copies * (layers * of_layer + once)
         derivatives, size = 2 + 3, "probe.resolution"
-    widest = max(widths[1 : max(probe.layers) + 1])
+    widest = max(widths[1 : max(numbers) + 1])
     at_once = min(copies, max(1, MOST_ELEMENTS // (FEWEST_POINTS * widest * (1 + derivatives))))
     arrays = {
         size: (2 * 8 * measured, "what is measured"),  # in memory, and once more as the content of its file

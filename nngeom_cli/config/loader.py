@@ -18,7 +18,7 @@ from yaml import YAMLError
 from nngeom_cli.config.declaration import Section, declared
 from nngeom_cli.config.general import NumbersConfig
 from nngeom_cli.config.nested import leaves
-from nngeom_cli.config.probe import Schedule
+from nngeom_cli.config.probe import PREDICTION, Schedule
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.sections import SECTIONS
 from nngeom_cli.config.task import Word
@@ -75,6 +75,7 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
         if section == "probe":
             all_of = {"layers": list(range(1, len(sections["architecture"].hidden) + 2)), "points": None}
             content = {key: all_of.get(key, value) if value == "all" else value for key, value in content.items()}
+            content |= {"layers": [PREDICTION]} if content.get("layers") == PREDICTION else {}
         schema = root.schemas[kind]
         sections[section] = schema(**typed_section(schema, content, kind))
     return Config(**typed_section(NumbersConfig, values), **sections)
@@ -160,6 +161,8 @@ def _converted(value: Any, kind: Any) -> Any:
     if origin in (Union, UnionType):
         nested = isinstance(value, list) and any(isinstance(item, list) for item in value)
         choices = [each for each in inner if each is not NoneType]
+        if type(value) is str and str in choices:
+            return value
         return None if value is None else _converted(value, choices[-1 if nested else 0])
     if origin is list:
         if not isinstance(value, list):

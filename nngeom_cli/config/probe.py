@@ -11,6 +11,7 @@ from nngeom_cli.errors import require
 __all__ = [
     "MOST_CHECKPOINTS",
     "MOST_CURVED",
+    "PREDICTION",
     "DataConfig",
     "GridConfig",
     "PathConfig",
@@ -21,11 +22,12 @@ __all__ = [
 ]
 
 MOST_CHECKPOINTS = 100_000  # a file each
+PREDICTION = "prediction"  # named in place of a layer's number
 LARGEST_TOP_K = 6  # that is taken where none is given: the paper's
 MOST_CURVED = 16  # dimensions; at the examples of a data set of more, R would take minutes a checkpoint
 
 # A type, what follows "must be" where a value is not of it, and a suggestion.
-Layers = Annotated[list[int], "all, or a list of layers", "The first two: probe.layers=[1,2]."]
+Layers = Annotated[list[int | str], "all, or a list of layers", "The first two: probe.layers=[1,2]."]
 Pairs = Annotated[list[list[int]], "a list of pairs of integers", "Two pairs: [[0,1],[2,3]]."]
 Triples = Annotated[list[list[int]], "a list of triples of integers", "Two planes: [[0,1,2],[3,8,9]]."]
 Points = Annotated[int | None, "an integer, or all", "Every example: probe.points=all."]
@@ -77,15 +79,42 @@ class ProbeSection(Section, section="probe", chooser="kind"):
         "examples themselves"
     )
     layers: Layers = key(
-        "1 is the first hidden layer, one past the last is the output; all: every one of them",
+        "1 is the first hidden layer, one past the last is the output; all: every one of them; prediction: the "
+        "probabilities of the classes, with their Fisher metric",
         Range(lambda layers: len(layers) > 0, "a list of at least one layer"),
         Range(lambda layers: len(set(layers)) == len(layers), "without repeats"),
+        Range(
+            lambda layers: all(layer == PREDICTION or isinstance(layer, int) for layer in layers),
+            f"a list of numbers of layers and {PREDICTION}",
+        ),
         suggestion="The first hidden layer: probe.layers=[1].",
     )
     checkpoints: Schedule = key(
         "epochs to measure at: log N, linear N or a list; the first and the last are always included",
         check=_check_checkpoints,
     )
+
+    @property
+    def hidden_or_output(self) -> list[int]:
+        """The layers that have numbers of their own: all but the prediction."""
+        return [int(layer) for layer in self.layers if layer != PREDICTION]
+
+    def numbered(self, widths: Sequence[int]) -> list[int]:
+        """The layers as numbers, the prediction as one past the output, which is the last of the widths.
+
+        Args:
+            widths: input dimension, features of each layer, outputs.
+        """
+        return [len(widths) if layer == PREDICTION else int(layer) for layer in self.layers]
+
+    def ranks(self, widths: Sequence[int]) -> list[int]:
+        """The largest rank of each layer's metric in a stack of layers of these widths, in the order of the layers."""
+        bounds = [min(widths[: number + 1]) for number in self.numbered(widths)]
+        of_prediction = max(1, widths[-1] - 1)  # one output is the logit of one class of two
+        return [
+            min(bound, of_prediction) if layer == PREDICTION else bound
+            for bound, layer in zip(bounds, self.layers, strict=True)
+        ]
 
 
 def _is_window(window: Any) -> bool:

@@ -8,7 +8,7 @@ from nngeom_cli.config.declaration import Range, Section, at_least, between, key
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.loader import load_config, typed_section
 from nngeom_cli.config.optimizer import MOST_EPOCHS
-from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig, ProbeConfig, ProbeSection
+from nngeom_cli.config.probe import PREDICTION, DataConfig, GridConfig, PathConfig, ProbeConfig, ProbeSection
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import one_of, require
 
@@ -58,8 +58,12 @@ class RecordedConfig(NumbersConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         about, probe = self.recorded, self.probe
-        numbers = list(range(1, len(about.layers) + 1))
-        require(probe.layers == numbers, "probe.layers", f"{numbers}, the layers by number", probe.layers, "Run again.")
+        numbers: list[int | str] = list(range(1, len(about.layers) + 1))
+        known = [numbers, [*numbers, PREDICTION]]
+        require(probe.layers in known, "probe.layers", f"{numbers}, the layers by number", probe.layers, "Run again.")
+        logit = "the name of a submodule where the model's output is one number and no logit"
+        predicts = about.outputs > 1 or about.threshold == 0
+        require(PREDICTION not in probe.layers or predicts, "layer", logit, PREDICTION, "A logit has threshold=0.")
         if isinstance(probe.checkpoints, list):
             last = self.optimizer.epochs
             within = max(probe.checkpoints, default=0) <= last
@@ -75,8 +79,8 @@ class RecordedConfig(NumbersConfig):
         groups, by = ("pairs", probe.endpoints) if isinstance(probe, PathConfig) else ("triples", probe.corners)
         chosen = probe.pairs if isinstance(probe, PathConfig) else probe.triples
         count, noun = (about.classes, "classes") if by == "class" else (about.examples, "rows")
-        known = all(0 <= end < count for group in chosen for end in group)
-        require(known, f"probe.{groups}", f"{groups} of {noun}, 0 to {count - 1}", chosen, "Name others.")
+        there = all(0 <= end < count for group in chosen for end in group)
+        require(there, f"probe.{groups}", f"{groups} of {noun}, 0 to {count - 1}", chosen, "Name others.")
 
 
 def load_recorded(mapping: Mapping[str, Any]) -> RecordedConfig:

@@ -11,7 +11,7 @@ from typing import Any
 from nngeom_cli.config.architecture import ArchitectureConfig
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.optimizer import OptimizerConfig
-from nngeom_cli.config.probe import DataConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.config.probe import PREDICTION, DataConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.config.sections import known_keys
 from nngeom_cli.config.task import FileConfig, SplitConfig, TaskConfig
 from nngeom_cli.errors import require, shown
@@ -55,13 +55,13 @@ class Config(NumbersConfig):
         )
         if isinstance(self.probe, PathConfig):
             self._check_examples("pairs", self.probe.pairs, self.probe.endpoints)
-            self._check_top_k(self.probe.layers, self.probe.top_k)
+            self._check_top_k(self.probe.top_k)
         elif isinstance(self.probe, PlaneConfig):
             self._check_examples("triples", self.probe.triples, self.probe.corners)
-            self._check_top_k(self.probe.layers, self.probe.top_k)
+            self._check_top_k(self.probe.top_k)
         elif isinstance(self.probe, DataConfig):
             self._check_split(self.probe.split)
-            self._check_top_k(self.probe.layers, self.probe.top_k or 1)
+            self._check_top_k(self.probe.top_k or 1)
         else:
             require(
                 task.inputs == 2,
@@ -73,19 +73,27 @@ class Config(NumbersConfig):
 
     def _check_schedule(self) -> None:
         probe, output = self.probe, len(self.architecture.hidden) + 1
+        predicted = f", and {PREDICTION}" if self.task.outputs != 1 else ""
         require(
-            all(1 <= layer <= output for layer in probe.layers),
+            all(1 <= layer <= output for layer in probe.hidden_or_output),
             "probe.layers",
-            f"all, or layers from 1, the first hidden one, to {output}, the output",
+            f"all, or layers from 1, the first hidden one, to {output}, the output{predicted}",
             probe.layers,
             "The first hidden layer: probe.layers=[1].",
         )
         require(
-            self.architecture.output_scale is None or output not in probe.layers,
+            self.architecture.output_scale is None or {output, PREDICTION}.isdisjoint(probe.layers),
             "probe.layers",
             "hidden layers where architecture.output_scale is given",
             probe.layers,
-            f"The output is layer {output}.",
+            f"The output is layer {output}, and the prediction follows from it.",
+        )
+        require(
+            PREDICTION not in probe.layers or self.task.outputs != 1,
+            "probe.layers",
+            f"layers with numbers for task={self.task.name}, whose output is no probability",
+            probe.layers,
+            f"The metric of the output is that of layer {output}.",
         )
         if isinstance(probe.checkpoints, list):
             require(
@@ -154,10 +162,12 @@ class Config(NumbersConfig):
             "task.test_fraction=0.2 keeps a fifth of them." if can_keep else "Another task can keep some.",
         )
 
-    def _check_top_k(self, layers: list[int], top_k: int) -> None:
+    def _check_top_k(self, top_k: int) -> None:
         """No measured layer could have an effective volume, if the first has not the rank for it."""
-        widths = [*self.architecture.hidden, self.task.outputs][: min(layers)]
-        rank = min(self.task.inputs, *widths)
+        widths = [self.task.inputs, *self.architecture.hidden, self.task.outputs]
+        numbers, ranks = self.probe.numbered(widths), self.probe.ranks(widths)
+        rank = ranks[numbers.index(min(numbers))]
+        widths = widths[1 : min(numbers) + 1]
         require(
             top_k <= rank,
             "probe.top_k",

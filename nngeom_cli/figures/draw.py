@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TypeAlias
 
+from nngeom_cli.analysis.degeneracy import layer_word
 from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.example_classes import by_class
@@ -100,29 +101,30 @@ def draw_figures(
 
 def grid_sheets(run: Run) -> Sheets:
     """All layers through training, and each across replicates."""
-    layers = run.geometry.layer.values.tolist()
-    sheets: Sheets = {f"plane-{name}": partial(through_training, run, *some) for name, some in shared(layers).items()}
+    words = layers_of(run)
+    sheets: Sheets = {f"plane-{name}": partial(through_training, run, *some) for name, some in shared(words).items()}
     if run.geometry.sizes["replicate"] > 1:
-        sheets |= {f"plane-layer-{layer}-replicates": partial(across_replicates, run, layer) for layer in layers}
+        for layer, word in words.items():
+            sheets[f"plane-{word}-replicates"] = partial(across_replicates, run, layer)
     return sheets
 
 
 def path_sheets(run: Run) -> Sheets:
     """For each layer: effective volume, distances of its peaks to a change of prediction, speed and curvature."""
     sheets: Sheets = {}
-    for layer in run.geometry.layer.values.tolist():
-        sheets[f"path-layer-{layer}"] = partial(along_paths, run, layer)
-        sheets[f"path-layer-{layer}-peaks"] = partial(peak_distances, run, layer)
+    for layer, word in layers_of(run).items():
+        sheets[f"path-{word}"] = partial(along_paths, run, layer)
+        sheets[f"path-{word}-peaks"] = partial(peak_distances, run, layer)
         if "speed" in run.geometry:
-            sheets[f"path-layer-{layer}-speed"] = partial(along_paths, run, layer, curve=SPEED)
+            sheets[f"path-{word}-speed"] = partial(along_paths, run, layer, curve=SPEED)
         if "path_curvature" in run.geometry:
-            sheets[f"path-layer-{layer}-curvature"] = partial(along_paths, run, layer, curve=CURVATURE)
+            sheets[f"path-{word}-curvature"] = partial(along_paths, run, layer, curve=CURVATURE)
     return sheets
 
 
 def plane_sheets(run: Run) -> Sheets:
     """Each plane through three inputs, all layers."""
-    parts = shared(run.geometry.layer.values.tolist())
+    parts = shared(layers_of(run))
     names = ["-".join(f"{end:g}" for end in triple) for triple in run.geometry[naming(run)].values]
     return {
         f"plane-{name}-{part}": partial(on_image_plane, run, plane, *layers)
@@ -134,9 +136,9 @@ def plane_sheets(run: Run) -> Sheets:
 def data_sheets(run: Run) -> Sheets:
     """For each layer: the volume at examples against the certainty of the prediction, and by class and error."""
     sheets: Sheets = {}
-    for layer in run.geometry.layer.values.tolist():
-        sheets[f"data-layer-{layer}"] = partial(at_examples, run, layer)
-        sheets[f"data-layer-{layer}-classes"] = partial(by_class, run, layer)
+    for layer, word in layers_of(run).items():
+        sheets[f"data-{word}"] = partial(at_examples, run, layer)
+        sheets[f"data-{word}-classes"] = partial(by_class, run, layer)
     return sheets
 
 
@@ -145,15 +147,23 @@ def naming(run: Run) -> str:
     return "corner_class" if run.config["probe"]["corners"] == "class" else "corner_index"
 
 
-def shared(layers: list[int]) -> dict[str, list[int]]:
+def layers_of(run: Run) -> dict[int, str]:
+    """The measured layers by number, and what the names of their files say: `layer-2`, or `prediction`."""
+    return {layer: layer_word(run.geometry.attrs, layer) for layer in run.geometry.layer.values.tolist()}
+
+
+def shared(words: dict[int, str]) -> dict[str, list[int]]:
     """The layers of each sheet, by the part of its name that says which; no more than fit into one picture.
 
     Example:
-        >>> shared([2]), shared([1, 2]), list(shared(list(range(1, 51))))
-        ({'layer-2': [2]}, {'layers': [1, 2]}, ['layers-1-20', 'layers-21-40', 'layers-41-50'])
+        >>> shared({2: "layer-2"}), shared({1: "layer-1", 3: "prediction"})
+        ({'layer-2': [2]}, {'layers': [1, 3]})
+        >>> list(shared({layer: f"layer-{layer}" for layer in range(1, 51)}))
+        ['layers-1-20', 'layers-21-40', 'layers-41-50']
     """
+    layers = list(words)
     if len(layers) <= MOST_LAYERS:
-        return {f"layer-{layers[0]}" if len(layers) == 1 else "layers": layers}
+        return {words[layers[0]] if len(layers) == 1 else "layers": layers}
     parts = [layers[first : first + MOST_LAYERS] for first in range(0, len(layers), MOST_LAYERS)]
     return {f"layers-{part[0]}-{part[-1]}": part for part in parts}
 

@@ -56,9 +56,8 @@ def by_class(run: Run, layer: int, note: str | None = None) -> Sheet:
     names = [f"{label:g}" for label in classes] + list(COLUMNS)
     epoch, seed = int(geometry.epoch[-1]), representative(run)
     images = rows_of_images(geometry, seed, places)
-    words = (
-        f"{describe(run.geometry, layer)}; {examples_words(geometry)}: mean {volume_words(geometry.attrs)} by class, "
-    )
+    words = f"{describe(run.geometry, layer)}; {examples_words(geometry)}: "
+    words += f"mean {volume_words(geometry.attrs, layer)} by class, "
     words += f"and where the prediction of epoch {epoch} is right or wrong (dots: networks; bars: mean of "
     words += f"{counted(geometry.sizes['replicate'])} and bootstrap interval)"
     if len(numbers["class"]) > len(classes):
@@ -80,7 +79,7 @@ def by_class(run: Run, layer: int, note: str | None = None) -> Sheet:
     axes.set_xlim(-0.5, len(columns) - 0.5)
     axes.axvline(len(classes) - 0.5, color=MISSING_COLOUR, linewidth=0.4)
     axes.set_ylim(*value_range(np.stack([column.values for column in columns])))
-    axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs)} (natural log)", HEIGHT))
+    axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs, layer)} (natural log)", HEIGHT))
     axes.set_xlabel("class of the example; right of the line: all examples, and those predicted right or wrong")
     start = top + HEIGHT + TICKS + LINE
     if images:

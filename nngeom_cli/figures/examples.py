@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.data import data_statistics, examples_words, volume_words
-from nngeom_cli.analysis.degeneracy import bottleneck_words
+from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.path import class_colour, value_range
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
@@ -90,12 +90,14 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
             if np.isfinite(drawn).any():
                 draw_dots(axes, np.maximum(x, axes.get_xlim()[0]), drawn, geometry.true_class.values, wrong.values)
             else:
-                why = bottleneck_words(geometry.attrs, layer, int(geometry.attrs["top_k"]))
+                why = bottleneck_words(
+                    geometry.attrs, layer, volume_rank(geometry.attrs, "log_effective_volume_element", layer)
+                )
                 axes.text(0.5, 0.5, wrapped(why or "no volume", across), transform=axes.transAxes, ha="center")
             axes.tick_params(labelleft=column == 0)
             axes.set_xlabel(AXES[name])
             if column == 0:
-                axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs)} (natural log)", DOWN))
+                axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs, layer)} (natural log)", DOWN))
     draw_strips(sheet, strips["", layer], LEFT, top + rows, TEXT_WIDTH - LEFT)
     sheet.legend(line_keys, LINE_KEYS)
     sheet.legend(dot_keys, DOT_KEYS, above=lines)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -13,7 +13,14 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 
 from nngeom_cli.analysis.boundary import boundary_of
-from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, volume_rank
+from nngeom_cli.analysis.degeneracy import (
+    bottleneck_words,
+    flat_words,
+    is_prediction,
+    largest_rank,
+    layer_words,
+    volume_rank,
+)
 from nngeom_cli.config.quantity import Quantity
 from nngeom_cli.figures import heatmap
 from nngeom_cli.figures.canvas import Sheet
@@ -178,6 +185,9 @@ def block(quantity: Quantity, panels: Sequence[xr.Dataset], layer: str) -> Block
         errors = quantity.factor * data[error].values if error is not None and error in data else None
         fields.append(Field(LOOKS[quantity.look].drawn(quantity.factor * values), errors))
     number = int(panels[0].layer) if panels[0].layer.ndim == 0 else 0
+    about = panels[0].attrs
+    if quantity.name == "log_volume_element" and is_prediction(about, number) and largest_rank(about, number) < 2:
+        quantity = replace(quantity, label="log V, nonzero part\n(natural log)")
     norm = LOOKS[quantity.look].norm(np.stack([field.shown for field in fields]))
     judged = [pooled(fields)] * len(fields) if norm is None else fields  # without colours, one sentence for all panels
     words = [words_in_place(quantity, field, data, norm) for field, data in zip(judged, panels, strict=True)]
@@ -195,7 +205,8 @@ def words_in_place(quantity: Quantity, field: Field, data: xr.Dataset, norm: Nor
     if quantity.name == "ricci_scalar" and field.zero:
         return flat_words(data.attrs, int(data.layer))
     if "layer" in data[quantity.name].coords and field.missing.all():
-        return bottleneck_words(data.attrs, int(data.layer), volume_rank(data.attrs, quantity.name))
+        layer = int(data.layer)
+        return bottleneck_words(data.attrs, layer, volume_rank(data.attrs, quantity.name, layer))
     if norm is None and (field.shown == 0).any():
         return f"R = 0 at every point where it {'has a reliable digit' if field.unreliable.any() else 'is defined'}"
     return ""

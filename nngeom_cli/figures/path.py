@@ -126,7 +126,7 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
             draw_controls(axes, controls.isel(pair=pair))
         draw_replicates(axes, last.isel(pair=pair), seed)
         if not np.isfinite(last.height.isel(pair=pair)).any():
-            why = bottleneck_words(last.attrs, layer, volume_rank(last.attrs, curve.variable))
+            why = bottleneck_words(last.attrs, layer, volume_rank(last.attrs, curve.variable, layer))
             axes.text(
                 0.5,
                 0.6,

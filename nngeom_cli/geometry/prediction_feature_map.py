@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.feature_maps import MLPFeatureMap
@@ -37,10 +39,11 @@ class PredictionFeatureMap(FeatureMap):
     Args:
         logits: a feature map whose features are the logits, one for each class: the linear output layer of an
             `MLPFeatureMap`, a `ModuleFeatureMap`, or a callable of one point. A division by sqrt(n) is undone.
+        sigmoid: whether there is one logit z of class 1, of probability 1 / (1 + exp(-z)): logits (0, z).
 
     Raises:
         ValueError: an `MLPFeatureMap` that ends with an activation other than the identity. Later, when points are
-            given: there are fewer than two logits.
+            given: there are fewer than two logits, or with `sigmoid` other than one.
         TypeError: `logits` cannot be called.
 
     Example:
@@ -50,8 +53,9 @@ class PredictionFeatureMap(FeatureMap):
         tensor([[1.]], dtype=torch.float64)
     """
 
-    def __init__(self, logits: Callable[..., Tensor]) -> None:
+    def __init__(self, logits: Callable[..., Tensor], *, sigmoid: bool = False) -> None:
         self.logits = as_feature_map(logits)
+        self.sigmoid = sigmoid
         if isinstance(self.logits, MLPFeatureMap) and self.logits.activations[-1].name != "identity":
             raise ValueError(
                 "`logits` must be the features of a linear output layer. "
@@ -66,10 +70,14 @@ class PredictionFeatureMap(FeatureMap):
     def dimensions(self, x: Numbers) -> Dimensions:
         """The map's sizes. Raises if `x` cannot be its input, or there are fewer than two classes."""
         sizes = self.logits.dimensions(x)
+        if self.sigmoid:
+            if sizes.features != 1:
+                raise ValueError(f"`logits` must be one for a sigmoid. Got {sizes.features}. Leave out `sigmoid`.")
+            return sizes._replace(features=2)
         if sizes.features < 2:
             raise ValueError(
                 f"`logits` must be at least two, one for each class. Got {sizes.features}. "
-                "For the logit z of a sigmoid give a map to (0, z); an output without probabilities has no such metric."
+                "For the logit of a sigmoid say sigmoid=True; an output without probabilities has no such metric."
             )
         return sizes._replace(rank_bound=min(sizes.rank_bound, sizes.features - 1))
 
@@ -92,15 +100,15 @@ class PredictionFeatureMap(FeatureMap):
             >>> prediction.restricted_to(torch.zeros(3), torch.eye(3)[:1])(torch.zeros(1))
             tensor([1.1547, 1.1547, 1.1547])
         """
-        return PredictionFeatureMap(self.logits.restricted_to(origin, directions))
+        return PredictionFeatureMap(self.logits.restricted_to(origin, directions), sigmoid=self.sigmoid)
 
     def along_rows(self) -> PredictionFeatureMap:
         """The same map, differentiated along fewer directions, if they suffice for the singular values of J."""
-        return PredictionFeatureMap(self.logits.along_rows())
+        return PredictionFeatureMap(self.logits.along_rows(), sigmoid=self.sigmoid)
 
     def each(self) -> list[FeatureMap]:
         """The map of each replicate."""
-        return [PredictionFeatureMap(one) for one in self.logits.each()]
+        return [PredictionFeatureMap(one, sigmoid=self.sigmoid) for one in self.logits.each()]
 
     @without_autocast
     def __call__(self, x: Numbers) -> Tensor:
@@ -125,11 +133,12 @@ class PredictionFeatureMap(FeatureMap):
             tensor([-1.0000e+02, -3.7201e-44], dtype=torch.float64)
         """
         n = self.dimensions(x).features
-        return _log_softmax(self.logits(x) * self._norm(n))
+        logits = self.logits(x) * self._norm(n)
+        return _log_softmax(pad(logits, (1, 0)) if self.sigmoid else logits)
 
     def _norm(self, n: int) -> float:
         """What the logits were divided by."""
-        return math.sqrt(n) if self.logits.normalized else 1.0
+        return math.sqrt(n) if self.logits.normalized and not self.sigmoid else 1.0
 
     def jet(self, points: Tensor, *, second: bool) -> Jet:
         """First and, if asked for, second derivatives at `points` (points, d).
@@ -139,6 +148,9 @@ class PredictionFeatureMap(FeatureMap):
         dPhi_i = sqrt(p_i) dl_i,  ddPhi_i = sqrt(p_i) (ddl_i + dl_i dl_i / 2).
         """
         jet = self.logits.jet(points, second=second)
+        if self.sigmoid:  # the logit of class 0 is 0
+            hessian = None if jet.hessian is None else pad(jet.hessian, (0, 0, 0, 0, 1, 0))
+            jet = replace(jet, jacobian=pad(jet.jacobian, (0, 0, 0, 0, 1, 0)), hessian=hessian)
         logs = (
             self.log_probabilities(points).reshape(len(jet.jacobian), len(points), jet.jacobian.shape[1]).movedim(2, 1)
         )

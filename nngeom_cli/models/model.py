@@ -50,6 +50,9 @@ class Model(Protocol):
     def feature_map(self, layer: int) -> FeatureMap:
         """Features of a layer, 1 = the first, with one leading axis of replicates."""
 
+    def output_map(self) -> FeatureMap:
+        """The outputs as a feature map, divided by the root of their number."""
+
     def state(self) -> Mapping[str, Tensor]:
         """All that the networks have learned, by name; each tensor has a leading axis of replicates."""
 

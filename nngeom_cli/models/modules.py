@@ -49,18 +49,24 @@ class Modules:
         self.dtype = dtype
         self.replicates = len(self.modules)
         self._example = example
-        self._maps: dict[int, ModuleFeatureMap] = {}
+        self._maps: dict[str, ModuleFeatureMap] = {}
 
     def feature_map(self, layer: int) -> ModuleFeatureMap:
         """Features of the layer of that number, divided by the root of how many they are."""
-        if layer not in self._maps:
-            name, shape = self.layers[layer - 1], tuple(self._example.shape)
-            self._maps[layer] = ModuleFeatureMap(self.modules, name, shape, dtype=self.dtype)
-        return self._maps[layer]
+        return self._named(self.layers[layer - 1])
+
+    def output_map(self) -> ModuleFeatureMap:
+        """The output of the whole modules, divided by the root of how many numbers it has."""
+        return self._named("")
+
+    def _named(self, name: str) -> ModuleFeatureMap:
+        if name not in self._maps:
+            self._maps[name] = ModuleFeatureMap(self.modules, name, tuple(self._example.shape), dtype=self.dtype)
+        return self._maps[name]
 
     def outputs(self, x: Tensor) -> Tensor:
         """Outputs at points `(points, d)`, as `(replicates, outputs, points)`."""
-        return self.feature_map(1).outputs(x).mT.contiguous()
+        return self._named((*self.layers, "")[0]).outputs(x).mT.contiguous()
 
     def state(self) -> dict[str, Tensor]:
         """Parameters and buffers by name, with a leading axis of replicates, in the modules' own dtype."""
@@ -75,7 +81,8 @@ class Modules:
     def _description(self) -> Description:
         maps = [self.feature_map(layer) for layer in range(1, len(self.layers) + 1)]
         device = next((values.device for values in self.modules[0].state_dict().values()), torch.device("cpu"))
-        point = self._example.flatten().to(device, maps[0].dtype)
+        dtype = self._named((*self.layers, "")[0]).dtype
+        point = self._example.flatten().to(device, dtype)
         features = [each.dimensions(point).features for each in maps]
         widths = (point.numel(), *features, self.outputs(point[None]).shape[1])
-        return Description(type(self.modules[0]).__name__, widths, maps[0].dtype, device, self.layers)
+        return Description(type(self.modules[0]).__name__, widths, dtype, device, self.layers)

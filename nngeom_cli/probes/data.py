@@ -13,8 +13,8 @@ from torch import Tensor
 from nngeom_cli.config.probe import DataConfig
 from nngeom_cli.config.quantity import AT_EXAMPLES, EFFECTIVE_VOLUME, ON_GRIDS
 from nngeom_cli.models.model import Model
-from nngeom_cli.probes.labelled import Probe, array, attributes, dataset, placed
-from nngeom_cli.probes.layers import quantities_of, spectra_of
+from nngeom_cli.probes.labelled import Probe, array, attributes, dataset, log_volumes, placed
+from nngeom_cli.probes.layers import eigenvalues_counted, quantities_of, spectra_of
 from nngeom_cli.tasks.task import Task
 
 __all__ = ["chosen_rows", "data", "spectral"]
@@ -38,10 +38,11 @@ def data(config: DataConfig, task: Task, seed: int) -> Probe:
 
     def probe(model: Model) -> xr.Dataset:
         x = placed(points, model.describe())
-        ranks = [model.feature_map(layer).dimensions(x).rank_bound for layer in sorted(config.layers)]
+        layers = config.numbered(model.describe().widths)
+        ranks = [model.feature_map(layer).dimensions(x).rank_bound for layer in sorted(layers)]
         top_k = config.leading(ranks[0])
         outputs = model.outputs(x)
-        at_examples = spectral(model, x, config.layers, top_k, config.rank_tolerance)
+        at_examples = spectral(model, x, layers, top_k, config.rank_tolerance)
         at_examples |= {
             "margin": array(task.loss.margin(outputs)),
             "entropy": array(task.loss.entropy(outputs)),
@@ -54,9 +55,9 @@ def data(config: DataConfig, task: Task, seed: int) -> Probe:
             of_layer = quantity.name not in ("margin", "entropy", "predicted_class")
             arrays[quantity.name] = (dims[1 - of_layer :][: values.ndim], values, attributes(quantity))
         if config.curved(x.shape[-1], ranks):
-            measured = quantities_of(model, config.layers, x, tuple(quantity.name for quantity in CURVED))
+            measured = quantities_of(model, layers, x, tuple(quantity.name for quantity in CURVED))
             for quantity in CURVED:
-                stacked = np.stack([array(measured[layer][quantity.name]) for layer in config.layers])
+                stacked = np.stack([array(measured[layer][quantity.name]) for layer in layers])
                 arrays[quantity.name] = (dims[:3], stacked, attributes(quantity))
         numbers: dict[str, Any] = {"top_k": top_k, "rank_tolerance": config.rank_tolerance}
         numbers |= {"split": config.split, "examples": len(labels)}
@@ -89,31 +90,34 @@ def spectral(model: Model, x: Tensor, layers: Sequence[int], top_k: int, toleran
         model: the networks.
         x: points, `(points, d)`.
         layers: which layers.
-        top_k: eigenvalues in the effective volume.
+        top_k: eigenvalues in the effective volume; of the prediction no more than its rank.
         tolerance: singular values above this part of the largest count towards the local rank.
 
     Returns:
         spectrum: the leading eigenvalues, one more than `top_k` if there is one.
-        log_effective_volume_element: half the sum of the logs of the first `top_k`.
+        log_effective_volume_element: half the sum of the logs of these.
         local_rank: how many s > tolerance s_1; 0 where J = 0; NaN where J is not finite.
         participation_ratio: (sum s^2)^2 / sum s^4 over all of them; NaN where J is 0 or not finite.
     """
     d = x.shape[-1]
     at_once = max(1, EIGENVALUES_AT_ONCE // (d * model.replicates * len(layers)))
+    counts = eigenvalues_counted(model, layers, x, top_k)
     parts = [
-        dict(_of_spectra(np.stack([array(found[layer]) for layer in layers]), top_k, tolerance))
+        dict(_of_spectra(np.stack([array(found[layer]) for layer in layers]), top_k, counts, tolerance))
         for found in (spectra_of(model, layers, some, d) for some in x.split(at_once))
     ]
     return {name: np.concatenate([part[name] for part in parts], axis=2) for name in parts[0]}
 
 
-def _of_spectra(spectra: np.ndarray, top_k: int, tolerance: float) -> Iterator[tuple[str, np.ndarray]]:
+def _of_spectra(
+    spectra: np.ndarray, top_k: int, counts: Sequence[int], tolerance: float
+) -> Iterator[tuple[str, np.ndarray]]:
     """What follows from whole spectra, (layer, replicate, point, d)."""
     largest = spectra[..., :1]
     with np.errstate(divide="ignore", invalid="ignore"):
         parts = spectra / largest  # so that squares neither overflow nor vanish
-        yield "log_effective_volume_element", 0.5 * np.log(spectra[..., :top_k]).sum(axis=-1)
         yield "participation_ratio", parts.sum(axis=-1) ** 2 / (parts**2).sum(axis=-1)
+    yield "log_effective_volume_element", log_volumes(spectra, counts)
     counted = (spectra > tolerance**2 * largest).sum(axis=-1)
     yield "local_rank", np.where(np.isnan(largest[..., 0]), np.nan, counted)
     yield "spectrum", spectra[..., : top_k + 1]

@@ -35,16 +35,16 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
         constant["label"] = ("point", task.labels.numpy())
 
     def probe(model: Model) -> xr.Dataset:
-        x = placed(points, model.describe())
+        x, layers = placed(points, model.describe()), config.numbered(model.describe().widths)
         outputs = model.outputs(x.flatten(0, 1))
         margin, predicted = (of(outputs).unflatten(-1, x.shape[:2]) for of in (task.loss.margin, task.loss.predict))
-        measured = quantities_of(model, config.layers, x, tuple(quantity.name for quantity in ON_GRIDS))
+        measured = quantities_of(model, layers, x, tuple(quantity.name for quantity in ON_GRIDS))
         arrays: dict[str, Any] = {
             "margin": (("replicate", "y", "x"), array(margin), {"long_name": "margin"}),
             "predicted_class": (("replicate", "y", "x"), predicted.cpu().numpy(), {"long_name": "predicted class"}),
         }
         for quantity in ON_GRIDS:
-            stacked = np.stack([array(measured[layer][quantity.name]) for layer in config.layers])
+            stacked = np.stack([array(measured[layer][quantity.name]) for layer in layers])
             arrays[quantity.name] = (("layer", "replicate", "y", "x"), stacked, attributes(quantity))
         box = [float(value) for value in (low[0], high[0], low[1], high[1])]
         return dataset(arrays, constant, model, task, config, seed, box=box)

@@ -15,10 +15,10 @@ from nngeom_cli.config.quantity import Quantity
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR
 from nngeom_cli.models.model import Description, Model
-from nngeom_cli.probes.layers import spectra_of
+from nngeom_cli.probes.layers import eigenvalues_counted, spectra_of
 from nngeom_cli.tasks.task import Task
 
-__all__ = ["Probe", "array", "attributes", "dataset", "effective_volume", "example_rows", "placed"]
+__all__ = ["Probe", "array", "attributes", "dataset", "effective_volume", "example_rows", "log_volumes", "placed"]
 
 Probe = Callable[[Model], xr.Dataset]
 """Measures networks as they are now."""
@@ -51,8 +51,14 @@ def effective_volume(model: Model, x: Tensor, layers: Sequence[int], top_k: int)
     """Leading eigenvalues, one more than `top_k` if there is one, and log effective volume: (layer, replicate, ...)."""
     found = spectra_of(model, layers, x, min(top_k + 1, x.shape[-1]))
     spectra = np.stack([array(found[layer]) for layer in layers])
+    return spectra, log_volumes(spectra, eigenvalues_counted(model, layers, x, top_k))
+
+
+def log_volumes(spectra: np.ndarray, counts: Sequence[int]) -> np.ndarray:
+    """Half the sum of the logs of the first eigenvalues (layer, ..., k), as many in each layer as `counts` says."""
     with np.errstate(divide="ignore"):
-        return spectra, 0.5 * np.log(spectra[..., :top_k]).sum(axis=-1)
+        logs = [0.5 * np.log(some[..., :count]).sum(axis=-1) for some, count in zip(spectra, counts, strict=True)]
+    return np.stack(logs)
 
 
 def dataset(
@@ -66,7 +72,7 @@ def dataset(
 ) -> xr.Dataset:
     """Measured and constant arrays with the coordinates and attributes that every probe has."""
     about = model.describe()
-    coordinates = {"replicate": seed + np.arange(model.replicates), "layer": np.array(config.layers)}
+    coordinates = {"replicate": seed + np.arange(model.replicates), "layer": np.array(config.numbered(about.widths))}
     common = {"kind": config.kind, "task": task.name, "activation": about.name, "widths": list(about.widths)}
     if about.layers:
         common["layer_names"] = "\n".join(about.layers)

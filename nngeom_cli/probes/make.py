@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from nngeom_cli.config.probe import GridConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.config.probe import PREDICTION, GridConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.probes.data import data
 from nngeom_cli.probes.grid import grid
 from nngeom_cli.probes.labelled import Probe
 from nngeom_cli.probes.path import path
 from nngeom_cli.probes.plane import plane
+from nngeom_cli.probes.prediction import WithPrediction
 from nngeom_cli.tasks.task import Task
 
 __all__ = ["make_probe"]
@@ -15,6 +16,11 @@ __all__ = ["make_probe"]
 
 def make_probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
     """The probe that a configuration names; replicate r is labelled by its own seed, `seed` + r."""
+    probe = _probe(config, task, seed)
+    return (lambda model: probe(WithPrediction(model, task.loss))) if PREDICTION in config.layers else probe
+
+
+def _probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
     if isinstance(config, GridConfig):
         return grid(config, task, seed)
     if isinstance(config, PathConfig):

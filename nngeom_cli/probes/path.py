@@ -33,10 +33,10 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
     }
 
     def probe(model: Model) -> xr.Dataset:
-        x = placed(points, model.describe())
+        x, layers = placed(points, model.describe()), config.numbered(model.describe().widths)
         predicted = task.loss.predict(model.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
-        spectra, log_volume = effective_volume(model, x, config.layers, config.top_k)
-        motions = [motion(model, a, b, fractions, config.layers) for a, b in zip(start, end, strict=True)]
+        spectra, log_volume = effective_volume(model, x, layers, config.top_k)
+        motions = [motion(model, a, b, fractions, layers) for a, b in zip(start, end, strict=True)]
         speeds, curvatures = (np.stack(each, axis=1) for each in zip(*motions, strict=True))
         order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
         arrays: dict[str, Any] = {

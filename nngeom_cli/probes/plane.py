@@ -52,13 +52,14 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
     def probe(model: Model) -> xr.Dataset:
         about = model.describe()
         parts, names = [], tuple(quantity.name for quantity in ON_GRIDS)
+        layers = config.numbered(about.widths)
         for origin, directions, _ in frames:
             u, start, steps = (placed(values, about) for values in (points, origin, directions))
-            measured = quantities_of(model, config.layers, u, names, (start, steps))
+            measured = quantities_of(model, layers, u, names, (start, steps))
             x = start + u @ steps
             outputs = model.outputs(x)
-            fields = {name: np.stack([array(measured[n][name]) for n in config.layers]) for name in names}
-            fields["log_effective_volume_element"] = effective_volume(model, x, config.layers, config.top_k)[1]
+            fields = {name: np.stack([array(measured[n][name]) for n in layers]) for name in names}
+            fields["log_effective_volume_element"] = effective_volume(model, x, layers, config.top_k)[1]
             fields["margin"] = array(task.loss.margin(outputs))
             fields["predicted_class"] = task.loss.predict(outputs).cpu().numpy()
             fields["entropy"] = array(task.loss.entropy(outputs))

@@ -17,6 +17,7 @@ import pandas as pd
 import torch
 
 from nngeom_cli.config.general import DTYPES
+from nngeom_cli.config.probe import PREDICTION
 from nngeom_cli.config.recorded import RecordedConfig, load_recorded
 from nngeom_cli.config.schedule import checkpoint_epochs
 from nngeom_cli.errors import ConfigError, one_of, require
@@ -59,7 +60,8 @@ class Recorder:
             modules of one architecture are replicates.
         inputs: examples among which the probe finds its places, `(examples, *shape)`.
         labels: their classes, `(examples,)`, integers from 0.
-        layer: the name of a submodule as in `model.named_modules()`, or several.
+        layer: the name of a submodule as in `model.named_modules()`, or several; "prediction", where no submodule has
+            that name, is the probabilities of the classes, with their Fisher metric.
         epochs: the last epoch; 0 is before training.
         probe: a name of conf/probe, such as "plane", or a mapping with `kind` and other keys of the section `probe`;
             without a kind, a grid for inputs of two numbers, else paths.
@@ -116,6 +118,8 @@ class Recorder:
         named = bool(layers) and all(isinstance(each, str) for each in layers)
         names = "a name of model.named_modules(), or a list of them"
         require(named and len(set(layers)) == len(layers), "layer", names, layer, 'The model\'s output is "".')
+        predicted = PREDICTION in layers and PREDICTION not in dict(self.models[0].named_modules())
+        layers = [each for each in layers if each != PREDICTION or not predicted]
         examples = Examples(inputs, labels)
         self._told: set[str] = set()
         self._layers, self._example, self._dtype = layers, examples.example, dtype
@@ -124,7 +128,8 @@ class Recorder:
             about = network.describe()
             point = examples.flat[:1].to(about.device, about.dtype)
             maps = [network.feature_map(number + 1) for number in range(len(layers))]
-            rank = max(each.dimensions(point).rank_bound for each in maps)
+            rank = max((each.dimensions(point).rank_bound for each in maps), default=max(1, about.widths[-1] - 1))
+            numbers: list[int | str] = [*range(1, len(layers) + 1), *([PREDICTION] if predicted else [])]
         exact = str(about.dtype).removeprefix("torch.")
         require(exact in DTYPES, "dtype", one_of(DTYPES), exact, "Curvature needs float64.")
         self.config: RecordedConfig = load_recorded(
@@ -141,7 +146,7 @@ class Recorder:
                 },
                 "task": {"name": self.directory.name if name is None else name},
                 "optimizer": {"epochs": epochs},
-                "probe": probe_settings(probe, checkpoints, examples, len(layers), rank),
+                "probe": probe_settings(probe, checkpoints, examples, numbers, rank),
                 "figures": {"draw": figures},
                 "seed": seed,
                 "replicates": len(self.models),

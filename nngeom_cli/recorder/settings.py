@@ -26,7 +26,7 @@ def probe_settings(
     probe: str | Mapping[str, Any] | None,
     checkpoints: str | Sequence[int] | None,
     examples: Examples,
-    layers: int,
+    layers: Sequence[int | str],
     rank: int,
 ) -> dict[str, Any]:
     """The section `probe` of a recording.
@@ -36,7 +36,7 @@ def probe_settings(
             inputs, else paths.
         checkpoints: as `probe.checkpoints`; None: as in the file of the probe.
         examples: the inputs to choose among.
-        layers: how many are measured.
+        layers: those that are measured.
         rank: the largest that a metric of theirs can have.
 
     Raises:
@@ -62,7 +62,7 @@ def probe_settings(
     if given.get("points") == "all":
         given["points"] = None
     said = {} if checkpoints is None else {"checkpoints": _plain(checkpoints)}
-    return {**settings, **given, **said, "layers": list(range(1, layers + 1))}
+    return {**settings, **given, **said, "layers": list(layers)}
 
 
 def _of_file(name: str) -> dict[str, Any]:

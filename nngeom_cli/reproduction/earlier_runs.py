@@ -43,7 +43,7 @@ def require_measured(run: Run, config: Config) -> None:
     rows = run.info.get("replicates", [])
     same = {
         "a probe of another kind": geometry.attrs["kind"] == config.probe.kind,
-        "other layers": sorted(geometry.layer.values.tolist()) == sorted(config.probe.layers),
+        "other layers": sorted(geometry.layer.values.tolist()) == sorted(config.probe.hidden_or_output),
         "other replicates": geometry.replicate.values.tolist() == seeds == [row["replicate"] for row in rows],
         "no scores": all(row["accuracy"] is not None for row in rows),
         "no command or time": {"command", "wall_seconds"} <= run.info.keys(),

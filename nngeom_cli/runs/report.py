@@ -124,9 +124,10 @@ def remarks(measured: xr.Dataset) -> list[str]:
     if measured.sizes["replicate"] == 0:
         return []
     notes, about, widths = [], measured.attrs, measured.attrs["widths"]
-    needed = {volume_rank(measured.attrs, str(name)) for name in measured if "volume_element" in str(name)}
+    volumes = [str(name) for name in measured if "volume_element" in str(name)]
     for layer in measured.layer.values.tolist():
         name = layer_words(about, layer)
+        needed = {volume_rank(about, volume, layer) for volume in volumes}
         bottlenecks = [words for rank in sorted(needed) if (words := bottleneck_words(about, layer, rank))]
         notes += [f"{name} is {words}" for words in bottlenecks[:1]]
         if "ricci_scalar" in measured and not bottleneck_words(about, layer, volume_rank(about, "ricci_scalar")):

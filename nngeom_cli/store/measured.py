@@ -129,7 +129,7 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
         logarithm = geometry[variable]
         if float(abs(logarithm).where(np.isfinite(logarithm)).max()) > LARGEST_LOG:
             yield f"a {variable} of more than {LARGEST_LOG:g}"
-    for name, lowest, highest in (("epoch", 0, np.inf), ("replicate", 0, np.inf), ("layer", 1, widths.size - 1)):
+    for name, lowest, highest in (("epoch", 0, np.inf), ("replicate", 0, np.inf), ("layer", 1, widths.size)):
         values = geometry[name].values if name in geometry else np.array([])
         whole = values.ndim == 1 and values.size > 0 and values.dtype.kind in "iu"
         if not whole or values.min() < lowest or values.max() > highest or np.unique(values).size < values.size:

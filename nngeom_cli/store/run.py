@@ -37,7 +37,7 @@ from nngeom_cli.system.memory import available_memory
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nngeom_cli.geometry import MLPFeatureMap
+    from nngeom_cli.geometry import MLPFeatureMap, PredictionFeatureMap
 
 
 __all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
@@ -141,12 +141,13 @@ class Run:
         weights = self._consistent(lambda run: read_weights(run.file(name)))
         return [torch.from_numpy(layer) for layer in weights]
 
-    def feature_map(self, epoch: int, layer: int) -> MLPFeatureMap:
+    def feature_map(self, epoch: int, layer: int | str) -> MLPFeatureMap | PredictionFeatureMap:
         """Feature map of a layer of all replicates after `epoch` epochs, divided by sqrt(n), as it was measured.
 
         Args:
             epoch: one at which a checkpoint was saved.
-            layer: 1 = the first hidden layer; the one past the last = the output, unless that has a scale.
+            layer: 1 = the first hidden layer; the one past the last = the output, unless that has a scale;
+                "prediction", or the number past the output = the probabilities of the classes.
 
         Returns:
             A feature map for the functions of `nngeom_cli.geometry`. At points `(*batch, d)` they return
@@ -162,6 +163,8 @@ class Run:
             torch.Size([8])
         """
         from nngeom_cli.config.loader import load_config
+        from nngeom_cli.config.probe import PREDICTION
+        from nngeom_cli.geometry import PredictionFeatureMap
         from nngeom_cli.training.network import Network
 
         if "recorded" in self.config:
@@ -170,9 +173,13 @@ class Run:
                 "`feature_map` must be asked of a run of `nngeom run`. Got one of a Recorder. Load the state_dict "
                 f"{path!r} into your model, and take ModuleFeatureMap(model, name)."
             )
-        architecture = load_config(self.config).architecture
+        config = load_config(self.config)
+        architecture = config.architecture
         hidden = len(architecture.hidden)
-        layers = range(1, hidden + 1 + (architecture.output_scale is None))
+        layers: list[Any] = list(range(1, hidden + 1 + (architecture.output_scale is None)))
+        if len(layers) > hidden and config.task.outputs > 1:
+            layers.append(PREDICTION)
+        layer = PREDICTION if layer == hidden + 2 and PREDICTION in layers else layer
         if layer not in layers:
             which = "hidden" if len(layers) == hidden else f"{hidden + 1} is the output"
             raise ValueError(f"`layer` must be {one_of(map(str, layers))} ({which}). Got {shown(layer)}.")
@@ -185,6 +192,8 @@ class Run:
             dtype=weights[0].dtype,
         )
         network.load([matrix.numpy() for matrix in weights])
+        if layer == PREDICTION:
+            return PredictionFeatureMap(network.output_map())
         return network.feature_map(int(layer))
 
     def look_through(self) -> None:

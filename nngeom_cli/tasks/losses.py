@@ -8,6 +8,9 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from nngeom_cli.geometry import PredictionFeatureMap
+from nngeom_cli.geometry.jets import FeatureMap
+
 __all__ = ["CrossEntropy", "Logistic", "Loss", "MeanSquaredError"]
 
 
@@ -31,6 +34,13 @@ class Loss(Protocol):
 
     def entropy(self, outputs: Tensor) -> Tensor:
         """Entropy of the predicted distribution over the classes in nats, `(replicates, points)`."""
+
+    def probabilities(self, outputs: FeatureMap) -> FeatureMap:
+        """Feature map of the probabilities of the classes, from that of the outputs; its metric is Fisher's.
+
+        Raises:
+            ValueError: the outputs have no probabilities of which there is one.
+        """
 
 
 @dataclass(frozen=True)
@@ -64,6 +74,9 @@ class MeanSquaredError:
         entropy: Tensor = torch.special.entr(probability) + torch.special.entr(1 - probability)
         return entropy
 
+    def probabilities(self, outputs: FeatureMap) -> FeatureMap:  # noqa: ARG002
+        raise ValueError("`outputs` must be logits. Got one output of a mean squared error. Measure the output itself.")
+
 
 @dataclass(frozen=True)
 class Logistic:
@@ -92,6 +105,9 @@ class Logistic:
     def entropy(self, outputs: Tensor) -> Tensor:
         size = outputs[:, 0].abs()
         return _softplus(-size) + size * torch.sigmoid(-size)
+
+    def probabilities(self, outputs: FeatureMap) -> FeatureMap:
+        return PredictionFeatureMap(outputs, sigmoid=True)
 
 
 @dataclass(frozen=True)
@@ -123,6 +139,9 @@ class CrossEntropy:
     def entropy(self, outputs: Tensor) -> Tensor:
         logs = outputs.log_softmax(dim=1)
         return -(logs.exp() * logs).sum(dim=1)
+
+    def probabilities(self, outputs: FeatureMap) -> FeatureMap:
+        return PredictionFeatureMap(outputs)
 
 
 def _softplus(values: Tensor) -> Tensor:

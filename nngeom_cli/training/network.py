@@ -161,6 +161,10 @@ class Network:
         activations: list[str | Activation] = [self.activation] * (len(self.weights) - 1) + ["identity"]
         return MLPFeatureMap([w[:, :, :-1] for w in weights], [w[:, :, -1] for w in weights], activations[:layer])
 
+    def output_map(self) -> MLPFeatureMap:
+        """The linear outputs, without an output scale, as a feature map."""
+        return self.feature_map(len(self.weights))
+
     def state(self) -> dict[str, Tensor]:
         """The weights of each layer, by the names that they have in a checkpoint file."""
         return {f"weights.{layer}": weights for layer, weights in enumerate(self.weights)}

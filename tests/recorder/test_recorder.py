@@ -458,3 +458,22 @@ def test_the_feature_map_of_a_recording_is_that_of_the_users_model(whole):
 def test_a_loss_that_is_no_number_is_refused_in_a_sentence(loss, tmp_path):
     with pytest.raises(ValueError, match="`loss` must be one number"), recorder(tmp_path / "run") as record:
         record(0, loss=loss)
+
+
+@pytest.mark.filterwarnings("ignore:The feature map uses:UserWarning")
+def test_the_prediction_is_a_layer_of_a_recording_if_the_outputs_are_logits(tmp_path):
+    model = flat_net(outputs=1)
+    options = {"layer": ["1", "prediction"], "inputs": POINTS, "labels": Y[:10] % 2, "epochs": 1, "checkpoints": []}
+    grid = {"kind": "grid", "resolution": 3}
+    with pytest.raises(ConfigError, match=r"`layer` must be .* no logit. Got prediction. A logit has threshold=0"):
+        recorder(tmp_path / "run", model, probe=grid, **options)
+    looped(recorder(tmp_path / "run", model, probe=grid, threshold=0.0, **options), model, range(2))
+    last = load_run(tmp_path / "run").geometry.isel(epoch=-1, replicate=0)
+    assert last.layer.values.tolist() == [1, 3]
+    x = torch.tensor([last.x.values[1], last.y.values[2]]).requires_grad_()
+    logit = model.double().eval()(x[None])[0, 0]
+    (slope,) = torch.autograd.grad(logit, x)
+    p = torch.sigmoid(logit)
+    expected = (p * (1 - p)).log() / 2 + slope.norm().log()
+    assert last.log_volume_element.sel(layer=3)[2, 1].item() == pytest.approx(expected.item(), abs=1e-9)
+    assert recorder(tmp_path / "alone", flat_net(), probe=grid, **options | {"layer": "prediction"}).due == [0, 1]

@@ -89,7 +89,7 @@ def test_an_image_has_as_many_pixels_as_the_inputs(shape, tmp_path):
         ("replicate", [3, 3]),
         ("replicate", ["a", "b"]),
         ("layer", [0]),
-        ("layer", [4]),
+        ("layer", [5]),
         ("x", np.zeros(25)),
         ("x", np.arange(25.0)[::-1]),
         ("y", np.full(25, np.nan)),
