@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from nngeom_cli.geometry.jet_tensors import JetTensor
 from nngeom_cli.geometry.jets import Rounding
 from nngeom_cli.geometry.rewriting import Rewriting
 
@@ -61,6 +62,8 @@ class Perturbing(Rewriting):
             return value
         up = torch.from_numpy(np.asarray(self._signs.integers(0, 2, tuple(value.shape)) > 0)).to(value.device)
         eps = torch.finfo(value.dtype).eps
+        if isinstance(value, JetTensor):
+            return value * (1 + eps * (2 * up.to(value.dtype) - 1))
         return torch.where(up, _SCALED(value, 1 + eps), _SCALED(value, 1 - eps))
 
 

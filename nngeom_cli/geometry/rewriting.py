@@ -13,6 +13,7 @@ from torch.overrides import TorchFunctionMode
 
 from nngeom_cli.geometry.composites import COMPOSITES
 from nngeom_cli.geometry.distances import DISTANCES
+from nngeom_cli.geometry.jet_tensors import NUMBER_BY_NUMBER, JetTensor, applied
 
 __all__ = ["Rewriting"]
 
@@ -87,6 +88,9 @@ class Rewriting(TorchFunctionMode):
         if in_place:  # a composite may keep its argument for a backward pass
             replaced = function(z.clone(), *args[1:], **named)
             return None if replaced is None else z.copy_(replaced)
+        if isinstance(z, JetTensor) and name in NUMBER_BY_NUMBER:
+            jet: Tensor | None = applied(function, name, args, named)
+            return jet
         return function(*args, **named)
 
     def _record(self, result: Any, args: tuple[Any, ...]) -> None:

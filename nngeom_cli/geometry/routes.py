@@ -9,14 +9,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.func import jacfwd, jacrev, vmap
 
 from nngeom_cli.geometry.differences import Differences, Verdict
+from nngeom_cli.geometry.jet_tensors import JetTensor
+from nngeom_cli.geometry.jets import packed_pairs
 
 __all__ = [
     "FORWARD",
@@ -26,19 +30,35 @@ __all__ = [
     "Route",
     "batched",
     "load_differentiation",
+    "propagated",
     "sound_route",
 ]
 
 Function = Callable[[Tensor], Tensor]
 Derivatives = tuple[Tensor, Tensor | None]
-_ELEMENTS = 2**22  # of the derivatives computed at once in reverse mode
+_ELEMENTS = 2**22  # of the derivatives computed at once in reverse mode ...
+_ELEMENTS_OF_JETS = 2**21  # ... and in jets, whose arrays should not outgrow the blocks that memory is reused in
 _GROUPS = 64  # of features in the trial of the routes, where there are more than that ...
 _FEWEST_GROUPS, _ELEMENTS_OF_TRIAL = 8, 2**19  # ... fewer for a large model
-_MANY = 4  # features per input; above it, forward mode alone costs less
+_MANY = 4  # features per input; above it, jets or forward mode alone cost less
+
+
+class Route(Protocol):
+    """A way to compute first and second derivatives."""
+
+    def __call__(self, function: Function, points: Tensor, widest: int, *, second: bool) -> Derivatives:
+        """J (points, n, d) and, if asked for, H (points, n, d, d) at `points` (points, d).
+
+        Args:
+            function: from one point to its features.
+            points: (points, d).
+            widest: how many numbers at once between a point and its features; bounds what is computed at once.
+            second: whether H is needed.
+        """
 
 
 @dataclass(frozen=True)
-class Route:
+class Nested:
     """First and second derivatives by one composition of torch's two modes.
 
     Args:
@@ -50,14 +70,7 @@ class Route:
     outer: Callable[..., Callable[[Tensor], tuple[Tensor, Tensor]]]
 
     def __call__(self, function: Function, points: Tensor, widest: int, *, second: bool) -> Derivatives:
-        """J (points, n, d) and, if asked for, H (points, n, d, d) at `points` (points, d).
-
-        Args:
-            function: from one point to its features.
-            points: (points, d).
-            widest: how many numbers at once between a point and its features; bounds what is computed at once.
-            second: whether H is needed.
-        """
+        """As `Route` says."""
         count, d = points.shape
         first = self.inner(function)
         if self.inner is jacrev:  # a pass for each feature, no more at once than memory allows
@@ -73,9 +86,33 @@ class Route:
         return jacobian.detach(), hessian.detach()
 
 
-FORWARD = Route(jacfwd, jacfwd)
-FORWARD_OVER_REVERSE = Route(jacrev, jacfwd)
-REVERSE = Route(jacrev, jacrev)
+FORWARD = Nested(jacfwd, jacfwd)
+FORWARD_OVER_REVERSE = Nested(jacrev, jacfwd)
+REVERSE = Nested(jacrev, jacrev)
+
+
+def propagated(function: Function, points: Tensor, widest: int, *, second: bool) -> Derivatives:
+    """As `Route` says, by a JetTensor: 1 + d + d(d+1)/2 evaluations, where forward mode, nested, takes (1 + d)^2."""
+    d = points.shape[1]
+    rows, columns = packed_pairs(d, points.device)
+    start = torch.eye(d, dtype=points.dtype, device=points.device)
+    if second:
+        start = torch.cat([start, start.new_zeros(len(rows), d)])
+
+    def parts(point: Tensor) -> Tensor:
+        features = function(JetTensor(torch.cat([point[None], start]), d))
+        if isinstance(features, JetTensor):
+            features.check()
+            return features.parts[1:]
+        return features.new_zeros(len(start), len(features))  # a constant
+
+    derivatives = vmap(parts, chunk_size=1 + _ELEMENTS_OF_JETS // (widest * (1 + len(start))))(points).detach()
+    jacobian = derivatives[:, :d].mT
+    if not second:
+        return jacobian, None
+    square = torch.empty(d, d, dtype=torch.long, device=points.device)
+    square[rows, columns] = square[columns, rows] = torch.arange(d, d + len(rows), device=points.device)
+    return jacobian, derivatives[:, square].movedim(3, 1)
 
 
 @cache
@@ -100,9 +137,9 @@ def sound_route(
     """The first of forward over reverse, reverse over reverse and forward over forward that gives right derivatives.
 
     Derivatives are right if differences of the values at a few points near `points` do not contradict them, and if H is
-    symmetric and does not depend on the order of the points (for det in a batch it does). Forward over forward costs
-    less for many features; it is used there if it agrees with the route found. Many features are tried in groups, added
-    with random signs.
+    symmetric and does not depend on the order of the points (for det in a batch it does). For many features jets cost
+    less, then forward over forward; the first of them that agrees with the route found is used there. Many features are
+    tried in groups, added with random signs.
 
     Args:
         function: from one point `(d,)` to its features `(n,)`; it must not change the point.
@@ -126,7 +163,8 @@ def sound_route(
     found: dict[Route, Derivatives] = {}
     verdicts: dict[Route, Verdict] = {}
     failed: Exception | None = None
-    for route in (FORWARD_OVER_REVERSE, REVERSE, FORWARD):
+    trusted: tuple[Route, ...] = (FORWARD_OVER_REVERSE, REVERSE, FORWARD)
+    for route in trusted:
         try:
             found[route] = route(function, points, widest, second=second)
             verdict = differences.judge(*found[route])
@@ -148,13 +186,14 @@ def sound_route(
             "from `detach`, a custom autograd.Function or a torch function with a wrong rule. Write it with other "
             "functions."
         )
-    if best is not FORWARD and n > _MANY * points.shape[1]:
-        try:
-            forward = found[FORWARD] if FORWARD in found else FORWARD(function, points, widest, second=second)
-        except Exception:
-            return best
-        if _close(found[best], forward, differences):
-            return FORWARD
+    if n <= _MANY * points.shape[1]:
+        return best
+    cheaper: tuple[Route, ...] = (propagated, FORWARD)
+    for route in cheaper:
+        with suppress(Exception):
+            forward = found[route] if route in found else route(function, points, widest, second=second)
+            if _close(found[best], forward, differences):
+                return route
     return best
 
 
