@@ -1,6 +1,6 @@
 """Milliseconds per grid or path: nngeom's geometry against torch.func, against torch.autograd, and its memory.
 
-python benchmarks/probing.py [memory] [grid] [wide] [path] [growth]
+python benchmarks/probing.py [memory] [grid] [wide] [path] [images] [growth]
 """
 
 from __future__ import annotations
@@ -155,6 +155,31 @@ def path() -> None:
     show(in_turns({"nngeom": lambda: log_effective_volume_element(feature_map, x, 6), "loop of jacobians": loop}))
 
 
+def images() -> None:
+    """Effective volume of the leading 10 directions of 2000 units at images of 28 x 28 pixels, and a plane there."""
+    layer, feature_map = first_layer(2000, 784)
+    x = 16 * torch.rand(3, 784, dtype=torch.float64)
+
+    def features(p: Tensor) -> Tensor:
+        return layer(p) / math.sqrt(2000)
+
+    def whole() -> Tensor:
+        return torch.stack([torch.linalg.svdvals(torch.func.jacrev(features)(p))[:10].log().sum() for p in x])
+
+    def metric() -> Tensor:
+        jacobians = (torch.func.jacrev(features)(p) for p in x)
+        return torch.stack([torch.linalg.eigvalsh(j.mT @ j)[-10:].log().sum() / 2 for j in jacobians])
+
+    torch.testing.assert_close(whole(), log_effective_volume_element(feature_map, x, 10))
+    sides = {"nngeom": lambda: log_effective_volume_element(feature_map, x, 10)}
+    print("log effective volume element of the leading 10 at 3 images of 28 x 28 pixels, 2000 units")
+    show(in_turns(sides | {"jacrev and svdvals": whole, "jacrev, g and eigvalsh": metric}, 5))
+    on_plane = feature_map.restricted_to(x[0], torch.linalg.qr((x[1:] - x[0]).mT).Q.mT)
+    print("log volume and Ricci scalar on the plane through them, 36 x 36 points")
+    show(in_turns({"nngeom": lambda: measure(on_plane, plane(36), QUANTITIES)}, 5))
+    print(f"resident at most: {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
 def memory() -> None:
     """Resident memory of one million points."""
     _, feature_map = first_layer(8)
@@ -200,6 +225,7 @@ def main(names: list[str]) -> None:
         "grid": lambda: grid(8, forward_only=False),
         "wide": lambda: grid(250, forward_only=True),  # forward over reverse would take tens of gigabytes
         "path": path,
+        "images": images,
         "growth": growth,
     }
     for name in names or cases:

@@ -25,6 +25,7 @@ from nngeom_cli.system.progress import Progress
 __all__ = ["FORMATS", "Summary", "strongest_control", "summarize_runs"]
 
 FORMATS = ("terminal", "csv", "markdown", "json")
+DATA_HASH = "recorded.data"  # tells no reader anything, and fills a table
 BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
 MARK = " *"
 
@@ -181,7 +182,8 @@ def summarize_runs(
     if not config:
         known = [row.config for row in rows if row.config]
         varying = [key for key in keys if len({shown(of.get(key)) for of in known}) > 1]
-        config = [key for key in varying if not (grouped and key in OF_SEEDS)]
+        hidden = {DATA_HASH, *(OF_SEEDS if grouped else ())}
+        config = [key for key in varying if key not in hidden]
     if sort:
         rows = _sorted(rows, sort, [*metrics, *keys], reverse)
     elif reverse:

@@ -7,6 +7,7 @@ from itertools import pairwise
 from nngeom_cli.config.optimizer import SgdConfig
 from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig
 from nngeom_cli.config.run import Config
+from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.system.memory import require_room
 
 __all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory"]
@@ -37,18 +38,19 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
     parameters = copies * sum(out * (inputs + 1) for inputs, out in pairwise(widths))
     vectors = 2 if isinstance(config.optimizer, SgdConfig) else 3  # parameters, and the optimizer's of the same size
     batch = min(config.optimizer.batch_size or task.size, task.size)
-    layers, numbers = len(probe.layers), probe.numbered(widths)
+    layers, numbers, ranks = len(probe.layers), probe.numbered(widths), probe.ranks(widths)
+    along = min(task.inputs, widths[1])  # directions of derivatives, along the rows of the first weights
+    first = ranks[numbers.index(min(numbers))]  # of the first measured layer
     if isinstance(probe, PathConfig):
         points, on_path = probe.steps + 1, len(probe.pairs)
-        measured = on_path * points * copies * (layers * (min(probe.top_k + 1, task.inputs) + 3) + 1)
-        derivatives, size = task.inputs, "probe.steps"
+        measured = on_path * points * copies * (layers * (min(probe.leading(first) + 1, task.inputs) + 3) + 1)
+        derivatives, size = along, "probe.steps"
     elif isinstance(probe, DataConfig):
         points = probe.count(task.size if probe.split == "train" else task.kept)
-        ranks = probe.ranks(widths)
-        leading, curved = probe.leading(ranks[numbers.index(min(numbers))]), probe.curved(task.inputs, ranks)
+        leading, curved = probe.leading(first), probe.curved(task.inputs, ranks)
         of_layer = min(leading + 1, task.inputs) + 3 + 3 * curved
         measured = points * copies * (layers * of_layer + 3)
-        derivatives, size = task.inputs, "probe.points"
+        derivatives, size = along, "probe.points"
     else:
         planes = 1 if isinstance(probe, GridConfig) else len(probe.triples)
         of_layer, once = MEASURED[probe.kind]
@@ -57,16 +59,19 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         derivatives, size = 2 + 3, "probe.resolution"
     widest = max(widths[1 : max(numbers) + 1])
     at_once = min(copies, max(1, MOST_ELEMENTS // (FEWEST_POINTS * widest * (1 + derivatives))))
+    together = min(points, FEWEST_POINTS, 1 + MOST_ELEMENTS // (at_once * widest * (1 + derivatives)))
     arrays = {
         size: (2 * 8 * measured, "what is measured"),  # in memory, and once more as the content of its file
         "architecture.hidden": (
-            number * at_once * widest * min(points, FEWEST_POINTS) * (1 + derivatives)
+            number * at_once * widest * together * (1 + derivatives)
             + 2 * number * vectors * parameters,  # in training, and once more as a checkpoint
             "the networks and their derivatives",
         ),
     }
-    along = 1 + task.inputs if config.optimizer.volume_penalty else 0  # derivatives of units, for the volume penalty
-    units = number * copies * sum(config.architecture.hidden) * batch * (1 + along)
+    if isinstance(task, DigitsConfig):
+        arrays["task.side"] = (8 * task.examples * task.inputs, "the images")
+    carried = 1 + task.inputs if config.optimizer.volume_penalty else 0  # derivatives of units, for the volume penalty
+    units = number * copies * sum(config.architecture.hidden) * batch * (1 + carried)
     drawn = getattr(task, "points", 0)
     if drawn and config.optimizer.batch_size is None:
         arrays["task.points"] = (8 * 3 * drawn + units, "the data and the units at them")

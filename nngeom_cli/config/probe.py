@@ -9,6 +9,7 @@ from nngeom_cli.config.declaration import Range, Section, at_least, choice, key,
 from nngeom_cli.errors import require
 
 __all__ = [
+    "LARGEST_TOP_K",
     "MOST_CHECKPOINTS",
     "MOST_CURVED",
     "PREDICTION",
@@ -19,6 +20,7 @@ __all__ = [
     "ProbeConfig",
     "ProbeSection",
     "Schedule",
+    "SpectralSection",
 ]
 
 MOST_CHECKPOINTS = 100_000  # a file each
@@ -147,16 +149,24 @@ def _examples(groups: str) -> Any:
     )
 
 
-def _top_k() -> Any:
-    return key(
-        "leading eigenvalues of the metric that the effective volume element takes",
-        at_least(1),
+@dataclass(frozen=True)
+class SpectralSection(ProbeSection):
+    """What probes share that measure the leading spectrum of the metric."""
+
+    top_k: int | None = key(
+        "leading eigenvalues of the metric that the effective volume element takes; null: the rank that the first "
+        f"measured layer can have, at most {LARGEST_TOP_K}",
+        or_null(at_least(1)),
         suggestion="The paper uses 6.",
     )
 
+    def leading(self, rank: int) -> int:
+        """`top_k`, or what null stands for where the first measured layer's metric can have this rank."""
+        return self.top_k or min(LARGEST_TOP_K, rank)
+
 
 @dataclass(frozen=True)
-class PathConfig(ProbeSection, kind="path"):
+class PathConfig(SpectralSection, kind="path"):
     """`steps` + 1 points on the line between two examples."""
 
     pairs: Pairs = key(
@@ -169,11 +179,10 @@ class PathConfig(ProbeSection, kind="path"):
     )
     endpoints: str = _examples("pairs")
     steps: int = key("steps along each path", at_least(1), suggestion="The paper uses 64.")
-    top_k: int = _top_k()
 
 
 @dataclass(frozen=True)
-class PlaneConfig(ProbeSection, kind="plane"):
+class PlaneConfig(SpectralSection, kind="plane"):
     """`resolution` x `resolution` points on the plane through three examples, in a square about their centroid."""
 
     triples: Triples = key(
@@ -191,11 +200,10 @@ class PlaneConfig(ProbeSection, kind="plane"):
         at_least(1),
         suggestion="The default is 1.1.",
     )
-    top_k: int = _top_k()
 
 
 @dataclass(frozen=True)
-class DataConfig(ProbeSection, kind="data"):
+class DataConfig(SpectralSection, kind="data"):
     """Examples of the data set."""
 
     split: str = key(
@@ -205,24 +213,14 @@ class DataConfig(ProbeSection, kind="data"):
     )
     points: Points = key(
         "at most so many examples: each class has its share, evenly spaced through its rows; all: every one",
-        or_null(at_least(1)),
+        Range(lambda count: count is None or count >= 1, "at least 1, or all"),
         suggestion="all takes every example.",
-    )
-    top_k: int | None = key(
-        "leading eigenvalues of the metric that the effective volume element takes; null: the rank that the first "
-        f"measured layer can have, at most {LARGEST_TOP_K}",
-        or_null(at_least(1)),
-        suggestion="The paper uses 6.",
     )
     rank_tolerance: float = key(
         "singular values of the Jacobian above this part of the largest one count towards the local rank",
         Range(lambda part: 0 < part < 1, "greater than 0 and less than 1"),
         suggestion="The default is 0.01.",
     )
-
-    def leading(self, rank: int) -> int:
-        """`top_k`, or what null stands for where the first measured layer's metric can have this rank."""
-        return self.top_k or min(LARGEST_TOP_K, rank)
 
     def curved(self, dimension: int, ranks: Sequence[int]) -> bool:
         """Whether log volume and R are measured: some layer's metric can be of full rank, of few enough dimensions."""

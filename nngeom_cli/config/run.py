@@ -55,10 +55,10 @@ class Config(NumbersConfig):
         )
         if isinstance(self.probe, PathConfig):
             self._check_examples("pairs", self.probe.pairs, self.probe.endpoints)
-            self._check_top_k(self.probe.top_k)
+            self._check_top_k(self.probe.top_k or 1)
         elif isinstance(self.probe, PlaneConfig):
             self._check_examples("triples", self.probe.triples, self.probe.corners)
-            self._check_top_k(self.probe.top_k)
+            self._check_top_k(self.probe.top_k or 1)
         elif isinstance(self.probe, DataConfig):
             self._check_split(self.probe.split)
             self._check_top_k(self.probe.top_k or 1)

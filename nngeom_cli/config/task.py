@@ -11,6 +11,7 @@ from nngeom_cli.config.declaration import NOT_NEGATIVE, POSITIVE, Range, Section
 from nngeom_cli.errors import LARGEST_SEED, require
 
 __all__ = [
+    "SCANNED",
     "CirclesConfig",
     "CsvConfig",
     "DigitsConfig",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 Word = Annotated[str, "a name in a user's file, which may look like a number: column 0, class 1"]
+SCANNED, LARGEST_SIDE = 8, 128  # pixels per side of a digit
 FRACTION = Range(lambda value: 0 <= value < 1, "at least 0 and less than 1")
 
 
@@ -107,16 +109,26 @@ class SinusoidConfig(_PlaneConfig, kind="sinusoid"):
 
 @dataclass(frozen=True)
 class DigitsConfig(SplitConfig, kind="digits"):
-    """scikit-learn's 8 x 8 handwritten digits, raw pixels."""
+    """scikit-learn's 8 x 8 handwritten digits, raw pixels, or enlarged by bilinear interpolation."""
 
-    inputs: ClassVar[int] = 64
+    side: int = key(
+        f"pixels per side: the {SCANNED} of the data, or more, interpolated linearly",
+        between(SCANNED, LARGEST_SIDE),
+        suggestion="Images as large as MNIST's: task.side=28.",
+        default=SCANNED,
+        hashed_at_default=False,
+    )
     outputs: ClassVar[int] = 10
     classes: ClassVar[int] = 10
     examples: ClassVar[int] = 1797
 
     @property
+    def inputs(self) -> int:
+        return self.side**2
+
+    @property
     def image_shape(self) -> Sequence[int]:
-        return (1, 8, 8)
+        return (1, self.side, self.side)
 
 
 @dataclass(frozen=True)

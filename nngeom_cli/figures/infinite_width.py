@@ -140,4 +140,4 @@ def draw_layers(axes: Axes, curves: xr.Dataset, quantity: str) -> None:
 
 
 def width_colour(place: int) -> str:
-    return CLASS_COLOURS[(1, 2, 0, 6, 4, 5, 3, 7, 8, 9)[place % len(CLASS_COLOURS)]]
+    return CLASS_COLOURS[(1, 2, 0, 6, 4, 5, 3, 7, 8, 9)[place % 10]]

@@ -85,7 +85,8 @@ FLAT_COLOUR = "#f3f3f3"
 LABEL_COLOURS = ("white", "black")  # training points of class 0 and 1
 
 # Apart by at least 24 CIELAB units pairwise, for normal sight and under simulated protanopia, deuteranopia and
-# tritanopia, and from the greys of the untrained controls: found by search over a grid of sRGB.
+# tritanopia, and from the greys of the untrained controls: found by search over a grid of sRGB. The second ten, each
+# the farthest from those before it, are apart by at least 16 units; further classes repeat the colours.
 CLASS_COLOURS = (
     "#0000ee",
     "#eecc00",
@@ -97,6 +98,16 @@ CLASS_COLOURS = (
     "#aacc88",
     "#664488",
     "#cc8822",
+    "#8888aa",
+    "#331188",
+    "#aaeecc",
+    "#eeee77",
+    "#5577ff",
+    "#aa4400",
+    "#552255",
+    "#445533",
+    "#aaaa55",
+    "#aa55bb",
 )
 
 # Straight lines in CIELAB from near white to blue (negative) and to brown (positive), equal steps on both sides.

@@ -14,7 +14,7 @@ from nngeom_cli.geometry.autocast import without_autocast
 from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet
 from nngeom_cli.geometry.modules import ANY_CALLABLE, read_module
 from nngeom_cli.geometry.points import Numbers, as_numbers, as_plane, check_dtype
-from nngeom_cli.geometry.propagation import Layer, passes, squares
+from nngeom_cli.geometry.propagation import Layer, Slopes, passes
 from nngeom_cli.geometry.rounding import SumRounding
 
 __all__ = ["MLPFeatureMap"]
@@ -77,10 +77,9 @@ class MLPFeatureMap(FeatureMap):
         return torch.exp2(-torch.floor(torch.log2(largest))).unsqueeze(-1)  # (replicates, d, 1)
 
     @cached_property
-    def _first(self) -> tuple[Tensor, Tensor]:
-        """Jacobian of the first layer before its activation, the same at every point, and its squares."""
-        jacobian = (self._slope * self._unit.transpose(1, 2)).unsqueeze(-1)  # (replicates, width, d, 1)
-        return jacobian, squares(jacobian)
+    def _first(self) -> Slopes:
+        """Derivatives of the first layer before its activation, along the directions of all derivatives."""
+        return Slopes((self._slope * self._unit.transpose(1, 2)).unsqueeze(-1))
 
     @property
     def _layers(self) -> list[Layer]:

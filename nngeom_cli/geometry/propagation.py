@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation
 
-__all__ = ["Layer", "Passed", "passes", "squares"]
+__all__ = ["Layer", "Passed", "Slopes", "passes", "squares"]
 
 
 class Layer(NamedTuple):
@@ -26,6 +27,22 @@ class Layer(NamedTuple):
     weight: Tensor
     bias: Tensor
     activation: Activation
+
+
+class Slopes:
+    """The Jacobian of the first layer before its activation, the same at every point.
+
+    Args:
+        jacobian: (replicates, width, d, 1).
+    """
+
+    def __init__(self, jacobian: Tensor) -> None:
+        self.jacobian = jacobian
+
+    @cached_property
+    def squares(self) -> Tensor:
+        """Its `squares`. First derivatives need none, and where inputs are images they would take gigabytes."""
+        return squares(self.jacobian)
 
 
 class Passed(NamedTuple):
@@ -47,7 +64,7 @@ class Passed(NamedTuple):
     stack: Tensor
 
 
-def passes(layers: Sequence[Layer], first: tuple[Tensor, Tensor], points: Tensor, *, second: bool) -> Iterator[Passed]:
+def passes(layers: Sequence[Layer], first: Slopes, points: Tensor, *, second: bool) -> Iterator[Passed]:
     """Takes points through a network, with first and, if asked for, second derivatives.
 
     z -> (W z + b, W J, W H) through an affine layer, (phi(z), phi'(z) J, phi''(z) J J + phi'(z) H) through an
@@ -55,18 +72,18 @@ def passes(layers: Sequence[Layer], first: tuple[Tensor, Tensor], points: Tensor
 
     Args:
         layers: the network, first layer first.
-        first: Jacobian of the first layer before its activation, (replicates, width, d, 1), and its `squares`.
+        first: derivatives of the first layer before its activation.
         points: (points, inputs).
         second: whether to carry H too.
     """
-    replicates, d, count = len(layers[0].weight), first[0].shape[2], len(points)
+    replicates, d, count = len(layers[0].weight), first.jacobian.shape[2], len(points)
     size = 1 + d + d * (d + 1) // 2 if second else 1 + d
     stack = points.new_empty(0)
     for index, (weight, bias, activation) in enumerate(layers):
         width = weight.shape[1]
         if index == 0:
             z = torch.baddbmm(bias, weight, points.T.expand(replicates, -1, -1))  # (replicates, width, points)
-            jacobian, hessian = first[0], None
+            jacobian, hessian = first.jacobian, None
         else:
             product = torch.bmm(weight, stack.flatten(2)).view(replicates, width, size, count)
             z = product[:, :, 0] + bias
@@ -78,7 +95,7 @@ def passes(layers: Sequence[Layer], first: tuple[Tensor, Tensor], points: Tensor
         slope, *bend = ((within * derivative).unsqueeze(2) for derivative in slopes)
         torch.mul(slope, jacobian, out=stack[:, :, 1 : d + 1])
         if second:
-            torch.mul(bend[0], squares(jacobian) if index else first[1], out=stack[:, :, d + 1 :])
+            torch.mul(bend[0], squares(jacobian) if index else first.squares, out=stack[:, :, d + 1 :])
             if hessian is not None:
                 stack[:, :, d + 1 :].addcmul_(slope, hessian)
         if not is_last:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from nngeom_cli.geometry.activations import Activation
-from nngeom_cli.geometry.propagation import Layer, passes, squares
+from nngeom_cli.geometry.propagation import Layer, Slopes, passes, squares
 
 __all__ = ["SumRounding"]
 
@@ -30,7 +30,7 @@ class SumRounding:
         points: (points, inputs).
     """
 
-    def __init__(self, layers: Sequence[Layer], first: tuple[Tensor, Tensor], offset: Tensor, points: Tensor) -> None:
+    def __init__(self, layers: Sequence[Layer], first: Slopes, offset: Tensor, points: Tensor) -> None:
         self._layers, self._first, self._offset, self._points = layers, first, offset, points
 
     def largest_sum(self) -> Tensor:

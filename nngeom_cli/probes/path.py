@@ -35,7 +35,8 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
     def probe(model: Model) -> xr.Dataset:
         x, layers = placed(points, model.describe()), config.numbered(model.describe().widths)
         predicted = task.loss.predict(model.outputs(x.flatten(0, 1))).unflatten(-1, x.shape[:2])
-        spectra, log_volume = effective_volume(model, x, layers, config.top_k)
+        top_k = config.leading(model.feature_map(min(layers)).dimensions(x).rank_bound)
+        spectra, log_volume = effective_volume(model, x, layers, top_k)
         motions = [motion(model, a, b, fractions, layers) for a, b in zip(start, end, strict=True)]
         speeds, curvatures = (np.stack(each, axis=1) for each in zip(*motions, strict=True))
         order = (0, 2, 1, 3)  # (layer, replicate, pair, step) to (layer, pair, replicate, step)
@@ -63,7 +64,7 @@ def path(config: PathConfig, task: Task, seed: int) -> Probe:
             "predicted_class": (("pair", "replicate", "step"), predicted.cpu().numpy().transpose(1, 0, 2)),
         }
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
-        return dataset(arrays, constant, model, task, config, seed, steps=config.steps, top_k=config.top_k, **shape)
+        return dataset(arrays, constant, model, task, config, seed, steps=config.steps, top_k=top_k, **shape)
 
     return probe
 

@@ -53,13 +53,15 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
         about = model.describe()
         parts, names = [], tuple(quantity.name for quantity in ON_GRIDS)
         layers = config.numbered(about.widths)
+        corner = placed(task.inputs[:1], about)
+        top_k = config.leading(model.feature_map(min(layers)).dimensions(corner).rank_bound)
         for origin, directions, _ in frames:
             u, start, steps = (placed(values, about) for values in (points, origin, directions))
             measured = quantities_of(model, layers, u, names, (start, steps))
             x = start + u @ steps
             outputs = model.outputs(x)
             fields = {name: np.stack([array(measured[n][name]) for n in layers]) for name in names}
-            fields["log_effective_volume_element"] = effective_volume(model, x, layers, config.top_k)[1]
+            fields["log_effective_volume_element"] = effective_volume(model, x, layers, top_k)[1]
             fields["margin"] = array(task.loss.margin(outputs))
             fields["predicted_class"] = task.loss.predict(outputs).cpu().numpy()
             fields["entropy"] = array(task.loss.entropy(outputs))
@@ -73,7 +75,7 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
             on_grid = stacked.reshape(*stacked.shape[:-1], len(axis), len(axis))
             arrays[quantity.name] = (dims, on_grid, attributes(quantity))
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
-        return dataset(arrays, constant, model, task, config, seed, top_k=config.top_k, **shape)
+        return dataset(arrays, constant, model, task, config, seed, top_k=top_k, **shape)
 
     return probe
 

@@ -5,11 +5,12 @@ That file is run, and only because a person has typed its name: nothing in a fol
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import re
 import runpy
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,17 @@ from nngeom_cli.system.surroundings import replaced
 
 __all__ = ["measure_states"]
 
-KINDS = (".pt", ".pth")  # of files that hold a state_dict
+SAFETENSORS = ".safetensors"
+KINDS = (".pt", ".pth", SAFETENSORS)  # of files that hold a state_dict
+TYPED = {  # arguments of the recorder, and how the command spells them
+    "directory": "hydra.run.dir",
+    "layer": "--layer",
+    "model": "--model",
+    "threshold": "--threshold",
+    "checkpoints": "probe.checkpoints",
+    "inputs": "--data",
+    "labels": "--data",
+}
 Make = Callable[[], Any]
 
 
@@ -62,7 +73,7 @@ def measure_states(
     keys = overridden({}, [word for word in words if word.startswith("probe.")]).get("probe", {})
     probe = {"kind": chosen["probe"], **keys} if "probe" in chosen else keys or None
     now = datetime.datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    try:
+    with _as_typed():
         record = Recorder(
             chosen.get("hydra.run.dir", f"outputs/runs/{folder.resolve().name}/{now}"),
             models,
@@ -74,17 +85,28 @@ def measure_states(
             threshold=_threshold(folder) if threshold is None else threshold,
             name=folder.resolve().name,
         )
-    except (TypeError, ValueError) as error:
-        raise error if isinstance(error, ConfigError) else ConfigError(one_line(error)) from error
     if missing := [epoch for epoch in record.due if epoch not in files]:
         saved = f"among the epochs that were saved, {', '.join(map(str, files))}"
         require(False, "probe.checkpoints", saved, missing, "Leave it out to measure at all of them.")
     record.origin = {"path": str(folder.resolve()), "config_hash": ""}
-    with record:
+    with _as_typed(), record:
         for epoch in record.due:
             _load(models, states[epoch], files[epoch])
             record(epoch)
     return record
+
+
+@contextlib.contextmanager
+def _as_typed() -> Iterator[None]:
+    """Makes errors name what was typed, where the recorder names its arguments."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        sentence = str(error) if isinstance(error, ConfigError) else one_line(error)
+        for argument, typed in TYPED.items():
+            what = f"{argument} of {typed}" if typed == "--data" else typed
+            sentence = sentence.replace(f"`{argument}`", f"`{what}`")
+        raise ConfigError(sentence) from error
 
 
 def _threshold(folder: Path) -> float:
@@ -102,7 +124,7 @@ def _by_epoch(folder: Path) -> dict[int, Path]:
         epoch = int(numbers[-1])
         require(epoch not in found, "nngeom measure", "given one file an epoch", path.name, "Move the others away.")
         found[epoch] = path
-    files = f"given a folder of {' or '.join(KINDS)} files, that of epoch 0 and others"
+    files = f"given a folder of {', '.join(KINDS[:-1])} or {KINDS[-1]} files, that of epoch 0 and others"
     names = ", ".join(path.name for path in found.values()) or f"{folder} without any"
     require(0 in found and len(found) > 1, "nngeom measure", files, names, "Save the model before you train it, too.")
     return {epoch: found[epoch] for epoch in sorted(found)}
@@ -139,7 +161,10 @@ def _called(flag: str, make: Make) -> Any:
 def _states(path: Path) -> list[Mapping[str, Any]]:
     """The state_dict in a file, or several; read without running code."""
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        saved = _tensors(path) if path.suffix == SAFETENSORS else torch.load(path, "cpu", weights_only=True)
+    except ImportError:
+        require(False, str(path), "a file that torch reads", path.suffix, "To read it, pip install safetensors.")
+        raise
     except Exception as error:  # of any kind: anyone may have written the file
         raise ConfigError(
             f"`{path}` must hold a state_dict. Got {type(error).__name__}: {one_line(error)[:200]}. "
@@ -149,6 +174,12 @@ def _states(path: Path) -> list[Mapping[str, Any]]:
     plain = bool(states) and all(isinstance(state, Mapping) for state in states)
     require(plain, str(path), "a state_dict, or a list of them", type(saved).__name__, "Save model.state_dict().")
     return states
+
+
+def _tensors(path: Path) -> Mapping[str, Any]:
+    from safetensors.torch import load_file
+
+    return load_file(path)
 
 
 def _load(models: Sequence[torch.nn.Module], states: Sequence[Mapping[str, Any]], path: Path) -> None:

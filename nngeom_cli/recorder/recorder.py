@@ -118,6 +118,8 @@ class Recorder:
         named = bool(layers) and all(isinstance(each, str) for each in layers)
         names = "a name of model.named_modules(), or a list of them"
         require(named and len(set(layers)) == len(layers), "layer", names, layer, 'The model\'s output is "".')
+        finite = isinstance(threshold, int | float) and math.isfinite(threshold)
+        require(finite, "threshold", "a finite number", threshold, "0 for a logit, 0.5 for a probability.")
         predicted = PREDICTION in layers and PREDICTION not in dict(self.models[0].named_modules())
         layers = [each for each in layers if each != PREDICTION or not predicted]
         examples = Examples(inputs, labels)

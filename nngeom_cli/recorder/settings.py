@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from omegaconf import OmegaConf
 
+from nngeom_cli.config.probe import LARGEST_TOP_K
 from nngeom_cli.errors import did_you_mean, one_of, require
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.recorder.data import Examples
@@ -55,7 +56,7 @@ def probe_settings(
     if kind == "plane" and "triples" not in given:
         settings |= _triples(examples)
     if kind != "grid":
-        settings["top_k"] = min(settings["top_k"] or rank, rank) if kind != "data" else None
+        settings["top_k"] = min(LARGEST_TOP_K, rank) if kind != "data" else None
         top_k = given.get("top_k")
         fits = not isinstance(top_k, int) or top_k <= rank
         require(fits, "probe.top_k", f"at most {rank}, the rank of the metric", top_k, f"Ask for {rank}.")

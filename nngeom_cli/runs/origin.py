@@ -9,7 +9,7 @@ from nngeom_cli.config.run import Config
 from nngeom_cli.config.schedule import checkpoint_epochs, staged
 from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.store.checksums import ID
-from nngeom_cli.store.layout import CHECKPOINTS, saved_epochs
+from nngeom_cli.store.layout import CHECKPOINTS, checkpoint_name, saved_epochs
 from nngeom_cli.store.run import FINISHED, Run
 
 __all__ = ["MEASURED", "measured_again", "origin_of"]
@@ -28,6 +28,7 @@ def measured_again(run: Run, config: Config) -> dict[str, Any]:
 
     Raises:
         ConfigError: the run is not finished, or has no checkpoint at an epoch that the probe wants.
+        DamageError: such a checkpoint is not as the run wrote it.
     """
     if run.status not in FINISHED:
         raise ConfigError(
@@ -40,4 +41,6 @@ def measured_again(run: Run, config: Config) -> dict[str, Any]:
     missing = [epoch for epoch in wanted if epoch not in saved]
     epochs = f"among the epochs that were saved, {', '.join(map(str, saved))}"
     require(not missing, "probe.checkpoints", epochs, shown(wanted), "Leave it out to measure at those of the run.")
+    for epoch in wanted:
+        run.file(checkpoint_name(epoch))
     return origin_of(run)

@@ -6,7 +6,15 @@ import math
 
 import torch
 
-from nngeom_cli.config.task import CirclesConfig, DigitsConfig, MoonsConfig, SinusoidConfig, SpiralsConfig, XorConfig
+from nngeom_cli.config.task import (
+    SCANNED,
+    CirclesConfig,
+    DigitsConfig,
+    MoonsConfig,
+    SinusoidConfig,
+    SpiralsConfig,
+    XorConfig,
+)
 from nngeom_cli.tasks.losses import MeanSquaredError
 from nngeom_cli.tasks.task import Task
 
@@ -27,15 +35,23 @@ def sinusoid(config: SinusoidConfig) -> Task:
     return Task("sinusoid", inputs, labels, outputs=2)
 
 
-def digits(_: DigitsConfig) -> Task:
-    """scikit-learn's 8 x 8 digits, raw pixels 0..16, ten classes."""
+def digits(config: DigitsConfig) -> Task:
+    """scikit-learn's 8 x 8 digits, raw pixels 0..16, ten classes; enlarged by bilinear interpolation if asked for.
+
+    Pixels are squares: pixel i of s per side has its centre at (i + 1/2) 8 / s - 1/2 in units of the scanned pixels.
+    Between their centres it interpolates linearly, and beyond the outermost it takes those. So values stay within
+    0..16, and the enlarged images still span no more than 64 dimensions.
+    """
     from sklearn.datasets import load_digits
 
     images, labels = load_digits(return_X_y=True)
     inputs = torch.as_tensor(images, dtype=torch.float64)
-    return Task(
-        "digits", inputs, torch.as_tensor(labels).long(), outputs=10, solved_accuracy=0.9, image_shape=(1, 8, 8)
-    )
+    if config.side != SCANNED:
+        scanned = inputs.reshape(-1, 1, SCANNED, SCANNED)
+        enlarged = torch.nn.functional.interpolate(scanned, (config.side, config.side), mode="bilinear")
+        inputs = enlarged.flatten(1)
+    shape = tuple(config.image_shape)
+    return Task("digits", inputs, torch.as_tensor(labels).long(), outputs=10, solved_accuracy=0.9, image_shape=shape)
 
 
 def moons(config: MoonsConfig) -> Task:

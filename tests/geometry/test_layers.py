@@ -4,9 +4,12 @@ import math
 from dataclasses import replace
 from importlib import import_module
 
+import numpy as np
 import pytest
 import torch
 from reference import FILES, NETWORKS, TOLERANCE, doubles, network_function, points, random_network, scalar
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from nngeom_cli.geometry import (
     MLPFeatureMap,
@@ -162,3 +165,42 @@ def test_replicates_in_blocks_have_the_geometry_of_all_at_once(replicates, shape
         torch.testing.assert_close(fewer[layer], spectra[layer], rtol=1e-12, atol=0)
         for name in QUANTITIES:
             torch.testing.assert_close(parts[layer][name], whole[layer][name], rtol=1e-12, atol=1e-30)
+
+
+class LargestArray(TorchDispatchMode):
+    """Notes how many numbers the largest array has that torch makes."""
+
+    numbers = 0
+
+    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+        made = function(*arguments, **(options or {}))
+        sizes = [each.numel() for each in tree_leaves(made) if isinstance(each, torch.Tensor)]
+        self.numbers = max(self.numbers, *sizes, 0)
+        return made
+
+
+def test_the_spectrum_of_many_inputs_needs_no_array_larger_than_the_jacobians():
+    d, n, count = 200, 220, 3
+    network = MLPFeatureMap([points(n, d, seed=1)], [points(n, seed=2)], "tanh")
+    with LargestArray() as largest:
+        layer_spectra(network, points(count, d), [1], 11)
+    assert n * d <= largest.numbers <= count * n * (d + 1)
+
+
+def test_a_plane_of_many_inputs_costs_no_more_than_one_of_two():
+    d, n = 500, 30
+    network = MLPFeatureMap([points(n, d, seed=1)], [points(n, seed=2)], "tanh")
+    plane = network.restricted_to(points(d, seed=3), points(2, d, seed=4))
+    with LargestArray() as largest:
+        measure_layers(plane, points(40, 2), [1])
+    assert largest.numbers <= 40 * n * 6  # values, two first and three second derivatives
+
+
+def test_leading_values_at_the_size_of_mnist_are_the_singular_values_of_the_jacobian():
+    d, n, k = 784, 2000, 10
+    weight, bias, x = points(n, d, seed=1) / 10, points(n, seed=2), points(d, seed=3)
+    slope = 1 - torch.tanh(weight @ x + bias).square()
+    jacobian = (slope[:, None] * weight / math.sqrt(n)).numpy()
+    truth = np.linalg.svd(jacobian, compute_uv=False)[:k] ** 2
+    found = layer_spectra(MLPFeatureMap([weight], [bias], "tanh"), x, [1], k)[1]
+    np.testing.assert_allclose(found.numpy(), truth, rtol=1e-12)

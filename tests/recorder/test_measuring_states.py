@@ -21,6 +21,8 @@ def broken():
     raise RuntimeError("no weights here")
 def nothing():
     return None
+def one():
+    return torch.rand(10, 2), torch.rand(10)
 def leaves():
     raise SystemExit
 """
@@ -85,14 +87,18 @@ def test_it_can_be_finer_and_elsewhere(states, here):
     [
         (["states", "--model", "net.py:make_model"], "`--data` must be given with --model"),
         (["states", *OWN, "optimizer.lr=1"], "`optimizer.lr` must be left out with --model. Got 1."),
-        (["states", *OWN, "hydra.run.dir=~/there"], "must be a path that needs no shell. Got ~/there"),
+        (["states", *OWN, "hydra.run.dir=~/there"], "`hydra.run.dir` must be a path that needs no shell. Got ~/there"),
         (["states", *OWN[:1], "net.py:leaves", *OWN[2:]], "`--model` must name code that runs"),
         (["states", *OWN[:3], "net.py:leaves", *OWN[4:]], "`--data` must name code that runs"),
         (["missing", *OWN], "must be followed by one folder"),
         ([".", *OWN], "that of epoch 0 and others"),
         (["states", *OWN, "probe=plan"], "Did you mean"),
         (["states", *OWN, "probe.checkpoints=[2]"], "among the epochs that were saved, 0, 1, 3. Got [2]"),
-        (["states", *OWN, "--layer", "fc"], "fc"),
+        (["states", *OWN, "--layer", "fc"], "`--layer` must be a name of"),
+        (["states", *OWN, "--layer", "1"], "`--layer` must be a name of"),
+        (["states", *OWN, "hydra.run.dir=states"], "`hydra.run.dir` must be a new or empty folder"),
+        (["states", *OWN, "--threshold", "nan"], "`--threshold` must be"),
+        (["states", *OWN[:3], "net.py:one", *OWN[4:]], "`labels of --data` must be classes, integers from 0"),
         (["states", *OWN[:1], "net.py", *OWN[2:]], "`--model` must be FILE.py:FUNCTION"),
         (["states", *OWN[:1], "net.py:make", *OWN[2:]], "`--model` must be the name of a function in net.py"),
         (["states", *OWN[:1], "net.py:broken", *OWN[2:]], "Got RuntimeError: no weights here"),
@@ -128,6 +134,19 @@ def test_a_file_of_something_else_is_refused(content, told, states, here, capsys
     assert main(["measure", "states", *OWN]) == 2
     assert "must hold a state_dict" in capsys.readouterr().err
     assert not (here / "outputs").exists()
+
+
+def test_states_in_safetensors_are_measured(states, recording, here, capsys):
+    library = pytest.importorskip("safetensors.torch")
+    for path in list(states.iterdir()):
+        library.save_file(torch.load(path, weights_only=True), path.with_suffix(".safetensors"))
+        path.unlink()
+    assert main(["measure", "states", *OWN, "probe=path", "probe.steps=3"]) == 0
+    run = load_run(capsys.readouterr().out.splitlines()[-1])
+    assert run.geometry.drop_attrs().identical(recording.geometry.drop_attrs())
+    (states / "net-v2-step3.safetensors").write_bytes(b"import os")
+    assert main(["measure", "states", *OWN]) == 2
+    assert "must hold a state_dict" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("typed", "threshold"), [([], 0.25), (["--threshold", "0"], 0)])

@@ -189,6 +189,7 @@ def test_a_checkpoint_that_is_damaged_or_lost_is_refused(source, measured, tmp_p
     code, _, errors = measured("copy", "probe.resolution=3", "hydra.run.dir=new")
     assert code == 2
     assert "epoch-000010.npz` must be as the run wrote it" in errors[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["copy"]  # nothing was written
 
 
 def test_wherever_it_is_cut_off_it_can_be_resumed_without_training(source, wanted, measured, tmp_path, monkeypatch):

@@ -3,8 +3,10 @@
 import math
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from sklearn.datasets import load_digits
 
 from nngeom_cli.config.task import CirclesConfig, DigitsConfig, MoonsConfig, SinusoidConfig, SpiralsConfig, XorConfig
@@ -44,6 +46,18 @@ def test_digits_are_raw_pixels():
     assert (task.inputs.numpy() == images).all()
     assert (task.labels.numpy() == labels).all()
     assert task.image_shape == (1, 8, 8)
+
+
+@pytest.mark.parametrize("side", [8, 13, 28])
+def test_enlarged_digits_are_interpolated_linearly_between_the_centres_of_pixels(side):
+    task, plain = make_task(DigitsConfig("digits", side=side)), make_task(DigitsConfig("digits"))
+    images = plain.inputs.numpy().reshape(-1, 8, 8)[:40]
+    scale = (1, side / 8, side / 8)
+    expected = ndimage.zoom(images, scale, order=1, mode="nearest", grid_mode=True)
+    np.testing.assert_allclose(task.inputs[:40].numpy().reshape(40, side, side), expected, rtol=0, atol=1e-12)
+    assert task.image_shape == (1, side, side)
+    assert (task.inputs.min(), task.inputs.max() <= 16) == (0, True)
+    assert torch.linalg.matrix_rank(task.inputs) == torch.linalg.matrix_rank(plain.inputs)
 
 
 def test_moons_lie_on_two_half_circles():
