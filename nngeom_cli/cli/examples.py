@@ -32,6 +32,15 @@ EXAMPLES = {
   $ nngeom summarize xor --columns accuracy,solved,volume_band_contrast,curvature_band_contrast
   run  networks  accuracy  solved        volume_band_contrast    curvature_band_contrast
   xor  8         1         1 [0.676, 1]  0.0836 [0.0612, 0.106]  -0.728 [-1.06, -0.474]""",
+    "list": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom list .
+  run  status    task  accuracy  age   size
+  xor  complete  xor   1.000     42 s  2.49 MB""",
+    "clean": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom clean xor --dry-run
+  xor: 10 checkpoints, 178 kB""",
     "animate": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom animate xor

@@ -26,6 +26,8 @@ TAKES = {
     "resume": RUN_DIRECTORIES,
     "figures": RUN_DIRECTORIES,
     "summarize": ("followed by directories of runs", "See outputs/."),
+    "list": ("followed by folders of runs", "See outputs/."),
+    "clean": RUN_DIRECTORIES,
     "animate": RUN_DIRECTORIES,
     "theory": ("given KEY=VALUE", "See `nngeom theory --help`."),
     "reproduce": ("given --quick or nothing", "See `nngeom reproduce --help`."),
@@ -118,6 +120,10 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
     summarize.add_argument("--reverse", action="store_true", help="the other way round")
     formats = "terminal (the default), csv, markdown or json"
     summarize.add_argument("--format", default="terminal", metavar="FORMAT", help=formats)
+    listed = "terminal (the default), csv or json"
+    commands["list"].add_argument("--format", default="terminal", metavar="FORMAT", help=listed)
+    commands["clean"].add_argument("--dry-run", action="store_true", help="say what would be dropped, and drop nothing")
+    commands["clean"].add_argument("--yes", action="store_true", help="do not ask")
     quick = "train for a fraction of the epochs, into outputs/figures/quick, and judge nothing"
     commands["reproduce"].add_argument("--quick", action="store_true", help=quick)
     return parser, commands

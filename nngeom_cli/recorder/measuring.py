@@ -22,6 +22,7 @@ from nngeom_cli.errors import ConfigError, one_line, require
 from nngeom_cli.recorder.recorder import Recorder
 from nngeom_cli.store.layout import CHECKPOINTS, INFO
 from nngeom_cli.store.run import load_run
+from nngeom_cli.store.run_info import refuse_cleaned
 from nngeom_cli.system.surroundings import replaced
 
 __all__ = ["measure_states"]
@@ -60,6 +61,8 @@ def measure_states(
         ConfigError: something does not fit; nothing was written.
         DamageError: hydra.run.dir is a damaged recording.
     """
+    if (folder / INFO).is_file():
+        refuse_cleaned(folder, load_run(folder).info)
     files = _by_epoch(folder / CHECKPOINTS if (folder / INFO).is_file() else folder)
     make_model, make_data = (_function(flag, typed) for flag, typed in (("--model", model), ("--data", data)))
     states = {epoch: _states(path) for epoch, path in files.items()}

@@ -14,7 +14,7 @@ from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.store.checksums import fault
 from nngeom_cli.store.layout import HISTORY, INFO, epoch_of, geometry_name, state_name
 from nngeom_cli.store.run import load_run
-from nngeom_cli.store.run_info import refuse_lost
+from nngeom_cli.store.run_info import refuse_cleaned, refuse_lost
 from nngeom_cli.system.atomic import refuse_links
 
 __all__ = ["Earlier", "earlier"]
@@ -55,6 +55,7 @@ def earlier(directory: Path, config: RecordedConfig) -> Earlier | None:
         return None
     refuse_links(directory)
     run = load_run(directory)
+    refuse_cleaned(directory, run.info)
     if RECORDED not in run.config:
         raise ConfigError(f"`directory` must be a recording. Got a run of `nngeom run`, {directory}. Name another one.")
     old, new = dict(leaves(run.config)), dict(leaves(asdict(config)))

@@ -11,6 +11,7 @@ from nngeom_cli.errors import ConfigError, require, shown
 from nngeom_cli.store.checksums import ID
 from nngeom_cli.store.layout import CHECKPOINTS, checkpoint_name, saved_epochs
 from nngeom_cli.store.run import FINISHED, Run
+from nngeom_cli.store.run_info import refuse_cleaned
 
 __all__ = ["MEASURED", "measured_again", "origin_of"]
 
@@ -35,6 +36,7 @@ def measured_again(run: Run, config: Config) -> dict[str, Any]:
             f"`{run.directory}` must be a run that is complete. Got one that is {run.status}. "
             f"`nngeom resume {shlex.quote(str(run.directory))}` completes it."
         )
+    refuse_cleaned(run.directory, run.info)
     lasts = [*run.info.get("extended_from", []), config.optimizer.epochs]
     wanted = staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts)
     saved = sorted(saved_epochs(run.directory, CHECKPOINTS))

@@ -25,6 +25,7 @@ from nngeom_cli.runs.unstarted import is_unstarted, opened
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.run import FINISHED, Run, described
 from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.store.run_info import refuse_cleaned
 from nngeom_cli.system.atomic import refuse_links
 from nngeom_cli.system.held_folder import RESUME, held
 from nngeom_cli.system.parallel import available_cores
@@ -68,6 +69,7 @@ def resume(directory: Path, overrides: Sequence[str] = ()) -> None:
 def _resume(directory: Path, overrides: Sequence[str]) -> None:
     refuse_links(directory)  # before a lock or a log that is a link is read or written
     run = opened(directory)  # before a lock is written into a folder that is not a run
+    refuse_cleaned(directory, run.info)
     if is_unstarted(run):
         config = changed_config(run, overrides)
         with held(directory, RESUME), job_log(directory):

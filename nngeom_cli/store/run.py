@@ -30,7 +30,15 @@ from nngeom_cli.store.layout import (
     saved_epochs,
     state_name,
 )
-from nngeom_cli.store.run_info import FINISHED, OTHERWISE, described_info, probed_epochs, refuse_lost, status_of
+from nngeom_cli.store.run_info import (
+    FINISHED,
+    OTHERWISE,
+    described_info,
+    probed_epochs,
+    refuse_cleaned,
+    refuse_lost,
+    status_of,
+)
 from nngeom_cli.system.atomic import read_whole
 from nngeom_cli.system.memory import available_memory
 
@@ -126,6 +134,7 @@ class Run:
         """
         import torch
 
+        refuse_cleaned(self.directory, self.info)
         if "recorded" in self.config:
             path = self.directory / state_name(int(epoch))
             raise ValueError(
@@ -167,6 +176,7 @@ class Run:
         from nngeom_cli.geometry import PredictionFeatureMap
         from nngeom_cli.training.network import Network
 
+        refuse_cleaned(self.directory, self.info)
         if "recorded" in self.config:
             path = str(self.directory / state_name(int(epoch)))
             raise ValueError(

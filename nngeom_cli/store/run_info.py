@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from types import NoneType
@@ -12,13 +13,25 @@ from typing import Any
 from nngeom_cli.config.optimizer import MOST_EPOCHS
 from nngeom_cli.config.run import config_hash
 from nngeom_cli.config.schedule import checkpoint_epochs, staged
-from nngeom_cli.errors import DamageError, one_line, shown
+from nngeom_cli.errors import ConfigError, DamageError, one_line, shown
 from nngeom_cli.store.checksums import ID, SEAL, fits_seal
 from nngeom_cli.store.layout import CHECKPOINTS, GEOMETRY, HISTORY, INFO, MANIFEST
 from nngeom_cli.system.atomic import read_json
 from nngeom_cli.system.process import is_gone
 
-__all__ = ["FINISHED", "OTHERWISE", "described_info", "probed_epochs", "read_info", "refuse_lost", "status_of"]
+__all__ = [
+    "CLEANED",
+    "FINISHED",
+    "OTHERWISE",
+    "described_info",
+    "probed_epochs",
+    "read_info",
+    "refuse_cleaned",
+    "refuse_lost",
+    "status_of",
+]
+
+CLEANED = "cleaned"  # key: when the checkpoints were dropped
 
 FINISHED = ("complete", "diverged")
 STATUSES = ("running", "complete", "diverged", "interrupted", "failed")
@@ -46,6 +59,7 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "started": TEXT,
     "finished": TEXT,
     "error": TEXT,
+    CLEANED: TEXT,
     "wall_seconds": NUMBER,
     "cpu_seconds": NUMBER,
     "peak_memory_mib": NUMBER,
@@ -182,6 +196,16 @@ def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         what = f"{type(error).__name__}: {one_line(error)}"
         raise DamageError(f"`{path}: config` must say when the run is measured. Got {what}. {OTHERWISE}") from error
+
+
+def refuse_cleaned(directory: Path, info: Mapping[str, Any]) -> None:
+    """Raises ConfigError if the checkpoints of a run, which its caller needs, were dropped by `nngeom clean`."""
+    if CLEANED in info:
+        again = "" if "recorded" in info.get("config", {}) else f"nngeom run --from {shlex.quote(str(directory))}"
+        suggestion = f"`{again}` trains it again, in a new directory." if again else "Record it again."
+        raise ConfigError(
+            f"`{directory}` must have its checkpoints. Got a run from which `nngeom clean` dropped them. {suggestion}"
+        )
 
 
 def refuse_lost(directory: Path) -> None:
