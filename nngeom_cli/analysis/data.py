@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import xarray as xr
@@ -30,6 +30,14 @@ from nngeom_cli.analysis.statistic import (
 __all__ = ["data_statistics", "data_words", "examples_words", "volume_words"]
 
 DATA = ("epoch", "layer", "replicate")
+DISTANCE = "adversarial_distance"
+OF_OUTPUT = (DISTANCE, "first_order")  # fields that have no layer
+ASKED = {
+    "margin": "the size of the margin",
+    "entropy": "the entropy of the prediction",
+    "robustness": "the adversarial distance",
+}
+Statistic: TypeAlias = "Callable[[Array], Result]"
 
 
 def data_statistics(geometry: xr.Dataset, *, boundaries: Sequence[str] | None = None) -> xr.Dataset:
@@ -46,6 +54,9 @@ def data_statistics(geometry: xr.Dataset, *, boundaries: Sequence[str] | None = 
     `*_mean`: mean over all examples.
     `*_wrong_contrast`: mean over the examples that are predicted wrong minus that over the others.
     `*_by_class`: mean over the examples of each true class; NaN where none is usable.
+    Where distances to the decision boundary were measured, `*_robustness` and `*_robustness_within` are like `*_margin`
+    with the adversarial distance, also of the log of the largest eigenvalue of the metric, and of the first-order
+    distance, which has no layer; and the adversarial distance has means and contrasts like log effective volume.
     A point is left out, and counted, as in `grid_statistics`.
 
     Whose prediction it is, `boundary` says: `final`, that of the last checkpoint at every epoch; `own`, that of the
@@ -74,36 +85,45 @@ def data_statistics(geometry: xr.Dataset, *, boundaries: Sequence[str] | None = 
     classes = np.unique(labels)
     members = [np.flatnonzero(labels == label) for label in classes]
     fields, counts = _fields(geometry)
-    margin, entropy, wrong = _predictions(geometry, asked)
-    variables: dict[str, Any] = {}
+    predictions = _predictions(geometry, asked)
+    wrong, variables = predictions["wrong"], dict[str, Any]()
 
-    def asked_of(name: str, label: str, units: str, what: dict[str, list[Array]], of: Callable[..., Result]) -> None:
+    def asked_of(name: str, label: str, units: str, what: dict[str, list[Array]], field: Field, of: Statistic) -> None:
         results = {
-            boundary: averaged([of(each) for each in what[boundary]], fields[0].values.shape[:-1]) for boundary in asked
+            boundary: averaged([of(each) for each in what[boundary]], field.values.shape[:-1]) for boundary in asked
         }
-        variables.update(flagged(name, results, DATA, label, units, "data"))
+        variables.update(_without_layer(field, flagged(name, results, DATA, label, units, "data")))
+
+    def correlations_of(field: Field, names: Sequence[str]) -> None:
+        for name in names:
+            label = f"rank correlation of {field.words} with {ASKED[name]}"
+            asked_of(f"{field.name}_{name}", label, "", predictions[name], field, _correlation(field))
+            within = f"{field.name}_{name}_within"
+            asked_of(within, f"{label}, within classes", "", predictions[name], field, _correlation(field, members))
+
+    def means_of(field: Field, units: str) -> None:
+        mean = unconditional(f"{field.name}_mean", field.mean, DATA, f"mean {field.words}", units)
+        variables.update(_without_layer(field, mean))
+        label = f"mean {field.words} where the prediction is"
+        asked_of(f"{field.name}_wrong_contrast", f"{label} wrong minus right", units, wrong, field, _contrast(field))
+        if field.name in ("local_rank", "participation_ratio"):
+            return
+        asked_of(f"{field.name}_right_mean", f"{label} right", units, wrong, field, _mean_of(field, right=True))
+        asked_of(f"{field.name}_wrong_mean", f"{label} wrong", units, wrong, field, _mean_of(field, right=False))
 
     for field in fields:
-        label = f"mean {field.words}"
         units = "nats" if field.words.startswith("log") else ""
-        variables |= unconditional(f"{field.name}_mean", field.mean, DATA, label, units)
+        means_of(field, units)
         by_class = [mean_where(field.values[..., rows], field.usable[..., rows]) for rows in members]
-        about = {"long_name": f"{label} of each class", "units": units}
+        about = {"long_name": f"mean {field.words} of each class", "units": units}
         variables[f"{field.name}_by_class"] = ((*DATA, "class"), np.stack(by_class, axis=-1), about)
-        label = f"{label} where the prediction is"
-        asked_of(f"{field.name}_wrong_contrast", f"{label} wrong minus right", units, wrong, _contrast(field))
-        if field.name in ("local_rank", "participation_ratio"):
-            continue
-        asked_of(f"{field.name}_right_mean", f"{label} right", units, wrong, _mean_of(field, right=True))
-        asked_of(f"{field.name}_wrong_mean", f"{label} wrong", units, wrong, _mean_of(field, right=False))
-        for name, words, values in (
-            ("margin", "the size of the margin", margin),
-            ("entropy", "the entropy of the prediction", entropy),
-        ):
-            label = f"rank correlation of {field.words} with {words}"
-            asked_of(f"{field.name}_{name}", label, "", values, _correlation(field))
-            within = f"{field.name}_{name}_within"
-            asked_of(within, f"{label}, within classes", "", values, _correlation(field, members))
+        if field.name not in ("local_rank", "participation_ratio"):
+            correlations_of(field, [name for name in predictions if name != "wrong"])
+    if DISTANCE in geometry:
+        distance, *estimates = _distances(geometry)
+        means_of(distance, distance_units(geometry))
+        for field in estimates:
+            correlations_of(field, ["robustness"])
     wrong_points = (geometry.predicted_class != geometry.true_class).sum("point").transpose("epoch", "replicate")
     of_class = np.array([len(rows) for rows in members])
     statistics = labelled(variables, counts, asked, DATA, geometry.assign_attrs(points=len(labels)))
@@ -111,7 +131,44 @@ def data_statistics(geometry: xr.Dataset, *, boundaries: Sequence[str] | None = 
         class_points=("class", of_class, {"long_name": "examples", "units": ""}),
         wrong_points=wrong_points.assign_attrs(long_name="examples that are predicted wrong", units=""),
     )
+    if DISTANCE in geometry:
+        missing = geometry[DISTANCE].isnull().sum("point").transpose("epoch", "replicate")
+        counted["distance_missing"] = missing.assign_attrs(
+            long_name="examples without an adversarial distance", units=""
+        )
     return counted
+
+
+def distance_units(geometry: xr.Dataset) -> str:
+    """The unit of distances in input space."""
+    return str(geometry[DISTANCE].attrs.get("units", "input units"))
+
+
+def _without_layer(field: Field, variables: dict[str, Any]) -> dict[str, Any]:
+    """Statistics of a field that has no layer: along the other dimensions only."""
+    if field.name not in OF_OUTPUT:
+        return variables
+    place = DATA.index("layer")
+    return {
+        name: (tuple(dim for dim in dims if dim != "layer"), values.take(0, axis=place - len(DATA)), about)
+        for name, (dims, values, about) in variables.items()
+    }
+
+
+def _distances(geometry: xr.Dataset) -> list[Field]:
+    """The adversarial distance, and what may go with it: the largest eigenvalue of the metric, the first-order one."""
+    order = (*DATA, "point")
+    with np.errstate(divide="ignore"):
+        largest = np.log(geometry.spectrum.isel(k=0).transpose(*order).values)
+    adversarial, linear = (
+        geometry[name].expand_dims("layer").transpose(*order).values for name in (DISTANCE, "first_order_distance")
+    )
+    fields = {
+        "adversarial_distance": ("adversarial distance", adversarial),
+        "largest_eigenvalue": ("log largest eigenvalue", largest),
+        "first_order": ("first-order distance", linear),
+    }
+    return [Field(name, words, values, np.isfinite(values)) for name, (words, values) in fields.items()]
 
 
 def _fields(geometry: xr.Dataset) -> tuple[list[Field], dict[str, tuple[Array, str]]]:
@@ -138,8 +195,8 @@ def _fields(geometry: xr.Dataset) -> tuple[list[Field], dict[str, tuple[Array, s
     return fields, counts
 
 
-def _predictions(geometry: xr.Dataset, boundaries: Sequence[str]) -> tuple[dict[str, list[Array]], ...]:
-    """Size of the margin, entropy, and 1 where the prediction is wrong, each (epoch or 1, 1, replicate, point).
+def _predictions(geometry: xr.Dataset, boundaries: Sequence[str]) -> dict[str, dict[str, list[Array]]]:
+    """What `ASKED` names, and 1 where the prediction is wrong, each (epoch or 1, 1, replicate, point).
 
     For each kind of boundary a list: it has several where each replicate is asked about the predictions of others. NaN
     where a network has no outputs.
@@ -149,10 +206,13 @@ def _predictions(geometry: xr.Dataset, boundaries: Sequence[str]) -> tuple[dict[
         for name in ("margin", "entropy", "predicted_class")
     )
     wrong = np.where(np.isfinite(margin), predicted != geometry.true_class.values, np.nan)
-    return tuple(
-        {"final": [own[-1:]], "own": [own], "other": others(own[-1:], axis=2) if "other" in boundaries else []}
-        for own in (abs(margin), entropy, wrong)
-    )
+    values = {"margin": abs(margin), "entropy": entropy, "wrong": wrong}
+    if DISTANCE in geometry:
+        values["robustness"] = geometry[DISTANCE].transpose("epoch", "replicate", "point").values[:, None]
+    return {
+        name: {"final": [own[-1:]], "own": [own], "other": others(own[-1:], axis=2) if "other" in boundaries else []}
+        for name, own in values.items()
+    }
 
 
 def _unknown(values: Array) -> Reason:

@@ -56,8 +56,9 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> Values:
     for name in (str(name) for name in statistics if f"{name}_undefined" in statistics):
         asks = "boundary" in statistics[name].dims
         numbers = _by_boundary(statistics[name])
-        for place, word in enumerate(words):
-            label = name if len(layers) == 1 else f"{name}.{word}"
+        of_layer = "layer" in statistics[name].dims
+        for place, word in enumerate(words if of_layer else words[:1]):
+            label = f"{name}.{word}" if len(layers) > 1 and of_layer else name
             before, after = numbers[0, 0, place], numbers[0, -1, place]
             values[label] = after
             if trained:
@@ -75,6 +76,7 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> Values:
 def _by_boundary(statistic: xr.DataArray) -> NDArray[np.float64]:
     """`(boundary, epoch, layer, replicate, repeated)`, with one boundary, the final one, where it asks about none."""
     named = statistic if "boundary" in statistic.dims else statistic.expand_dims(boundary=["final"])
+    named = named if "layer" in named.dims else named.expand_dims("layer")
     ordered = named.transpose("boundary", "epoch", "layer", "replicate", ...)
     return np.asarray(ordered.values, dtype=float).reshape(*ordered.shape[:4], -1)
 

@@ -49,7 +49,7 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         points = probe.count(task.size if probe.split == "train" else task.kept)
         leading, curved = probe.leading(first), probe.curved(task.inputs, ranks)
         of_layer = min(leading + 1, task.inputs) + 3 + 3 * curved
-        measured = points * copies * (layers * of_layer + 3)
+        measured = points * copies * (layers * of_layer + 3 + 3 * probe.robustness)
         derivatives, size = along, "probe.points"
     else:
         planes = 1 if isinstance(probe, GridConfig) else len(probe.triples)

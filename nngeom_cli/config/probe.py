@@ -221,6 +221,12 @@ class DataConfig(SpectralSection, kind="data"):
         Range(lambda part: 0 < part < 1, "greater than 0 and less than 1"),
         suggestion="The default is 0.01.",
     )
+    robustness: bool = key(
+        "also measures how far each example is from the decision boundary: to first order, along the gradient of the "
+        "margin, and by an attack",
+        default=False,
+        hashed_at_default=False,
+    )
 
     def curved(self, dimension: int, ranks: Sequence[int]) -> bool:
         """Whether log volume and R are measured: some layer's metric can be of full rank, of few enough dimensions."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-__all__ = ["AT_EXAMPLES", "EFFECTIVE_VOLUME", "ON_GRIDS", "ON_PLANES", "Quantity"]
+__all__ = ["AT_EXAMPLES", "DISTANCES", "EFFECTIVE_VOLUME", "ON_GRIDS", "ON_PLANES", "Quantity"]
 
 
 @dataclass(frozen=True)
@@ -85,4 +85,9 @@ AT_EXAMPLES = (
     Quantity("local_rank", "local rank: singular values of J above rank_tolerance times the largest"),
     Quantity("participation_ratio", "participation ratio (sum l)^2 / sum l^2 of all eigenvalues l of the metric"),
     *(quantity for quantity in ON_PLANES if quantity.name in ("margin", "predicted_class", "entropy")),
+)
+DISTANCES = (  # of an example from the decision boundary, in the order in which they are found
+    Quantity("first_order_distance", "size of the margin over that of its gradient", "input units"),
+    Quantity("distance_along_gradient", "distance to the boundary against the gradient of the margin", "input units"),
+    Quantity("adversarial_distance", "smallest change that an attack found to change the prediction", "input units"),
 )

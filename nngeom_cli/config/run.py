@@ -61,6 +61,13 @@ class Config(NumbersConfig):
             self._check_top_k(self.probe.top_k or 1)
         elif isinstance(self.probe, DataConfig):
             self._check_split(self.probe.split)
+            require(
+                not self.probe.robustness or self.architecture.output_scale is None,
+                "probe.robustness",
+                "false where architecture.output_scale is given",
+                self.probe.robustness,
+                "The boundary is that of alpha (h - h_0); with architecture.output_scale=null it is that of h.",
+            )
             self._check_top_k(self.probe.top_k or 1)
         else:
             require(

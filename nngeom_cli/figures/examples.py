@@ -39,11 +39,17 @@ MOST_KEYS = 20  # classes in the legend
 DOT_KEYS, LINE_KEYS = 6, 4  # legend entries beside each other, of dots and, longer, of lines
 TINY = 0.03  # of the largest entropy
 LEAST_PART = 1e-6  # of the largest entropy; points with less lie at the left edge
-AXES = {"margin": "size of the margin of the trained network", "entropy": "entropy of the trained network (nats)"}
+AXES = {  # variable: what is asked about it in the names of statistics, and words
+    "margin": ("margin", "size of the margin of the trained network"),
+    "entropy": ("entropy", "entropy of the trained network (nats)"),
+    "adversarial_distance": ("robustness", "adversarial distance of the trained network (input units)"),
+}
 
 
 def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
-    """A panel for margin and entropy each, untrained beside trained on the same axes, and strips through training.
+    """A panel for margin, entropy and, if measured, adversarial distance each, and strips through training.
+
+    Untrained networks are beside trained ones on the same axes.
 
     Dots are the examples for one replicate, in the colours of their classes. Margin, entropy and errors are those of
     the last checkpoint, for the untrained network too, so that only the volumes differ between the two.
@@ -71,16 +77,17 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
     lines = -(-len(line_keys) // LINE_KEYS)
     top = LINE * (title.count("\n") + 1) + 0.1
     below = strips_height(strips["", layer], TEXT_WIDTH - LEFT)
-    rows = len(AXES) * (head + DOWN + BELOW) + 0.06
+    shown_axes = {name: about for name, about in AXES.items() if name in geometry}
+    rows = len(shown_axes) * (head + DOWN + BELOW) + 0.06
     sheet = Sheet.blank(TEXT_WIDTH, top + rows + below + LINE * (lines - (-len(dot_keys) // DOT_KEYS)) + 0.12, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     low, high = value_range(volume.values)
-    for row, name in enumerate(AXES):
+    for row, (name, (asked, label)) in enumerate(shown_axes.items()):
         x = abs(dots[name].isel(epoch=-1)).values
         start = top + row * (head + DOWN + BELOW)
         for column in range(len(places)):
             left = LEFT + column * (across + GAP_X)
-            first, *others = correlation_words(numbers.isel(epoch=column), name, int(dots.epoch[column]))
+            first, *others = correlation_words(numbers.isel(epoch=column), asked, int(dots.epoch[column]))
             sheet.text(left, start, first, fontsize=FONT_SIZE, fontweight="bold")
             sheet.text(left, start + LINE, "\n".join(others), fontsize=SMALL_FONT_SIZE)
             axes = sheet.axes(left, start + head, across, DOWN)
@@ -95,13 +102,13 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
                 )
                 axes.text(0.5, 0.5, wrapped(why or "no volume", across), transform=axes.transAxes, ha="center")
             axes.tick_params(labelleft=column == 0)
-            axes.set_xlabel(AXES[name])
+            axes.set_xlabel(label)
             if column == 0:
                 axes.set_ylabel(wrapped(f"{volume_words(geometry.attrs, layer)} (natural log)", DOWN))
     draw_strips(sheet, strips["", layer], LEFT, top + rows, TEXT_WIDTH - LEFT)
     sheet.legend(line_keys, LINE_KEYS)
     sheet.legend(dot_keys, DOT_KEYS, above=lines)
-    fields = dots[["log_effective_volume_element", *AXES, "predicted_class"]].rename(epoch="shown_epoch")
+    fields = dots[["log_effective_volume_element", *shown_axes, "predicted_class"]].rename(epoch="shown_epoch")
     constant = geometry[["true_class", "example"]]
     data = xr.merge([fields.drop_vars("replicate").assign_attrs(shown_replicate=seed), constant, strips_data(strips)])
     return replace(sheet, data=data)
@@ -116,12 +123,14 @@ def data_strips(geometry: xr.Dataset, layer: int, stages: Sequence[int]) -> list
         "effective_volume_entropy": "with the entropy of the final prediction",
         "effective_volume_wrong_contrast": "mean log volume where it is wrong minus where it is right (nats)",
         "effective_volume_mean": "mean log volume (nats)",
+        "effective_volume_robustness": "rank correlation of log volume with the final adversarial distance",
     }
-    return [strip_of(numbers, name, title, controls, stages) for name, title in titles.items()]
+    return [strip_of(numbers, name, title, controls, stages) for name, title in titles.items() if name in numbers]
 
 
 def correlation_words(numbers: xr.Dataset, name: str, epoch: int) -> list[str]:
     """A correlation with its interval, and its controls: ranks within classes, and other networks' predictions."""
+    words_of = {"robustness": "distance"}.get(name, name)
 
     def mean(values: xr.DataArray) -> str:
         over = over_replicates(values, np.random.default_rng(0))
@@ -135,17 +144,18 @@ def correlation_words(numbers: xr.Dataset, name: str, epoch: int) -> list[str]:
     state = "trained" if epoch else "untrained"
     words = [f"{state}: {mean(final)}", f"within classes: {mean(within)}"]
     if other.notnull().any():
-        words.append(f"control, {name} of other networks: {mean(other)}")
+        words.append(f"control, {words_of} of other networks: {mean(other)}")
     return words
 
 
 def scale(axes: Axes, name: str, x: Array) -> None:
-    """A linear axis, for margins from 0; a logarithmic one for entropies of which a tenth are tiny."""
+    """A linear axis, for margins and distances from 0; a logarithmic one for entropies of which a tenth are tiny."""
     finite = x[np.isfinite(x)]
     largest = float(finite.max(initial=0.0)) or 1.0
     least = max(float(finite[finite > 0].min(initial=largest)), LEAST_PART * largest)
-    if name == "margin" or not finite.size or np.quantile(finite, 0.1) > TINY * largest or least == largest:
-        start = 0.0 if name == "margin" else float(finite.min(initial=largest))
+    from_zero = name != "entropy"
+    if from_zero or not finite.size or np.quantile(finite, 0.1) > TINY * largest or least == largest:
+        start = 0.0 if from_zero else float(finite.min(initial=largest))
         room = 0.03 * (largest - start) or 0.1 * largest
         axes.set_xlim(start - room, largest + room)
         return

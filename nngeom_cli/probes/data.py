@@ -11,10 +11,11 @@ import xarray as xr
 from torch import Tensor
 
 from nngeom_cli.config.probe import DataConfig
-from nngeom_cli.config.quantity import AT_EXAMPLES, EFFECTIVE_VOLUME, ON_GRIDS
+from nngeom_cli.config.quantity import AT_EXAMPLES, DISTANCES, EFFECTIVE_VOLUME, ON_GRIDS
 from nngeom_cli.models.model import Model
 from nngeom_cli.probes.labelled import Probe, array, attributes, dataset, log_volumes, placed
 from nngeom_cli.probes.layers import eigenvalues_counted, quantities_of, spectra_of
+from nngeom_cli.probes.robustness import boundary_distances
 from nngeom_cli.tasks.task import Task
 
 __all__ = ["chosen_rows", "data", "spectral"]
@@ -25,7 +26,10 @@ CURVED = tuple(quantity for quantity in ON_GRIDS if quantity.name != "condition_
 
 
 def data(config: DataConfig, task: Task, seed: int) -> Probe:
-    """Spectrum, effective volume, local rank and participation ratio at examples, beside what is predicted there."""
+    """Spectrum, effective volume, local rank and participation ratio at examples, beside what is predicted there.
+
+    If asked for, also how far each network's decision boundary is.
+    """
     inputs, labels = (task.inputs, task.labels) if config.split == "train" or task.test is None else task.test
     rows = chosen_rows(labels, config.count(len(labels)))
     points = inputs[rows]
@@ -59,6 +63,12 @@ def data(config: DataConfig, task: Task, seed: int) -> Probe:
             for quantity in CURVED:
                 stacked = np.stack([array(measured[layer][quantity.name]) for layer in layers])
                 arrays[quantity.name] = (dims[:3], stacked, attributes(quantity))
+        if config.robustness:
+            maps = model.output_map().each()
+            found = [boundary_distances(one, task.loss, x) for one in maps]
+            for quantity in DISTANCES:
+                values = np.stack([array(distances[quantity.name]) for distances in found])
+                arrays[quantity.name] = (dims[1:3], values, attributes(quantity))
         numbers: dict[str, Any] = {"top_k": top_k, "rank_tolerance": config.rank_tolerance}
         numbers |= {"split": config.split, "examples": len(labels)}
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}

@@ -62,6 +62,9 @@ ARRAYS = {  # names and dimensions; those in brackets may be absent
         margin epoch replicate point
         entropy epoch replicate point
         predicted_class epoch replicate point
+        [first_order_distance epoch replicate point]
+        [distance_along_gradient epoch replicate point]
+        [adversarial_distance epoch replicate point]
         example point
         true_class point
         [input point feature]

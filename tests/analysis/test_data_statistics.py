@@ -244,7 +244,8 @@ def test_a_sentence_a_layer_says_what_was_found():
     found = data_statistics(geometry).isel(epoch=-1).mean("replicate")
     assert len(sentences) == 2
     for layer, words in zip((1, 2), sentences, strict=True):
-        assert f"layer {layer} at 30 of 90 training examples" in words
+        assert words.startswith(f"layer {layer}")
+        assert " at 30 of 90 training examples" in words
         for name in ("effective_volume_margin", "effective_volume_entropy"):
             for boundary in ("final", "other"):
                 assert f"{found[name].sel(boundary=boundary, layer=layer).item():.2f}" in words

@@ -227,6 +227,10 @@ WRONG_XOR = [
         {"architecture__output_scale": 2, "optimizer__volume_penalty": 0.1},
         "`optimizer.volume_penalty` must be 0 where architecture.output_scale is given, which divides the loss.",
     ),
+    (
+        {"architecture__output_scale": 2, "probe": DATA | {"robustness": True}},
+        "`probe.robustness` must be false where architecture.output_scale is given. Got true.",
+    ),
     ({"probe__top_k": 2}, "`probe.top_k` must be left out with probe.kind=grid."),
     ({"probe__resolution": 1}, "`probe.resolution` must be at least 2. Got 1."),
     ({"probe__window": [1.5, -1.5]}, "`probe.window` must be two finite numbers, the lower one first."),

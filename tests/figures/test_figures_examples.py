@@ -60,6 +60,21 @@ def test_each_panel_is_headed_by_the_correlation_and_its_controls(tmp_path):
                 assert head + shown.replace("-", "\N{MINUS SIGN}") in words
 
 
+def test_distances_from_the_boundary_have_panels_and_a_strip_of_their_own(tmp_path):
+    geometry = examples(replicates=3, robust=True)
+    sheet = at_examples(made_run(tmp_path, geometry), 1)
+    panels = [axes for axes in sheet.figure.axes if axes.get_xlabel().startswith("adversarial distance")]
+    last = geometry.sel(replicate=4, epoch=30)
+    for axes, epoch in zip(panels, (0, 30), strict=True):
+        places, _, _ = dots_of(axes)
+        x, y = last.adversarial_distance.values, geometry.sel(replicate=4, layer=1, epoch=epoch)
+        y = y.log_effective_volume_element.values
+        assert np.allclose(places, np.stack([x, y], axis=1)[np.lexsort([x, y])])
+    numbers = data_statistics(geometry).effective_volume_robustness.sel(layer=1, boundary="final", epoch=30)
+    assert f"{numbers.mean():.2f}".replace("-", "\N{MINUS SIGN}") in texts(sheet.figure)
+    assert "effective_volume_robustness" in sheet.data
+
+
 def test_one_network_has_neither_an_interval_nor_another_to_compare_with(tmp_path):
     words = texts(at_examples(made_run(tmp_path, examples(replicates=1), solved=[True]), 1).figure)
     assert "control" not in words

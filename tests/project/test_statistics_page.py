@@ -25,7 +25,7 @@ KINDS = {
     "grid": lambda: grid_statistics(plane()),
     "path": lambda: path_statistics(path(speed=True)),
     "plane": lambda: plane_statistics(image_planes()),
-    "data": lambda: data_statistics(examples(curved=True)),
+    "data": lambda: data_statistics(examples(curved=True, robust=True)),
 }
 SECTIONS = {"grid": "Grids", "path": "Paths", "plane": "Planes", "data": "Examples"}
 ABOUT = {"estimate", "low", "high", "n", "factor", "start", "end", "statistic", "of"}

@@ -164,7 +164,7 @@ def image_planes(epochs=(0, 30), layers=(1,), replicates=2, image=True, hidden=3
     return xr.Dataset(arrays, grid.coords, attrs | ({"image_shape": [8, 8]} if image else {}))
 
 
-def examples(epochs=(0, 30), layers=(1,), replicates=2, classes=3, points=30, image=True, curved=False):
+def examples(epochs=(0, 30), layers=(1,), replicates=2, classes=3, points=30, image=True, curved=False, robust=False):
     """Examples of `classes` classes in turn, the volume of which falls with the margin once networks are trained.
 
     The margin differs a little from seed to seed; each network errs at every seventh example, another one each.
@@ -200,6 +200,13 @@ def examples(epochs=(0, 30), layers=(1,), replicates=2, classes=3, points=30, im
     if curved:
         arrays["ricci_scalar"] = np.exp(-arrays["log_effective_volume_element"] / 10)
         arrays["ricci_scalar_error"] = 1e-9 * arrays["ricci_scalar"]
+    if robust:
+        distance = margin / (2 + np.sin(2 * point)) + 0 * epoch
+        arrays["adversarial_distance"] = distance.transpose("epoch", "replicate", "point")
+        arrays["first_order_distance"] = (distance + 0.1 * np.cos(5 * point)).transpose("epoch", "replicate", "point")
+        arrays["distance_along_gradient"] = (1.1 * distance).transpose("epoch", "replicate", "point")
+        order = (*order, "k")
+        arrays["spectrum"] = np.exp(volume / 3 - xr.DataArray(np.arange(7.0), dims="k")).transpose(*order)
     attrs = {"kind": "data", "task": "made", "activation": "sigmoid", "widths": [64, 30, 10], "top_k": 6}
     attrs |= {"rank_tolerance": 0.01, "split": "train", "examples": 3 * points}
     attrs |= {"image_shape": [8, 8]} if image else {}
