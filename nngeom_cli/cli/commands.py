@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from nngeom_cli.cli.arguments import figures_keys, frozen_run, is_there, known_flags, measured_keys, run_folders
 from nngeom_cli.cli.cleaning import clean
+from nngeom_cli.cli.comparing import compare
 from nngeom_cli.cli.listing import list_runs
 from nngeom_cli.cli.sweep_report import draw_comparison_of, report_sweep
 from nngeom_cli.errors import ConfigError, DamageError, FolderError, did_you_mean, one_of, require, say, sentence_of
@@ -291,6 +292,7 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], str]] = {
     "resume": (resume, "resume a run or a sweep that was interrupted, or train a run longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
+    "compare": (compare, "runs side by side: configs, statistics with intervals of differences, figures"),
     "list": (list_runs, "the runs in a folder: status, task, what differs, accuracy, age, size"),
     "clean": (clean, "drop the checkpoints of runs that have ended, keep their geometry"),
     "animate": (animate, "the heatmaps of runs through training, as GIF or MP4"),

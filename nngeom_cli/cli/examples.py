@@ -32,9 +32,31 @@ EXAMPLES = {
   $ nngeom summarize xor --columns accuracy,solved,volume_band_contrast,curvature_band_contrast
   run  networks  accuracy  solved        volume_band_contrast    curvature_band_contrast
   xor  8         1         1 [0.676, 1]  0.0836 [0.0612, 0.106]  -0.728 [-1.06, -0.474]""",
+    "compare": """Example, after `nngeom run hydra.run.dir=xor`, and one with 'architecture.hidden=[16]' in wide:
+
+  $ nngeom compare xor wide directory=both
+     run
+  A  xor
+  B  wide
+
+  config               A    B
+  architecture.hidden  [8]  [16]
+
+  mean [95 % interval]     A                       B                        B - A
+  accuracy                 1                       1                        0
+  solved                   1 [0.676, 1]            1 [0.676, 1]             0 [-0.324, 0.324]
+  volume_band_contrast     0.0836 [0.0612, 0.106]  0.0582 [0.0447, 0.073]   -0.0254 [-0.052, 0.0017]
+  curvature_band_contrast  -0.728 [-1.06, -0.474]  -0.521 [-0.775, -0.297]  0.207 [-0.222, 0.622]
+
+  B and A are paired by 8 seeds.
+  table /home/ada/both/config.csv
+  table /home/ada/both/statistics.csv
+  figure /home/ada/both/training.png
+  figure /home/ada/both/plane-layer-1.png
+  /home/ada/both""",
     "list": """Example, after `nngeom run hydra.run.dir=xor`:
 
-  $ nngeom list .
+  $ nngeom list xor
   run  status    task  accuracy  age   size
   xor  complete  xor   1.000     42 s  2.49 MB""",
     "clean": """Example, after `nngeom run hydra.run.dir=xor`:

@@ -26,6 +26,7 @@ TAKES = {
     "resume": RUN_DIRECTORIES,
     "figures": RUN_DIRECTORIES,
     "summarize": ("followed by directories of runs", "See outputs/."),
+    "compare": ("followed by run directories", "See `nngeom list`."),
     "list": ("followed by folders of runs", "See outputs/."),
     "clean": RUN_DIRECTORIES,
     "animate": RUN_DIRECTORIES,

@@ -41,6 +41,7 @@ __all__ = [
     "class_colour",
     "coloured_curve",
     "first_change",
+    "pair_words",
     "value_range",
 ]
 

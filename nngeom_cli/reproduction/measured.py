@@ -11,6 +11,7 @@ import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import Centre, Estimate, estimate, proportion
 from nngeom_cli.analysis.controls import SAME_LINE
+from nngeom_cli.analysis.estimate import proportion_difference
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.statistic import CONTROLS
@@ -131,16 +132,3 @@ def share_beyond(values: xr.DataArray, side: Range) -> Estimate:
     of_network = values.median([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
     count = int((of_network > 0).sum() if side == POSITIVE else (of_network < 0).sum())
     return proportion(count, of_network.size)
-
-
-def proportion_difference(ours: Estimate, theirs: Estimate) -> Estimate:
-    """The difference of two shares with Newcombe's interval, made of Wilson's (Statistics in Medicine 17, 1998).
-
-    Example:
-        >>> print(proportion_difference(proportion(56, 70), proportion(48, 80)))
-        0.2 [0.0524, 0.334] (n = 70)
-    """
-    difference = ours.value - theirs.value
-    down = np.hypot(ours.value - ours.low, theirs.high - theirs.value)
-    up = np.hypot(ours.high - ours.value, theirs.value - theirs.low)
-    return Estimate(difference, difference - float(down), difference + float(up), ours.n)

@@ -17,7 +17,7 @@ from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.store.run_info import described_info, status_of
 from nngeom_cli.system.atomic import paths_below
 
-__all__ = ["Overview", "overviews"]
+__all__ = ["APART", "Overview", "overviews"]
 
 NOT_STARTED, DAMAGED = "not started", "damaged"
 OF_RECORDINGS = "recorded"  # a section of config that a run of nngeom itself has not

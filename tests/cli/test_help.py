@@ -38,6 +38,8 @@ def here(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         assert main(["run", "task=xor", "hydra.run.dir=xor", *SHORT]) == 0
+        wide = ["architecture.hidden=[16]", "figures.draw=false", "hydra.run.dir=wide"]
+        assert main(["run", "task=xor", *wide, *SHORT]) == 0
     return folder
 
 
