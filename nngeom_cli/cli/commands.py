@@ -39,7 +39,10 @@ def run(options: Namespace) -> int:
             launch([*known_flags(words), "--resolve"], "nngeom run", frozen)
         print(with_meanings(help_text.getvalue()), end="")
         return DONE
-    sweep, outcomes = launch(known_flags(words), "nngeom run", frozen)
+    from nngeom_cli.cli.dry_run import print_plan
+
+    plan = print_plan if options.dry_run else None
+    sweep, outcomes = launch(known_flags(words), "nngeom run", frozen, planned=plan)
     if sweep is not None:
         return FAILED if report_sweep(sweep, outcomes) else DONE
     return _told(outcomes)

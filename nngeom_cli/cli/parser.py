@@ -105,6 +105,7 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
             commands[name].add_argument("words", nargs="*", help=argparse.SUPPRESS)
 
     commands["run"].add_argument("--from", dest="saved", action="append", nargs="?", const="", metavar="RUN")
+    commands["run"].add_argument("--dry-run", action="store_true")
     own = "FILE.py:FUNCTION that returns"
     measure = commands["measure"]
     measure.add_argument("--model", metavar="FILE:NAME", help=f"{own} a module; measures state_dicts of it")

@@ -10,7 +10,7 @@ from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.system.memory import require_room
 
-__all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory"]
+__all__ = ["FEWEST_POINTS", "least_memory", "main_arrays", "require_memory", "vectors_kept"]
 
 FEWEST_POINTS = 64  # that are differentiated at once
 MOST_ELEMENTS = 1 << 23  # of derivatives at so few points; beyond it replicates are taken in turns
@@ -36,7 +36,7 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
     task, probe, copies = config.task, config.probe, config.replicates
     widths = [task.inputs, *config.architecture.hidden, task.outputs]
     parameters = copies * sum(out * (inputs + 1) for inputs, out in pairwise(widths))
-    vectors = 2 if isinstance(config.optimizer, SgdConfig) else 3  # parameters, and the optimizer's of the same size
+    vectors = vectors_kept(config)
     batch = min(config.optimizer.batch_size or task.size, task.size)
     layers, numbers, ranks = len(probe.layers), probe.numbered(widths), probe.ranks(widths)
     along = min(task.inputs, widths[1])  # directions of derivatives, along the rows of the first weights
@@ -79,6 +79,11 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         arrays["task.points"] = (8 * 3 * drawn, "the data")  # two coordinates and a class
         arrays["optimizer.batch_size"] = (units, "the units at a batch")
     return {key: array for key, array in arrays.items() if array[0]}
+
+
+def vectors_kept(config: Config) -> int:
+    """The parameters, and the optimizer's vectors of the same size."""
+    return 2 if isinstance(config.optimizer, SgdConfig) else 3
 
 
 def least_memory(config: Config) -> int:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,11 +26,18 @@ from omegaconf.errors import OmegaConfBaseException
 
 from nngeom_cli.errors import ConfigError, DamageError, NngeomError, disk_trouble, unwritable
 from nngeom_cli.groups import conf_directory
-from nngeom_cli.launch.checks import checked, checked_jobs, claimed_directory, told_of_sweep
+from nngeom_cli.launch.checks import (
+    checked,
+    checked_jobs,
+    claimed_directory,
+    run_directory,
+    told_of_cost,
+    told_of_sweep,
+)
 from nngeom_cli.launch.harmless import harmless_configs
 from nngeom_cli.launch.hydra_errors import explained
 from nngeom_cli.launch.hydra_patches import RUN_SINGLE, SPLIT, SWEEP, VALIDATE
-from nngeom_cli.launch.job import job, measuring_job, resumed_job
+from nngeom_cli.launch.job import command_of, job, measuring_job, resumed_job
 from nngeom_cli.launch.launchers import launched
 from nngeom_cli.launch.ray_cluster import refuse_new_cluster
 from nngeom_cli.launch.saved_config import FROZEN, frozen_config, measured_config
@@ -38,7 +46,7 @@ from nngeom_cli.runs.origin import MEASURED, measured_again
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.layout import SWEEP as SWEEP_FILE
 from nngeom_cli.store.run import Run
-from nngeom_cli.store.sweep import COMPLETE, Outcome, Sweep, load_sweep
+from nngeom_cli.store.sweep import COMPLETE, Job, Outcome, Sweep, load_sweep
 from nngeom_cli.system.atomic import refuse_interpolation, refuse_links, unshared
 from nngeom_cli.system.held_folder import RESUME, held, require_held
 from nngeom_cli.system.parallel import available_cores
@@ -48,7 +56,11 @@ __all__ = ["composed", "launch", "resume_sweep"]
 
 
 def launch(
-    arguments: Sequence[str], prog: str, frozen: Path | None = None, measured: Run | None = None
+    arguments: Sequence[str],
+    prog: str,
+    frozen: Path | None = None,
+    measured: Run | None = None,
+    planned: Callable[[Sequence[Job], bool], None] | None = None,
 ) -> tuple[Path | None, list[Outcome]]:
     """Gives `arguments` to Hydra as if `prog` were a Hydra application.
 
@@ -57,6 +69,7 @@ def launch(
         prog: the name that Hydra shows for this command.
         frozen: a run whose config replaces that of conf/.
         measured: a run that is measured again; its config likewise, but for a probe that is chosen by name.
+        planned: is called with the jobs, once they are checked, and whether they are a sweep; then nothing is started.
 
     Returns:
         The directory of the sweep, None for a single run; one outcome a job, none where Hydra only showed something
@@ -76,6 +89,10 @@ def launch(
         found = checked(config, local=True)
         if measured is not None:
             measured_again(measured, found)
+        if planned is not None:
+            planned([Job(run_directory(config), [], command_of(config.hydra), asdict(found))], False)
+            return JobReturn(status=JobStatus.COMPLETED)
+        told_of_cost(found, Path(run_directory(config)))
         told_of_sweep(config)
         claimed.append(claimed_directory(config, "hydra.run.dir"))
         with held(claimed[0], RESUME):
@@ -88,10 +105,13 @@ def launch(
         outcomes.append(Outcome(claimed[0], "", "failed" if failed else COMPLETE, None, str(error) if failed else None))
         return result
 
-    def run_sweep(sweeper: Any, arguments: list[str]) -> Any:
+    def run_sweep(sweeper: Any, arguments: list[str]) -> None:
         available_cores()
         refuse_new_cluster(sweeper.launcher)
         jobs, batch = checked_jobs(sweeper, arguments)
+        if planned is not None:
+            planned(jobs, True)
+            return
         claimed.append(claimed_directory(sweeper.config, "hydra.sweep.dir"))
         sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], jobs)
         sweeps.append(sweep.directory)

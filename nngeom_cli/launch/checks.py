@@ -16,6 +16,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 
+from nngeom_cli.config.cost import LONG_SECONDS, cost, require_disk, time_in_words
 from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config
@@ -26,11 +27,12 @@ from nngeom_cli.launch.job import command_of
 from nngeom_cli.quoting import pasted, quoted
 from nngeom_cli.store.sweep import Job, is_inside
 from nngeom_cli.system.atomic import refuse_interpolation
+from nngeom_cli.system.memory import in_words
 from nngeom_cli.system.progress import Progress
 from nngeom_cli.system.surroundings import replaced
 from nngeom_cli.tables.table_file import located
 
-__all__ = ["checked", "checked_jobs", "claimed_directory", "told_of_sweep"]
+__all__ = ["checked", "checked_jobs", "claimed_directory", "run_directory", "told_of_cost", "told_of_sweep"]
 
 MOST_JOBS = 100_000  # all are composed and checked before the first one runs
 
@@ -148,6 +150,26 @@ def told_of_sweep(composed: DictConfig) -> None:
     if own := _own_sweep(composed):
         command = command_of(composed.hydra).replace("nngeom run", "nngeom run -m", 1)
         say(f"This is one run of a sweep over {' and '.join(own)}. All of it: {command}")
+
+
+def told_of_cost(config: Config, directory: Path) -> None:
+    """Tells the user how long a run will take if that is long.
+
+    Raises:
+        ConfigError: the disk under its directory has too little room.
+    """
+    require_disk(config, directory.absolute())
+    takes = cost(config)
+    if takes.seconds > LONG_SECONDS:
+        say(
+            f"This takes about {time_in_words(takes.seconds)} of one core, {in_words(takes.memory)} of memory or more, "
+            f"and about {in_words(takes.disk)} of disk."
+        )
+
+
+def run_directory(composed: DictConfig) -> str:
+    """The directory that a single run will have, as its config names it."""
+    return _selected(composed, "hydra.run.dir")
 
 
 def _own_sweep(composed: DictConfig) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from nngeom_cli.config.cost import epoch_seconds
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.schedule import checkpoint_epochs, history_epochs, staged
 from nngeom_cli.probes.labelled import Probe
@@ -19,7 +20,6 @@ from nngeom_cli.training.network import Network, initial_network
 __all__ = ["RunContext", "pause_epochs", "prepare"]
 
 PAUSE_SECONDS = 0.5  # between two chances to save training or stop it
-SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 5e9  # of a typical core
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,4 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunCo
 def pause_epochs(context: RunContext) -> range:
     """Epochs about `PAUSE_SECONDS` of work apart, at which training can be saved or stopped."""
     config = context.config
-    batch = config.optimizer.batch_size or len(context.task.inputs)
-    operations = 6 * context.network.parameters.numel() * batch  # forward and backward, a multiplication and a sum
-    if config.optimizer.volume_penalty:
-        operations *= 2 + config.task.inputs  # derivatives along each input go through the layers too
-    step = SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND
-    epoch = step * -(-len(context.task.inputs) // batch)
-    return range(0, config.optimizer.epochs + 1, max(1, int(PAUSE_SECONDS / epoch)))
+    return range(0, config.optimizer.epochs + 1, max(1, int(PAUSE_SECONDS / epoch_seconds(config))))
