@@ -197,7 +197,15 @@ VALUES: dict[str, dict[str, str]] = {
         "gradientdescent": "sgd",
         "lbfgs": "adam",
     },
-    "probe": {"line": "path", "interpolation": "path", "image": "plane", "heatmap": "xor", "grid": "xor"}
+    "probe": {
+        "line": "path",
+        "interpolation": "path",
+        "shortest": "geodesic",
+        "distance": "geodesic",
+        "image": "plane",
+        "heatmap": "xor",
+        "grid": "xor",
+    }
     | dict.fromkeys(("dataset", "examples", "points", "images", "samples"), "data"),
     "device": {"gpu": "cuda", "metal": "mps", "apple": "mps", "nvidia": "cuda"},
     "dtype": {"double": "float64", "float": "float32", "single": "float32", "64": "float64", "32": "float32"},

@@ -17,6 +17,7 @@ BEST = {"loss": min, "accuracy": max, "test_loss": min, "test_accuracy": max, "s
 FEW = (  # shown without being asked for, where a run has them; the first ones are the last to go
     *("accuracy", "test_accuracy", "solved"),
     *("volume_band_contrast", "curvature_band_contrast", "peak_distance", "change_excess"),
+    *("geodesic_stretch", "straight_excess"),
     *("effective_volume_entropy", "curvature_entropy", "effective_volume_margin", "curvature_margin"),
 )
 NATS, INPUT, NONE = "nats", "input units", ""
@@ -41,6 +42,16 @@ MEANINGS = {  # unit and meaning; docs/statistics.md has formulas, what 0 means,
     "length": (NONE, "paths: Riemannian length, in units of feature space"),
     "length_near_change": (NONE, "paths: share of the length near a change of prediction"),
     "length_excess": (NONE, "paths: that share minus the share at constant speed"),
+    "geodesic_stretch": (NATS, "geodesics: log of the length of the shortest path over the distance in input space"),
+    "straight_excess": (NONE, "geodesics: by how much of it the straight path is longer than the shortest"),
+    "geodesic_length": (NONE, "geodesics: length of the shortest path, in units of feature space"),
+    "geodesic_deviation": (NONE, "geodesics: how far the shortest path leaves the straight one, over its length"),
+    "geodesic_share": (NONE, "geodesics: share of the shortest path's length before the prediction changes"),
+    "straight_share": (NONE, "geodesics: the same share of the straight path's length"),
+    "crossing_apart": (
+        NONE,
+        "geodesics: distance of the places where the two cross the boundary, over the straight one",
+    ),
     "effective_volume_entropy": (NONE, "planes, examples: rank correlation of log effective volume with the entropy"),
     "volume_entropy": (NONE, "planes: rank correlation of log V with the entropy of the prediction"),
     "curvature_entropy": (NONE, "planes, examples: rank correlation of log |R| with the entropy of the prediction"),
@@ -76,7 +87,7 @@ MEANINGS = {  # unit and meaning; docs/statistics.md has formulas, what 0 means,
 }
 SUFFIXES = {
     "NAME.change": "trained minus untrained, paired by network",
-    "NAME.other, .mirrored, .rotated, .middle": "a control: the same of lines that this network did not draw",
+    "NAME.other, .mirrored, .rotated, .middle, .within": "a control: the same of lines that this network did not draw",
     "NAME.minus_other, ...": "the difference from that control, paired by network",
     "NAME.minus_control": "the difference from the strongest control, untrained networks included; it is named",
     "NAME.layer1, ..., .prediction": "of one layer, where several were measured",

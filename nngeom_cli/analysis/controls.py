@@ -30,5 +30,10 @@ BOUNDARIES = {
         "own": "prediction of the checkpoint itself",
         "other": f"final predictions of the next {MOST_OTHERS} replicates, cyclically: the mean over them",
     },
+    "geodesic": {
+        "final": "the path between the two examples",
+        "own": "the same",
+        "within": "a path from the first example to one of its own class, about as far away in input space",
+    },
 }
 CONTROLS = {kind: tuple(list(names)[2:]) for kind, names in BOUNDARIES.items()}

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from nngeom_cli.analysis.data import data_statistics
 from nngeom_cli.analysis.degeneracy import layer_word
+from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
@@ -18,7 +19,13 @@ from nngeom_cli.store.run import Run
 
 __all__ = ["STATISTICS", "final_metrics", "statistics_of"]
 
-STATISTICS = {"grid": grid_statistics, "path": path_statistics, "plane": plane_statistics, "data": data_statistics}
+STATISTICS = {
+    "grid": grid_statistics,
+    "path": path_statistics,
+    "geodesic": geodesic_statistics,
+    "plane": plane_statistics,
+    "data": data_statistics,
+}
 Values = dict[str, NDArray[np.float64]]
 
 

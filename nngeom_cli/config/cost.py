@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 
 from nngeom_cli.config.footprint import least_memory, main_arrays, vectors_kept
-from nngeom_cli.config.probe import DataConfig, PathConfig
+from nngeom_cli.config.probe import DataConfig, GeodesicConfig, PathConfig
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.schedule import checkpoint_epochs
 from nngeom_cli.errors import require
@@ -17,6 +17,7 @@ from nngeom_cli.system.memory import in_words
 __all__ = ["LONG_SECONDS", "Cost", "cost", "epoch_seconds", "require_disk", "time_in_words"]
 
 SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 1e10  # of a typical core, as all that follows
+NEWTON_STEPS = 20  # of a shortest path, about, those of coarser polygons included
 SECONDS_PER_NUMBER = 2e-8  # of a unit at a point, or of one of its derivatives
 START_SECONDS, FILE_SECONDS, FIGURE_SECONDS = 3.0, 0.08, 4.0  # a process; a checkpoint's files; all figures
 FILE_BYTES, FIGURE_BYTES, GENERATOR_BYTES = 15_000, 2_500_000, 5_056
@@ -55,10 +56,15 @@ def cost(config: Config) -> Cost:
     checkpoints = len(checkpoint_epochs(probe.checkpoints, optimizer.epochs))
 
     arrays = main_arrays(config)
-    size = {"path": "probe.steps", "data": "probe.points"}.get(probe.kind, "probe.resolution")
+    size = {"path": "probe.steps", "geodesic": "probe.segments", "data": "probe.points"}.get(
+        probe.kind, "probe.resolution"
+    )
     measured = arrays[size][0] // 2 if size in arrays else 0  # it counts them twice: in memory, and as a file
     if isinstance(probe, PathConfig):
         points, derivatives = len(probe.pairs) * (probe.steps + 1), task.inputs
+    elif isinstance(probe, GeodesicConfig):
+        sought = probe.sought(task.inputs)
+        points, derivatives = NEWTON_STEPS * 2 * len(probe.pairs) * probe.segments, sought * (sought + 3) // 2
     elif isinstance(probe, DataConfig):
         points, derivatives = probe.count(task.size if probe.split == "train" else task.kept), task.inputs + 5
         measured += 8 * points * task.inputs

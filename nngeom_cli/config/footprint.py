@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from nngeom_cli.config.optimizer import SgdConfig
-from nngeom_cli.config.probe import DataConfig, GridConfig, PathConfig
+from nngeom_cli.config.probe import DataConfig, GeodesicConfig, GridConfig, PathConfig
 from nngeom_cli.config.run import Config
 from nngeom_cli.config.task import DigitsConfig
 from nngeom_cli.system.memory import require_room
@@ -45,6 +45,11 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         points, on_path = probe.steps + 1, len(probe.pairs)
         measured = on_path * points * copies * (layers * (min(probe.leading(first) + 1, task.inputs) + 3) + 1)
         derivatives, size = along, "probe.steps"
+    elif isinstance(probe, GeodesicConfig):
+        points, of_pair = probe.segments + 1, layers * (task.inputs + 1) + 1
+        measured = len(probe.pairs) * copies * (points * of_pair + layers * 10 + 1)
+        sought = probe.sought(task.inputs)
+        derivatives, size = sought * (sought + 3) // 2, "probe.segments"
     elif isinstance(probe, DataConfig):
         points = probe.count(task.size if probe.split == "train" else task.kept)
         leading, curved = probe.leading(first), probe.curved(task.inputs, ranks)

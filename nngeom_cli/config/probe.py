@@ -14,6 +14,7 @@ __all__ = [
     "MOST_CURVED",
     "PREDICTION",
     "DataConfig",
+    "GeodesicConfig",
     "GridConfig",
     "PathConfig",
     "PlaneConfig",
@@ -26,6 +27,7 @@ __all__ = [
 MOST_CHECKPOINTS = 100_000  # a file each
 PREDICTION = "prediction"  # named in place of a layer's number
 LARGEST_TOP_K = 6  # that is taken where none is given: the paper's
+MOST_DIRECTIONS = 16  # in which geodesics are sought where none is given: a step costs their cube
 MOST_CURVED = 16  # dimensions; at the examples of a data set of more, R would take minutes a checkpoint
 
 # A type, what follows "must be" where a value is not of it, and a suggestion.
@@ -77,8 +79,8 @@ class ProbeSection(Section, section="probe", chooser="kind"):
     """What all probes share: the layers, and the epochs at which they are measured."""
 
     kind: str = key(
-        "where networks are measured: on a grid, on paths between examples, on planes through examples, or at the "
-        "examples themselves"
+        "where networks are measured: on a grid, on straight or shortest paths between examples, on planes through "
+        "examples, or at the examples themselves"
     )
     layers: Layers = key(
         "1 is the first hidden layer, one past the last is the output; all: every one of them; prediction: the "
@@ -165,11 +167,8 @@ class SpectralSection(ProbeSection):
         return self.top_k or min(LARGEST_TOP_K, rank)
 
 
-@dataclass(frozen=True)
-class PathConfig(SpectralSection, kind="path"):
-    """`steps` + 1 points on the line between two examples."""
-
-    pairs: Pairs = key(
+def _pairs() -> Any:
+    return key(
         "the two examples that each path connects",
         Range(
             lambda pairs: len(pairs) > 0 and all(len(pair) == 2 and pair[0] != pair[1] for pair in pairs),
@@ -177,8 +176,38 @@ class PathConfig(SpectralSection, kind="path"):
         ),
         suggestion="From the first class to the second: probe.pairs=[[0,1]].",
     )
+
+
+@dataclass(frozen=True)
+class PathConfig(SpectralSection, kind="path"):
+    """`steps` + 1 points on the line between two examples."""
+
+    pairs: Pairs = _pairs()
     endpoints: str = _examples("pairs")
     steps: int = key("steps along each path", at_least(1), suggestion="The paper uses 64.")
+
+
+@dataclass(frozen=True)
+class GeodesicConfig(ProbeSection, kind="geodesic"):
+    """The shortest path between two examples, as a polygon, beside the straight one."""
+
+    pairs: Pairs = _pairs()
+    endpoints: str = _examples("pairs")
+    segments: int = key(
+        "segments of each shortest path, a multiple of 8; half as many and a quarter say how far its length is off",
+        Range(lambda segments: 8 <= segments <= 1024 and segments % 8 == 0, "a multiple of 8, at most 1024"),
+        suggestion="The default is 16.",
+    )
+    directions: int | None = key(
+        "dimensions of input space in which a shortest path is sought: along the straight one, and those that the "
+        f"layer stretches most on it; null: all of them, at most {MOST_DIRECTIONS}",
+        or_null(at_least(1)),
+        suggestion=f"null takes all, up to {MOST_DIRECTIONS}.",
+    )
+
+    def sought(self, dimension: int) -> int:
+        """In how many dimensions paths are sought, of so many that the inputs have."""
+        return min(dimension, self.directions or MOST_DIRECTIONS)
 
 
 @dataclass(frozen=True)
@@ -237,4 +266,4 @@ class DataConfig(SpectralSection, kind="data"):
         return min(self.points or examples, examples)
 
 
-ProbeConfig: TypeAlias = GridConfig | PathConfig | PlaneConfig | DataConfig
+ProbeConfig: TypeAlias = GridConfig | PathConfig | GeodesicConfig | PlaneConfig | DataConfig

@@ -8,12 +8,21 @@ from nngeom_cli.config.declaration import Range, Section, at_least, between, key
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.loader import load_config, typed_section
 from nngeom_cli.config.optimizer import MOST_EPOCHS
-from nngeom_cli.config.probe import PREDICTION, DataConfig, GridConfig, PathConfig, ProbeConfig, ProbeSection
+from nngeom_cli.config.probe import (
+    PREDICTION,
+    DataConfig,
+    GeodesicConfig,
+    GridConfig,
+    PathConfig,
+    ProbeConfig,
+    ProbeSection,
+)
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import one_of, require
 
 __all__ = ["RECORDED", "RecordedConfig", "load_recorded", "load_saved"]
 
+OF_PAIRS = (PathConfig, GeodesicConfig)
 RECORDED = "recorded"  # the section that only a recorded run has
 
 
@@ -70,14 +79,14 @@ class RecordedConfig(NumbersConfig):
             require(within, "checkpoints", f"at most {last}, the last epoch", probe.checkpoints, "Raise `epochs`.")
         if isinstance(probe, GridConfig):
             plane = about.shape == [2]
-            others = "path, plane or data for inputs of any shape but (2,)"
+            others = "path, geodesic, plane or data for inputs of any shape but (2,)"
             require(plane, "probe", others, probe.kind, 'Try probe="path".')
             return
         if isinstance(probe, DataConfig):
             require(probe.split == "train", "probe.split", "train", probe.split, "Give the inputs to measure at.")
             return
-        groups, by = ("pairs", probe.endpoints) if isinstance(probe, PathConfig) else ("triples", probe.corners)
-        chosen = probe.pairs if isinstance(probe, PathConfig) else probe.triples
+        groups, by = ("pairs", probe.endpoints) if isinstance(probe, OF_PAIRS) else ("triples", probe.corners)
+        chosen = probe.pairs if isinstance(probe, OF_PAIRS) else probe.triples
         count, noun = (about.classes, "classes") if by == "class" else (about.examples, "rows")
         there = all(0 <= end < count for group in chosen for end in group)
         require(there, f"probe.{groups}", f"{groups} of {noun}, 0 to {count - 1}", chosen, "Name others.")

@@ -11,7 +11,7 @@ from typing import Any
 from nngeom_cli.config.architecture import ArchitectureConfig
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.optimizer import OptimizerConfig
-from nngeom_cli.config.probe import PREDICTION, DataConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.config.probe import PREDICTION, DataConfig, GeodesicConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.config.sections import known_keys
 from nngeom_cli.config.task import FileConfig, SplitConfig, TaskConfig
 from nngeom_cli.errors import require, shown
@@ -56,6 +56,8 @@ class Config(NumbersConfig):
         if isinstance(self.probe, PathConfig):
             self._check_examples("pairs", self.probe.pairs, self.probe.endpoints)
             self._check_top_k(self.probe.top_k or 1)
+        elif isinstance(self.probe, GeodesicConfig):
+            self._check_examples("pairs", self.probe.pairs, self.probe.endpoints)
         elif isinstance(self.probe, PlaneConfig):
             self._check_examples("triples", self.probe.triples, self.probe.corners)
             self._check_top_k(self.probe.top_k or 1)
@@ -73,7 +75,7 @@ class Config(NumbersConfig):
             require(
                 task.inputs == 2,
                 "probe.kind",
-                f"path, plane or data for task={task.name}, whose inputs have {task.inputs} dimensions",
+                f"path, geodesic, plane or data for task={task.name}, whose inputs have {task.inputs} dimensions",
                 self.probe.kind,
                 f"Choose probe={'path' if isinstance(task, FileConfig) else task.name}.",
             )

@@ -15,6 +15,7 @@ from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
+from nngeom_cli.figures.geodesic import geodesics_of
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.output import metadata, save
 from nngeom_cli.figures.path import CURVATURE, SPEED, along_paths
@@ -44,9 +45,9 @@ def draw_figures(
     Grids: `plane-layer-1`, or `plane-layers` for several (one replicate through training), and, with several
     replicates, `plane-layer-1-replicates` for each layer (all of them at the end). Paths: for each layer
     `path-layer-1`, `path-layer-1-speed` and `path-layer-1-curvature` (a panel for each pair), and `path-layer-1-peaks`
-    (how far the peaks lie from a change of prediction). Planes through three inputs: for each of them
-    `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`. Examples: for each layer `data-layer-1` (volume against margin and
-    entropy) and `data-layer-1-classes` (volume by class and by error).
+    (how far the peaks lie from a change of prediction). Shortest paths: for each layer `geodesic-layer-1`. Planes
+    through three inputs: for each of them `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`. Examples: for each layer
+    `data-layer-1` (volume against margin and entropy) and `data-layer-1-classes` (volume by class and by error).
 
     Args:
         run: what `load_run` returns; it may be complete or not.
@@ -122,6 +123,11 @@ def path_sheets(run: Run) -> Sheets:
     return sheets
 
 
+def geodesic_sheets(run: Run) -> Sheets:
+    """For each layer: lengths through training, and the paths."""
+    return {f"geodesic-{word}": partial(geodesics_of, run, layer) for layer, word in layers_of(run).items()}
+
+
 def plane_sheets(run: Run) -> Sheets:
     """Each plane through three inputs, all layers."""
     parts = shared(layers_of(run))
@@ -171,6 +177,7 @@ def shared(words: dict[int, str]) -> dict[str, list[int]]:
 SHEETS: dict[str, Callable[[Run], Sheets]] = {
     "grid": grid_sheets,
     "path": path_sheets,
+    "geodesic": geodesic_sheets,
     "plane": plane_sheets,
     "data": data_sheets,
 }

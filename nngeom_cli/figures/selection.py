@@ -105,8 +105,8 @@ def diverged(run: Run) -> list[int]:
 
 def without_numbers(geometry: xr.Dataset) -> xr.DataArray:
     """Where a network has weights that are NaN, (epoch, replicate): no log volume anywhere, not even -infinity."""
-    effective = geometry.attrs["kind"] in ("path", "data")
-    volume = geometry["log_effective_volume_element" if effective else "log_volume_element"]
+    name = {"path": "log_effective_volume_element", "data": "log_effective_volume_element", "geodesic": "chord"}
+    volume = geometry[name.get(geometry.attrs["kind"], "log_volume_element")]
     missing: xr.DataArray = volume.isnull().all([dim for dim in volume.dims if dim not in ("epoch", "replicate")])
     return missing
 

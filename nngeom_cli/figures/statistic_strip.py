@@ -36,6 +36,7 @@ from nngeom_cli.figures.style import (
 
 __all__ = [
     "Strip",
+    "draw_strip",
     "draw_strips",
     "grid_strips",
     "plane_strips",
@@ -48,6 +49,8 @@ __all__ = [
 AXES, BELOW = 0.72, 0.28  # inches: height of the axes; for tick labels and what the axis is
 REASON_WORDS = {
     "no_boundary": "no boundary in the window",
+    "no_change": "one prediction all along",
+    "no_other": "no other example of the class",
     "flat": "R = 0",
     "no_point": "no usable point",
     "constant": "constant field",
@@ -250,10 +253,10 @@ def scale_values(axes: Axes, strip: Strip) -> None:
     axes.axhline(0.0, color=MISSING_COLOUR, linewidth=0.4, zorder=0.5)
     values = np.concatenate([drawn.values.ravel() for drawn in (strip.values, *strip.controls.values())])
     values = values[np.isfinite(values)]
-    low, high = -1.0, 1.0
+    low, high = 0.0 if strip.name.endswith("share") else -1.0, 1.0
     if strip.name.endswith("contrast"):
         low, high = min(-LEAST_CONTRAST, values.min(initial=0.0)), max(LEAST_CONTRAST, values.max(initial=0.0))
-    elif strip.name.endswith("mean") and values.size:
+    elif strip.name.endswith(("mean", "stretch", "excess")) and values.size:
         middle, half = (values.max() + values.min()) / 2, max(LEAST_CONTRAST, np.ptp(values) / 2)
         low, high = middle - half, middle + half
     room = 0.06 * (high - low)

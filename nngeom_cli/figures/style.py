@@ -77,7 +77,14 @@ STATISTIC_COLOUR = "#14418c"
 REPLICATE_COLOUR = "#9fb3d1"
 CONTROL_COLOUR = "black"
 LIKE_COLOUR = "#c2570c"  # controls that ask the same question of lines like the boundary
-LIKE_LINES: dict[str, Any] = {"other": ":", "mirrored": "-.", "rotated": (0, (4, 1)), "middle": "-."}
+LIKE_LINES: dict[str, Any] = {
+    "other": ":",
+    "mirrored": "-.",
+    "rotated": (0, (4, 1)),
+    "middle": "-.",
+    "within": "-.",
+    "straight": ":",
+}
 MISSING_COLOUR = "#8c8c8c"
 UNRELIABLE_COLOUR = "#dedede"
 HATCH = "/" * 6

@@ -1,9 +1,10 @@
-"""The probe that a config names: on a grid, along paths, on planes through three inputs, at examples."""
+"""The probe that a config names: on a grid, on straight or shortest paths, on planes through inputs, at examples."""
 
 from __future__ import annotations
 
-from nngeom_cli.config.probe import PREDICTION, GridConfig, PathConfig, PlaneConfig, ProbeConfig
+from nngeom_cli.config.probe import PREDICTION, GeodesicConfig, GridConfig, PathConfig, PlaneConfig, ProbeConfig
 from nngeom_cli.probes.data import data
+from nngeom_cli.probes.geodesic import geodesics
 from nngeom_cli.probes.grid import grid
 from nngeom_cli.probes.labelled import Probe
 from nngeom_cli.probes.path import path
@@ -25,4 +26,6 @@ def _probe(config: ProbeConfig, task: Task, seed: int) -> Probe:
         return grid(config, task, seed)
     if isinstance(config, PathConfig):
         return path(config, task, seed)
+    if isinstance(config, GeodesicConfig):
+        return geodesics(config, task, seed)
     return plane(config, task, seed) if isinstance(config, PlaneConfig) else data(config, task, seed)

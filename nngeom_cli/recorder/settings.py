@@ -18,6 +18,7 @@ __all__ = ["probe_settings"]
 OF_KIND = {
     "grid": "moons",
     "path": "path",
+    "geodesic": "geodesic",
     "plane": "plane",
     "data": "data",
 }  # the file in conf/probe that has a kind's defaults
@@ -51,11 +52,11 @@ def probe_settings(
     require("layers" not in given, "probe.layers", "left out", given.get("layers"), "Name submodules with `layer`.")
     settings = _of_file(OF_KIND.get(name, name))
     kind = settings["kind"]
-    if kind == "path" and "pairs" not in given:
+    if kind in ("path", "geodesic") and "pairs" not in given:
         settings |= _pairs(examples)
     if kind == "plane" and "triples" not in given:
         settings |= _triples(examples)
-    if kind != "grid":
+    if kind not in ("grid", "geodesic"):
         settings["top_k"] = min(LARGEST_TOP_K, rank) if kind != "data" else None
         top_k = given.get("top_k")
         fits = not isinstance(top_k, int) or top_k <= rank

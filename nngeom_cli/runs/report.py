@@ -138,6 +138,11 @@ def remarks(measured: xr.Dataset) -> list[str]:
                 notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
             if doubtful := int(unreliable(R, error).sum()):
                 notes.append(f"{name}: no reliable digit of R at {doubtful} of {R.size} points")
+    if "converged" in measured and (lost := int((measured.converged == 0).sum())):
+        notes.append(
+            f"{lost} of {measured.converged.size} geodesics did not converge: their lengths are those of the best "
+            "paths found"
+        )
     if measured.attrs["kind"] == "data" and widths[0] > MOST_CURVED and max(widths[1:]) >= widths[0]:
         notes.append(
             f"R is measured at examples of at most {MOST_CURVED} dimensions; others take "

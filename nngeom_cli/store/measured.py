@@ -15,7 +15,7 @@ __all__ = ["check_measured"]
 
 WHOLE = (  # integers
     *("predicted_class", "label", "endpoint_class", "endpoint_index", "corner_class", "corner_index"),
-    *("true_class", "example"),
+    *("true_class", "example", "converged", "within_index", "straight_class", "geodesic_class"),
 )
 ARRAYS = {  # names and dimensions; those in brackets may be absent
     "grid": """
@@ -34,6 +34,28 @@ ARRAYS = {  # names and dimensions; those in brackets may be absent
         [speed epoch layer pair replicate step]
         [path_curvature epoch layer pair replicate step]
         predicted_class epoch pair replicate step
+        endpoint pair end feature
+        endpoint_class pair end
+        endpoint_index pair end
+    """,
+    "geodesic": """
+        geodesic_length epoch layer pair replicate
+        geodesic_error epoch layer pair replicate
+        straight_length epoch layer pair replicate
+        chord epoch layer pair replicate
+        converged epoch layer pair replicate
+        within_geodesic_length epoch layer pair replicate
+        within_straight_length epoch layer pair replicate
+        straight_place epoch pair replicate
+        straight_share epoch layer pair replicate
+        geodesic_share epoch layer pair replicate
+        crossing_apart epoch layer pair replicate
+        straight_class epoch pair replicate step
+        geodesic_class epoch layer pair replicate step
+        geodesic_point epoch layer pair replicate step feature
+        distance pair
+        within_distance pair
+        within_index pair
         endpoint pair end feature
         endpoint_class pair end
         endpoint_index pair end
@@ -75,6 +97,7 @@ LARGEST_LOG = 1e6  # of a volume: the log of the largest float64 is 710 per dime
 NUMBERS = {  # attributes of so many numbers
     "grid": {"box": 4},
     "path": {"steps": 1, "top_k": 1},
+    "geodesic": {"segments": 1, "directions": 1},
     "plane": {"top_k": 1},
     "data": {"top_k": 1, "rank_tolerance": 1, "examples": 1},
 }
@@ -109,9 +132,10 @@ def _faults(geometry: xr.Dataset) -> Iterator[str]:
     for name, count in NUMBERS[kind].items():
         if not _is_numbers(attributes.get(name), count):
             yield f"{name} {attributes.get(name)!r}"
-    if kind == "path" and attributes["steps"] != geometry.sizes.get("step", 0) - 1:
-        yield f"{geometry.sizes.get('step', 0)} points for {attributes['steps']} steps"
-    if kind != "grid" and attributes["top_k"] < 1:
+    steps = {"path": "steps", "geodesic": "segments"}.get(kind)
+    if steps and attributes[steps] != geometry.sizes.get("step", 0) - 1:
+        yield f"{geometry.sizes.get('step', 0)} points for {attributes[steps]} {steps}"
+    if "top_k" in NUMBERS[kind] and attributes["top_k"] < 1:
         yield f"top_k {attributes['top_k']}"
     for line in ARRAYS[kind].strip().splitlines():
         name, *dims = line.strip(" []").split()

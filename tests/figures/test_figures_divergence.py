@@ -2,12 +2,13 @@
 
 import numpy as np
 import pytest
-from made_runs import examples, image_planes, made_run, path, plane, texts
+from made_runs import examples, geodesics, image_planes, made_run, path, plane, texts
 
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.figures.animation import Film, animate
 from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
+from nngeom_cli.figures.geodesic import geodesics_of
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
 from nngeom_cli.figures.path import CURVATURE, SPEED, VOLUME, along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
@@ -43,6 +44,8 @@ def sheets(run):
         return [through_training(run, 1), across_replicates(run, 1)]
     if kind == "plane":
         return [on_image_plane(run, 0, 1)]
+    if kind == "geodesic":
+        return [geodesics_of(run, 1)]
     if kind == "data":
         return [at_examples(run, 1), by_class(run, 1)]
     return [*(along_paths(run, 1, curve=curve) for curve in (VOLUME, SPEED, CURVATURE)), peak_distances(run, 1)]
@@ -53,6 +56,7 @@ KINDS = {
     "plane": lambda: image_planes(EPOCHS, replicates=3),
     "path": lambda: path(2, 3, EPOCHS, speed=True, curvature=True),
     "data": lambda: examples(EPOCHS, replicates=3),
+    "geodesic": lambda: geodesics(replicates=3, epochs=EPOCHS),
 }
 
 

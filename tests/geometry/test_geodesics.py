@@ -250,3 +250,23 @@ def test_block_tridiagonal_systems_have_the_solution_of_the_whole_matrix():
     expected = torch.linalg.solve(matrix, right.flatten(1))
     torch.testing.assert_close(solution.flatten(1), expected, rtol=1e-9, atol=1e-11)
     assert not solve_tridiagonal(diagonal - 100 * torch.eye(3).double(), beside, right)[1].any()
+
+
+def test_in_the_directions_of_a_narrow_first_layer_the_paths_are_those_in_all_of_them():
+    weights, biases = random_network([9, 4, 12], seed=5)
+    narrow = MLPFeatureMap(weights, biases, "tanh")
+    start, end = points(2, 9, seed=6)
+    whole, few, one = (geodesic(narrow, start, end, segments=16, directions=count) for count in (None, 5, 1))
+    assert torch.allclose(few.length, whole.length, rtol=1e-9)
+    assert torch.allclose(one.length, one.straight, rtol=1e-3)
+    assert (one.length > few.length - few.error - one.error).all()
+    assert torch.allclose(few.points[[0, -1]], torch.stack([start, end]), atol=1e-12)
+    with pytest.raises(ValueError, match=r"`directions` must be at least 1, or None for all of them. Got 0."):
+        geodesic(narrow, start, end, directions=0)
+
+
+def test_a_path_does_not_run_along_a_direction_that_is_hardly_stretched():
+    # without x_2 the straight path is shortest; along it a shift by 1e5 would shorten the path by a little
+    bowl = lambda p: torch.stack([p[0], p[1].cosh() - 1, (p[0] + 1e-5 * p[1] * (p[0] - 1)).sin()])  # noqa: E731
+    found = geodesic(bowl, [0.0, 0.0], [2.0, 0.0], segments=8, directions=2)
+    assert found.points[:, 1].abs().max() < 1e-12

@@ -89,6 +89,7 @@ def shortened(words, draw):
     along_lines = "task=digits" in words and not {"probe=plane", "probe=data"} & set(words)
     points = {"probe.steps": "8"} if along_lines else {"probe.resolution": "10"}
     points = {"probe.points": "20"} if "probe=data" in words else points
+    points = {"probe.segments": "8"} if "probe=geodesic" in words else points
     short = {"optimizer.epochs": "6", "replicates": "2", "probe.checkpoints": "[3]"} | points
     if not draw:
         short["figures.draw"] = "false"

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_runs import examples, image_planes, made_run, path, plane
+from made_runs import examples, geodesics, image_planes, made_run, path, plane
 
 from nngeom_cli.analysis.columns import FEW, MEANINGS
 from nngeom_cli.analysis.data import data_statistics
+from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.networks import networks
 from nngeom_cli.analysis.path import path_statistics
@@ -26,8 +27,9 @@ KINDS = {
     "path": lambda: path_statistics(path(speed=True)),
     "plane": lambda: plane_statistics(image_planes()),
     "data": lambda: data_statistics(examples(curved=True, robust=True)),
+    "geodesic": lambda: geodesic_statistics(geodesics()),
 }
-SECTIONS = {"grid": "Grids", "path": "Paths", "plane": "Planes", "data": "Examples"}
+SECTIONS = {"grid": "Grids", "path": "Paths", "plane": "Planes", "data": "Examples", "geodesic": "Geodesics"}
 ABOUT = {"estimate", "low", "high", "n", "factor", "start", "end", "statistic", "of"}
 ABOUT |= {"epoch", "p", "p_holm", "detectable"}
 

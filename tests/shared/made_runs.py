@@ -247,3 +247,41 @@ def write_run(
     store.write_manifest()
     store.update(status=status)
     return directory
+
+
+def geodesics(pairs=2, replicates=2, epochs=(0, 30), segments=8):
+    """Paths in the plane that bend by 0.1 (epoch + 1) / 31 of their length, of which a third is of the first class."""
+    rng = np.random.default_rng(0)
+    dims = ("epoch", "layer", "pair", "replicate", "step", "feature")
+    shape = (len(epochs), 1, pairs, replicates)
+    ends = rng.normal(size=(pairs, 2, 2))
+    along = ends[:, 1] - ends[:, 0]
+    fractions = np.linspace(0, 1, segments + 1)[:, None]
+    across = np.stack([-along[:, 1], along[:, 0]], axis=1)
+    bends = 0.1 * (np.array(epochs) + 1)[:, None, None, None] / 31 * np.sin(np.pi * fractions)
+    lines = ends[:, None, 0] + fractions * along[:, None]
+    points = (lines + bends * across[:, None])[:, None, :, None] * np.ones((*shape, 1, 1))
+    lengths = np.exp(rng.normal(size=shape))
+    late = np.broadcast_to(np.arange(segments + 1) >= segments / 3, (*shape, segments + 1))
+    arrays = {name: (dims[:4], lengths * factor) for name, factor in LENGTHS.items()}
+    arrays |= {name: (dims[:4], np.full(shape, value)) for name, value in SHARES.items()}
+    arrays |= {"converged": (dims[:4], np.ones(shape, dtype=np.int64)), "geodesic_point": (dims, points)}
+    arrays |= {"geodesic_class": (dims[:5], late.astype(np.int64))}
+    arrays |= {"straight_place": (("epoch", "pair", "replicate"), np.full((len(epochs), pairs, replicates), 0.4))}
+    arrays |= {"straight_class": (("epoch", "pair", "replicate", "step"), late[:, 0].astype(np.int64))}
+    arrays |= {"distance": ("pair", np.linalg.norm(along, axis=1)), "within_distance": ("pair", np.ones(pairs))}
+    arrays |= {"within_index": ("pair", np.arange(pairs)), "endpoint": (("pair", "end", "feature"), ends)}
+    arrays |= {name: (("pair", "end"), np.tile([0, 1], (pairs, 1))) for name in ("endpoint_class", "endpoint_index")}
+    about = {name: {"long_name": name, "units": ""} for name in SHARES}
+    made = xr.Dataset(
+        arrays,
+        {"epoch": list(epochs), "layer": [1], "replicate": 3 + np.arange(replicates)},
+        {"kind": "geodesic", "task": "made", "activation": "sigmoid", "widths": [2, 8, 2]}
+        | {"segments": segments, "directions": 2},
+    )
+    return made.assign({name: made[name].assign_attrs(attrs) for name, attrs in about.items()})
+
+
+LENGTHS = {"geodesic_length": 1.0, "straight_length": 1.2, "chord": 0.9, "geodesic_error": 1e-4}
+LENGTHS |= {"within_geodesic_length": 0.5, "within_straight_length": 0.55}
+SHARES = {"geodesic_share": 0.3, "straight_share": 0.45, "crossing_apart": 0.2}
