@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers coverage coverage-tables bench docs packages keys lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers test-callbacks coverage coverage-tables bench docs packages keys lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
@@ -29,6 +29,11 @@ test-launchers:  ## sweeps on every launcher, in an environment of its own: Ray'
 	$(PYTHON) -m venv $(VENV)-launchers
 	$(VENV)-launchers/bin/pip install --quiet -c constraints.txt -e '.[dev,joblib,slurm,ray]'
 	$(VENV)-launchers/bin/pytest -q tests/launch/test_sweep.py
+
+test-callbacks:  ## the Recorder in Lightning and in Hugging Face's Trainer, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-callbacks
+	$(VENV)-callbacks/bin/pip install --quiet -c constraints.txt -e '.[dev,callbacks]'
+	$(VENV)-callbacks/bin/pytest -q tests/recorder/test_callbacks.py
 
 coverage: $(INSTALLED)  ## the whole suite, and which lines of nngeom_cli no test reaches, in other processes either
 	mkdir -p build/coverage && rm -f build/coverage/data*

@@ -254,7 +254,7 @@ LOOKS = {  # words replace a curvature that is 0 wherever it exists; classes hav
     "volume magnitude": Look(VOLUME_COLOURS, linear_norm, drawn=volume),
     "curvature magnitude": Look(MAGNITUDE_COLOURS, magnitude_norm, symmetric_log_ticks, np.abs),
     "entropy": Look(ENTROPY_COLOURS, linear_norm),
-    "classes": Look(REGION_COLOURS, lambda _: Normalize(-0.5, 9.5)),
+    "classes": Look(REGION_COLOURS, lambda _: Normalize(-0.5, len(CLASS_COLOURS) - 0.5)),
 }
 
 GRID_HEATMAPS = tuple(quantity for quantity in ON_GRIDS if quantity.look)
