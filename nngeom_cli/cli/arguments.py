@@ -37,8 +37,8 @@ def run_folders(command: str, words: Sequence[str]) -> list[Path]:
     names = [
         "run.json",
         "sweep.json",
-        *([".hydra/config.yaml"] if command == "resume" else []),
-    ]  # resume also starts a run that has not started
+        *([".hydra/config.yaml"] if command in ("resume", "watch") else []),
+    ]  # a run that has not started is started by resume, and waited for by watch
     for word in words or [""]:
         if not word or not any((Path(word) / name).is_file() for name in names):  # Path("") would be the current folder
             got = _no_run(Path(word)) if word else "nothing. See outputs/runs."

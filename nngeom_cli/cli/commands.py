@@ -14,6 +14,7 @@ from nngeom_cli.cli.arguments import figures_keys, frozen_run, is_there, known_f
 from nngeom_cli.cli.cleaning import clean
 from nngeom_cli.cli.comparing import compare
 from nngeom_cli.cli.listing import list_runs
+from nngeom_cli.cli.page_commands import report, watch
 from nngeom_cli.cli.sweep_report import draw_comparison_of, report_sweep
 from nngeom_cli.errors import ConfigError, DamageError, FolderError, did_you_mean, one_of, require, say, sentence_of
 
@@ -294,6 +295,8 @@ COMMANDS: dict[str, tuple[Callable[[Namespace], int], str]] = {
     "measure": (measure, "measure a run again from its checkpoints, elsewhere or more finely"),
     "resume": (resume, "resume a run or a sweep that was interrupted, or train a run longer"),
     "figures": (figures, "draw the figures of runs again, from what is saved"),
+    "report": (report, "a run or a sweep as one HTML file, to look at and to send"),
+    "watch": (watch, "the same page while a run is running, refreshed as checkpoints appear"),
     "summarize": (summarize, "one table over runs, sweeps and seeds: metrics and statistics"),
     "compare": (compare, "runs side by side: configs, statistics with intervals of differences, figures"),
     "list": (list_runs, "the runs in a folder: status, task, what differs, accuracy, age, size"),

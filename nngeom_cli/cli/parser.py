@@ -25,6 +25,8 @@ TAKES = {
     "measure": ("followed by one run directory", "See outputs/runs."),
     "resume": RUN_DIRECTORIES,
     "figures": RUN_DIRECTORIES,
+    "report": RUN_DIRECTORIES,
+    "watch": ("followed by one run directory", "See outputs/runs."),
     "summarize": ("followed by directories of runs", "See outputs/."),
     "compare": ("followed by run directories", "See `nngeom list`."),
     "list": ("followed by folders of runs", "See outputs/."),
@@ -126,6 +128,8 @@ def command_line(texts: dict[str, tuple[str, str]]) -> tuple[Parser, dict[str, P
     commands["list"].add_argument("--format", default="terminal", metavar="FORMAT", help=listed)
     commands["clean"].add_argument("--dry-run", action="store_true", help="say what would be dropped, and drop nothing")
     commands["clean"].add_argument("--yes", action="store_true", help="do not ask")
+    port = "the server's port; default: any that is free"
+    commands["watch"].add_argument("--port", type=int, metavar="N", help=port)
     quick = "train for a fraction of the epochs, into outputs/figures/quick, and judge nothing"
     commands["reproduce"].add_argument("--quick", action="store_true", help=quick)
     return parser, commands
