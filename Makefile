@@ -7,8 +7,10 @@ INSTALLED := $(VENV)/.installed
 .PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers test-callbacks coverage coverage-tables bench docs packages keys lint types clean
 .DELETE_ON_ERROR:
 
-run: $(INSTALLED)  ## train XOR, measure its geometry, draw it
-	$(BIN)/nngeom run task=xor
+run: $(INSTALLED)  ## train XOR, measure its geometry, draw it, and write its page
+	@mkdir -p build
+	$(BIN)/nngeom run task=xor > build/run.txt && cat build/run.txt
+	@$(BIN)/nngeom report "$$(tail -n 1 build/run.txt)"
 
 reproduce-figures: $(INSTALLED)  ## the paper's figures and claims, into outputs/figures; QUICK=1: in two minutes
 	$(BIN)/nngeom reproduce $(if $(QUICK),--quick)

@@ -22,7 +22,7 @@ from nngeom_cli.errors import ConfigError, did_you_mean, shown
 from nngeom_cli.store.discovery import find_runs
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["FORMATS", "Summary", "estimates", "strongest_control", "summarize_runs"]
+__all__ = ["FORMATS", "Summary", "strongest_control", "summarize_runs"]
 
 FORMATS = ("terminal", "csv", "markdown", "json")
 DATA_HASH = "recorded.data"  # tells no reader anything, and fills a table

@@ -63,6 +63,14 @@ EXAMPLES = {
 
   $ nngeom clean xor --dry-run
   xor: 10 checkpoints, 178 kB""",
+    "report": """Example, after `nngeom run hydra.run.dir=xor`:
+
+  $ nngeom report xor
+  xor/report.html""",
+    "watch": """Example, while `nngeom run hydra.run.dir=xor` is running:
+
+  $ nngeom watch xor
+  http://127.0.0.1:41373/b3dX4kQ0h2nV7ZrPyT9sUw1aCeJmLf5g/""",
     "animate": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom animate xor

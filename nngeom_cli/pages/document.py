@@ -30,8 +30,8 @@ def data_text(page: Mapping[str, Any], numbers: str) -> str:
         numbers: of `Numbers.text`.
 
     Example:
-        >>> data_text({"name": "</script>"}, "H4sI")
-        '{"name": "\\u003c/script>", "numbers": "H4sI"}'
+        >>> print(data_text({"name": "<b>"}, "H4sI"))
+        {"name": "\\u003cb>", "numbers": "H4sI"}
     """
     return json.dumps(_plain(page) | {"numbers": numbers}, allow_nan=False).replace("<", r"\u003c")
 

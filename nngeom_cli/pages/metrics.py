@@ -6,11 +6,15 @@ import math
 import re
 from collections.abc import Mapping
 
-from nngeom_cli.analysis.bootstrap import Estimate
+from nngeom_cli.analysis.columns import FEW, MEANINGS
+from nngeom_cli.analysis.estimate import Estimate
 from nngeom_cli.analysis.run_rows import Row
-from nngeom_cli.analysis.summary import estimates, strongest_control
+from nngeom_cli.analysis.summary import strongest_control
 
-__all__ = ["metrics_table", "number_words"]
+__all__ = ["few_metrics", "metrics_table"]
+
+LAYER = re.compile(r"layer(\d+)|prediction|")
+MOST_FEW = 12
 
 
 def metrics_table(row: Row, titles: Mapping[str, str], layers: Mapping[int, str]) -> list[dict[str, str]]:
@@ -21,25 +25,32 @@ def metrics_table(row: Row, titles: Mapping[str, str], layers: Mapping[int, str]
         titles: what each statistic is, by name.
         layers: what each layer is called, by number.
     """
-    found, lines = estimates(row), []
-    for name, estimate in found.items():
-        statistic, _, rest = name.partition(".")
-        layer = re.fullmatch(r"layer(\d+)", rest)
-        if statistic == "band_shared" or (rest and not layer):
+    names = {f"layer{number}": words for number, words in layers.items()}
+    lines = []
+    for name, found in row.estimates.items():
+        statistic, _, layer = name.partition(".")
+        if statistic == "band_shared" or not LAYER.fullmatch(layer):
             continue
-        change, control = found.get(f"{name}.change"), strongest_control(row.values, name)
+        change, control = row.estimates.get(f"{name}.change"), strongest_control(row.estimates, name)
         lines.append(
             {
                 "name": statistic,
-                "layer": layers.get(int(layer[1]), rest) if layer else "",
-                "title": titles.get(statistic, ""),
-                "value": estimate_words(estimate),
+                "layer": names.get(layer, list(layers.values())[-1] if layer == "prediction" else layer),
+                "title": titles.get(statistic) or MEANINGS.get(statistic, ("", ""))[1],
+                "value": estimate_words(found),
                 "change": estimate_words(change) if change else "",
                 "control": f"{estimate_words(control[1])} ({control[0]})" if control else "",
-                "networks": str(estimate.n),
+                "networks": str(found.n),
             }
         )
     return lines
+
+
+def few_metrics(row: Row) -> dict[str, str]:
+    """The metrics that `nngeom summarize` shows first."""
+    known = {name: name.partition(".") for name in row.estimates}
+    names = [name for name, (statistic, _, rest) in known.items() if statistic in FEW and LAYER.fullmatch(rest)]
+    return {name: estimate_words(row.estimates[name]) for name in names[:MOST_FEW] if row.estimates[name].n}
 
 
 def estimate_words(found: Estimate) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from nngeom_cli.analysis.degeneracy import layer_words
-from nngeom_cli.analysis.run_rows import STATISTICS, Row, read_row
+from nngeom_cli.analysis.run_rows import Row, read_row
+from nngeom_cli.analysis.run_statistics import STATISTICS
 from nngeom_cli.config.recorded import load_saved
 from nngeom_cli.figures.selection import figures_config, final_scores, networks_shown, representative
 from nngeom_cli.pages import curves, examples, maps

@@ -7,13 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
-from nngeom_cli.analysis.run_rows import Row, read_row
-from nngeom_cli.analysis.summary import estimates
+from nngeom_cli.analysis.run_rows import read_row
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import NngeomError, shown
-from nngeom_cli.pages.metrics import estimate_words
+from nngeom_cli.pages.metrics import few_metrics
 from nngeom_cli.pages.packing import Numbers
 from nngeom_cli.pages.run_view import Defaults, view_of_run
 from nngeom_cli.store.layout import FIGURES
@@ -28,7 +25,6 @@ MOST_ROWS = 1000
 MOST_PICTURES = 1_000_000  # bytes of comparisons
 MOST_KEYS = 8  # that vary and have a column
 PNG = b"\x89PNG\r\n\x1a\n"
-SCORES = ("accuracy", "test_accuracy", "loss", "solved")
 
 
 def view_of_sweep(sweep: Sweep, numbers: Numbers, defaults: Defaults) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -55,7 +51,7 @@ def view_of_sweep(sweep: Sweep, numbers: Numbers, defaults: Defaults) -> tuple[d
                 "varies": [shown(config.get(key)) for key in keys[:MOST_KEYS]],
                 "status": row.status,
                 "note": row.note,
-                "metrics": brief(row),
+                "metrics": few_metrics(row),
                 "figures": _links(sweep.directory, job.directory),
                 "run": None,
             }
@@ -82,15 +78,6 @@ def view_of_sweep(sweep: Sweep, numbers: Numbers, defaults: Defaults) -> tuple[d
         "most_runs": MOST_RUNS,
         "pictures": _pictures(sweep.directory / FIGURES),
     }, runs
-
-
-def brief(row: Row) -> dict[str, str]:
-    """The scores of a run, and the statistics that ask about a boundary, without their controls."""
-    if not row.values:
-        return {}
-    names = [name for name in row.values if name in SCORES or ("." not in name and f"{name}.minus_other" in row.values)]
-    found = estimates(Row(row.runs, row.status, row.config, {name: row.values[name] for name in names}))
-    return {name: estimate_words(estimate) for name, estimate in found.items() if np.isfinite(estimate.value)}
 
 
 def _links(sweep: Path, directory: str) -> list[list[str]]:

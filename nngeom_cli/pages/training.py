@@ -10,7 +10,7 @@ import xarray as xr
 
 from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.degeneracy import layer_words
-from nngeom_cli.analysis.run_rows import STATISTICS
+from nngeom_cli.analysis.run_statistics import STATISTICS
 from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, count_reasons
 from nngeom_cli.pages.packing import Numbers
 from nngeom_cli.pages.room import evenly

@@ -447,7 +447,7 @@ def test_a_wrong_command_is_one_sentence(nngeom, words, sentence):
 
 
 @pytest.mark.parametrize("words", [[], [""]], ids=str)
-@pytest.mark.parametrize("command", ["figures", "animate", "resume", "summarize"])
+@pytest.mark.parametrize("command", ["figures", "animate", "resume", "summarize", "report", "watch"])
 def test_inside_a_run_no_folder_does_not_mean_that_run(nngeom, command, words):
     Path("run.json").write_text('{"status": "complete"}')
     code, out, (said,) = nngeom(command, *words)
@@ -464,6 +464,8 @@ def test_inside_a_run_no_folder_does_not_mean_that_run(nngeom, command, words):
         ["animate"],
         ["resume"],
         ["summarize"],
+        ["report"],
+        ["watch"],
         ["run", "--from"],
         ["figures", "--"],
     ],
@@ -563,7 +565,7 @@ def test_a_folder_of_ones_own_configs_is_found_and_kept_in_the_command(nngeom, r
         ("nngeom", list(cli.COMMANDS)),
         ("", list(cli.COMMANDS)),
         ("nngeom f", ["figures"]),
-        ("nngeom re", ["resume", "reproduce"]),
+        ("nngeom re", ["resume", "report", "reproduce"]),
         ("nngeom run task=s", ["task=sinusoid", "task=spirals"]),
         ("nngeom run optimizer.mom", ["optimizer.momentum="]),
         ("nngeom run task=digits optimizer.be", ["optimizer.betas."]),

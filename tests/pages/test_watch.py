@@ -69,7 +69,6 @@ def test_the_page_and_its_data_are_served(server):
             "/{half}/",
             "/{token}x/",
             "/{token}//data",
-            "//{token}/",
             "/{token}/data%00",
             "/{token}/?x",
             "/{token}/#/../",

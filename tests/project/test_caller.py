@@ -25,6 +25,7 @@ import nngeom_cli
 from nngeom_cli import geometry
 from nngeom_cli.analysis.summary import summarize_runs
 from nngeom_cli.cli.entry import main
+from nngeom_cli.cli.page_commands import defaults_of
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config
 from nngeom_cli.figures import draw_figures
@@ -32,6 +33,7 @@ from nngeom_cli.figures.animation import animate
 from nngeom_cli.figures.infinite_width import save_theory
 from nngeom_cli.geometry import MLPFeatureMap, ricci_scalar
 from nngeom_cli.launch.application import composed
+from nngeom_cli.pages.report import write_report
 from nngeom_cli.runs.resume import resume
 from nngeom_cli.runs.run import run
 from nngeom_cli.store.run import load_run
@@ -185,6 +187,7 @@ CALLS = {
     "run": lambda saved: run(saved.config, saved.empty, command="nngeom run"),
     "animate": lambda saved: animate(load_run(saved.path)),
     "theory": theory,
+    "write_report": lambda saved: write_report(saved.path, defaults_of),
     "summarize_runs": lambda saved: summarize_runs([saved.path]).text("terminal"),
     "load_run": lambda saved: whole_run(saved.path),
     "load_config": lambda saved: load_config(json.loads(json.dumps(asdict(saved.config)))),

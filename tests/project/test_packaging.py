@@ -77,7 +77,9 @@ def test_the_wheel_holds_every_module_and_config(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / "nngeom_cli").rglob("*.py")}
     configs = {f"nngeom_cli/{path.relative_to(ROOT)}" for path in (ROOT / "conf").rglob("*.yaml")}
-    assert modules | configs | {"nngeom_cli/py.typed"} <= names
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / "nngeom_cli" / "pages" / "browser").iterdir()}
+    assert modules | configs | pages | {"nngeom_cli/py.typed"} <= names
+    assert len(pages) > 3
     assert not any(name.startswith(("tests/", "conf/")) for name in names)
 
 
