@@ -12,7 +12,7 @@ from torch.func import vmap
 __all__ = ["Differences", "Verdict"]
 
 _POINTS = 5
-_ELEMENTS = 2**22  # between points and features at once
+_ELEMENTS = 2**20  # between points and features at once
 _DISPLACED = 0.1  # shift from the caller's points, in units of the size of x: away from kinks at 0 and from edges
 _STEPS = 12
 _LONGEST_STEP = 0.25  # in units of the size of x; the shortest is sqrt(eps)

@@ -38,8 +38,8 @@ Function = Callable[[Tensor], Tensor]
 Derivatives = tuple[Tensor, Tensor | None]
 _ELEMENTS = 2**22  # of the derivatives computed at once in reverse mode ...
 _ELEMENTS_OF_JETS = 2**21  # ... and in jets, whose arrays should not outgrow the blocks that memory is reused in
-_GROUPS = 64  # of features in the trial of the routes, where there are more than that ...
-_FEWEST_GROUPS, _ELEMENTS_OF_TRIAL = 8, 2**19  # ... fewer for a large model
+_GROUPS = 32  # of features in the trial of the routes, where there are more than that ...
+_FEWEST_GROUPS, _ELEMENTS_OF_TRIAL = 4, 2**18  # ... fewer for a large model
 _MANY = 4  # features per input; above it, jets or forward mode alone cost less
 
 

@@ -29,6 +29,7 @@ def metric_spectrum(feature_map: AnyFeatureMap, x: Numbers, top_k: int, *, chunk
     """Leading eigenvalues of the induced metric.
 
     lambda_k = s_k^2, s_k the k-th singular value of J; g = J^T J, which squares the condition number, is not formed.
+    Singular values of at most eps max(n, d) times the largest are nothing but rounding, and count as 0.
     Where J of a callable or module is large (n d of a million, rank far above `top_k`), J is not formed either: block
     Lanczos iteration adds products with J until each eigenvalue has a residual below 1e-6 of itself.
 
@@ -69,8 +70,8 @@ def log_effective_volume_element(
         chunk_size: points handled at once; bounds memory, and changes values by no more than rounding.
 
     Returns:
-        `(*replicates, *batch)`; -inf where one of the singular values is exactly zero, NaN where `x` or the Jacobian is
-        NaN or infinite.
+        `(*replicates, *batch)`; -inf where J has a lower rank, one of the singular values being at most eps max(n, d)
+        times the largest; NaN where `x` or the Jacobian is NaN or infinite.
 
     Raises:
         ValueError: `top_k` is less than 1 or larger than the largest rank, or the last axis of `x` is not the feature
@@ -188,13 +189,19 @@ def _iterated(feature_map: FeatureMap, x: Numbers, top_k: int) -> tuple[Tensor, 
                 return None
             values[index, place], directions[index, place] = found.values, found.directions
     outer = feature_map.replicates + x.shape[:-1]
-    return values.reshape(*outer, top_k), directions.reshape(*outer, top_k, d)
+    return _without_rounding(values, max(n, d)).reshape(*outer, top_k), directions.reshape(*outer, top_k, d)
 
 
 def singular_values(frame: Frame) -> Tensor:
     """Singular values of J, descending, (replicates, points, min(n, d)); NaN where J is not finite."""
     jacobian, sound = _jacobian(frame)
-    return torch.where(sound, torch.linalg.svdvals(jacobian), torch.nan)
+    values = _without_rounding(torch.linalg.svdvals(jacobian), max(jacobian.shape[-2:]))
+    return torch.where(sound, values, torch.nan)
+
+
+def _without_rounding(values: Tensor, size: int) -> Tensor:
+    """Singular values of which those that are nothing but rounding are 0, as in `numpy.linalg.matrix_rank`."""
+    return torch.where(values <= torch.finfo(values.dtype).eps * size * values[..., :1], 0.0, values)
 
 
 def _over_points(

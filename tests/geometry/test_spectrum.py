@@ -120,6 +120,21 @@ def test_zero_singular_value_gives_minus_infinity_and_nan_gives_nan():
     assert metric_spectrum(feature_map, x, 2)[1:].isnan().all()
 
 
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_lower_rank_has_no_volume_on_any_processor_and_a_small_singular_value_has_one(seed, dtype):
+    left, right = (torch.linalg.qr(points(rows, 3, seed=seed + place)).Q for place, rows in enumerate((8, 5)))
+    for smallest in (0.0, 100 * torch.finfo(dtype).eps):
+        values = 7 * torch.tensor([1.0, 0.3, smallest], dtype=DOUBLE)
+        weight = ((left * values) @ right.T).to(dtype)
+        one = MLPFeatureMap([weight], [torch.zeros(8, dtype=dtype)], "identity")
+        for feature_map, norm in ((one, math.sqrt(8)), (lambda p, weight=weight: weight @ p, 1.0)):
+            found = log_effective_volume_element(feature_map, torch.zeros(5, dtype=dtype), 3).item()
+            assert found == pytest.approx((values / norm).log().sum().item(), abs=0.2)  # the last has two digits
+            spectrum = metric_spectrum(feature_map, torch.zeros(5, dtype=dtype), 3)
+            assert (spectrum > 0).tolist() == [True, True, smallest > 0]
+
+
 @pytest.mark.parametrize("top_k", [0, 4, -1])
 def test_top_k_beyond_the_rank_is_refused(top_k):
     feature_map = MLPFeatureMap(*random_network([5, 3, 6], seed=2), "tanh")
