@@ -48,6 +48,7 @@ bench: $(INSTALLED)  ## nngeom beside what a user would write or pick instead: m
 	$(BIN)/python benchmarks/probing.py
 	$(BIN)/python benchmarks/commands.py
 	$(BIN)/python benchmarks/scale.py
+	$(BIN)/python benchmarks/modules.py
 
 coverage-tables: $(INSTALLED)  ## how often each kind of interval holds the truth, by simulation (docs/statistics.md): ten minutes
 	$(BIN)/python benchmarks/coverage.py
