@@ -147,7 +147,7 @@ KEYS = {
     "exp": "experiment",
     "config": "experiment",
     "preset": "experiment",
-    "dryrun": "--cfg job",
+    "dryrun": "--dry-run",
     "printconfig": "--cfg job",
     "sweep": "-m",
 }

@@ -38,6 +38,14 @@ class OptimizerSection(Section, section="optimizer", chooser="name"):
     batch_size: int | None = key(
         "examples per step; null: all of them", or_null(at_least(1)), suggestion="null takes the full batch."
     )
+    stop: str | None = key(
+        "solved: ends at the first recorded epoch (of about 200) at which every replicate has solved the task; "
+        "run.json has the epoch of each; null: ends after the last epoch",
+        or_null(choice("solved")),
+        suggestion="null trains for all epochs.",
+        default=None,
+        hashed_at_default=False,
+    )
     volume_penalty: float = key(
         "lambda: trains the loss + lambda mean w log V, log V of a hidden layer at the examples of a batch; below 0 it "
         "magnifies, above 0 it shrinks volume",

@@ -39,12 +39,13 @@ def checkpoint_epochs(spec: Sequence[int] | Mapping[str, Any], epochs: int) -> l
     return sorted({0, *map(round, between), epochs})
 
 
-def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int]) -> list[int]:
+def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int], stopped_at: int | None = None) -> list[int]:
     """The epochs of a schedule for a run that was extended: what lies behind stays, the new schedule says what follows.
 
     Args:
         schedule: the epochs of a run by its last one, sorted.
         lasts: the last epoch of each stage, in order.
+        stopped_at: the epoch at which the run ended early, which takes the place of all later ones.
 
     Example:
         >>> staged(lambda last: [0, last // 2, last], [100, 300])
@@ -53,7 +54,7 @@ def staged(schedule: Callable[[int], list[int]], lasts: Sequence[int]) -> list[i
     epochs: list[int] = []
     for last in lasts:
         epochs += [epoch for epoch in schedule(last) if not epochs or epoch > epochs[-1]]
-    return epochs
+    return epochs if stopped_at is None else [*(epoch for epoch in epochs if epoch < stopped_at), stopped_at]
 
 
 def history_epochs(epochs: int) -> list[int]:

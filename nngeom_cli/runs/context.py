@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -39,19 +39,30 @@ class RunContext:
     probed: list[int]
     recorded: list[int]
 
+    def until(self, epoch: int) -> RunContext:
+        """The same for a run that ends early: what would follow is neither measured nor recorded."""
+        probed, recorded = ([early for early in epochs if early < epoch] for epochs in (self.probed, self.recorded))
+        return replace(self, probed=[*probed, epoch], recorded=[*recorded, epoch])
+
+    @property
+    def last(self) -> int:
+        """The epoch at which the run ends."""
+        return self.probed[-1]
+
     @property
     def seeds(self) -> list[int]:
         """The seed of each replicate."""
         return [self.config.seed + replicate for replicate in range(self.config.replicates)]
 
 
-def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunContext:
+def prepare(config: Config, device: torch.device, lasts: Sequence[int], stopped_at: int | None = None) -> RunContext:
     """Task, untrained network, probe and schedule of a config.
 
     Args:
         config: what to run.
         device: where.
         lasts: the last epoch, after those that the run had before it was extended.
+        stopped_at: the epoch at which it ended early.
     """
     task = make_task(config.task)
     network = initial_network(
@@ -64,7 +75,7 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunCo
         device=device,
     )
     probed = staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts)
-    return RunContext(
+    context = RunContext(
         config,
         device,
         task,
@@ -73,9 +84,10 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int]) -> RunCo
         probed,
         sorted({*probed, *staged(history_epochs, lasts)}),
     )
+    return context if stopped_at is None else context.until(stopped_at)
 
 
 def pause_epochs(context: RunContext) -> range:
     """Epochs about `PAUSE_SECONDS` of work apart, at which training can be saved or stopped."""
     config = context.config
-    return range(0, config.optimizer.epochs + 1, max(1, int(PAUSE_SECONDS / epoch_seconds(config))))
+    return range(0, context.last + 1, max(1, int(PAUSE_SECONDS / epoch_seconds(config))))

@@ -61,8 +61,9 @@ def measure(config: Config, directory: Path, origin: dict[str, Any], *, command:
         )
     lasts = [*run.info.get("extended_from", []), config.optimizer.epochs]
     with sole_writer(directory), one_thread():
-        context = prepare(config, device, lasts)
-        about = {"command": command, **provenance(config, device), "measured_from": origin}
+        stopped = {"stopped_at": run.info["stopped_at"]} if "stopped_at" in run.info else {}
+        context = prepare(config, device, lasts, **stopped)
+        about = {"command": command, **provenance(config, device), "measured_from": origin, **stopped}
         about["source"] = {**run.info.get("source", {}), "probe": run_source()["probe"]}
         store = RunDirectory(directory, about | ({"extended_from": lasts[:-1]} if lasts[:-1] else {}))
         store.update(status="running", process=this_process())

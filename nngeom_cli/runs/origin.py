@@ -38,7 +38,8 @@ def measured_again(run: Run, config: Config) -> dict[str, Any]:
         )
     refuse_cleaned(run.directory, run.info)
     lasts = [*run.info.get("extended_from", []), config.optimizer.epochs]
-    wanted = staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts)
+    stopped_at = run.info.get("stopped_at")
+    wanted = staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts, stopped_at)
     saved = sorted(saved_epochs(run.directory, CHECKPOINTS))
     missing = [epoch for epoch in wanted if epoch not in saved]
     epochs = f"among the epochs that were saved, {', '.join(map(str, saved))}"

@@ -161,12 +161,14 @@ def tell_remarks(measured: xr.Dataset) -> None:
             tell(words)
 
 
-def report(config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], where: str) -> None:
-    """Prints the summary of a run that has ended."""
+def report(
+    config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], reached: str, where: str
+) -> None:
+    """Prints the summary of a run that has ended; `reached` is what comes before the number of its epochs."""
     widths = "-".join(map(str, [task.dimension, *config.architecture.hidden, task.outputs]))
     print(
         f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
-        f"{config.optimizer.epochs} epochs {where}"
+        f"{reached}{config.optimizer.epochs} epochs {where}"
     )
     if isinstance(config.task, FileConfig):
         names = (f"{place} = {name}" for place, name in enumerate(config.task.class_names or []))

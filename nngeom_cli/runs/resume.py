@@ -12,7 +12,7 @@ from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.loader import load_config, overridden
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.config.run import Config, config_hash
-from nngeom_cli.errors import DamageError, FolderError, disk_trouble, require, shown, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, FolderError, disk_trouble, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.context import prepare
 from nngeom_cli.runs.measure import measure
@@ -95,13 +95,13 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
             key = f"{directory / INFO}: extended_from"
             raise DamageError(f"`{key}` must be increasing epochs below {old}. Got {shown(before)}. Repair it.")
         lasts = [*before, *([old] if config.optimizer.epochs > old else []), config.optimizer.epochs]
-        context = prepare(config, resolve_device(config.device), lasts)
+        context = prepare(config, resolve_device(config.device), lasts, run.info.get("stopped_at"))
         store = RunDirectory(directory, run.info)
         found = inventory_of(store, context)
         for note in found.notes:
             tell(note)
         reached = found.start.epoch if found.start else 0
-        if run.status in FINISHED and reached == config.optimizer.epochs and found.sound:
+        if run.status in FINISHED and reached == context.last and found.sound:
             tell(f"The run is {run.status}: nothing is left to do.")
             refuse_divergence(store, config)
             return
@@ -110,7 +110,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
         if same != source:
             parts = " and ".join(part for part in source if part not in same)
             tell(f"The code of {parts} has changed since the run began: what follows may differ in the last bits.")
-        tell(f"Resumes from epoch {reached} of {config.optimizer.epochs}.")
+        tell(f"Resumes from epoch {reached} of {context.last}.")
         sittings = [*run.info.get("resumed", []), {"at": timestamp(), "epoch": reached}]
         store.info |= {
             "config": asdict(config),
@@ -147,6 +147,12 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
     for key in new:
         suggestion = f"`nngeom run --from {run.directory} {key}={shown(new[key])}` runs it in a new directory."
         if key == "optimizer.epochs" and new[key] != old[key]:
+            if stopped_at := run.info.get("stopped_at"):
+                raise ConfigError(
+                    f"`{key}` must be left out: with optimizer.stop=solved the run ended at epoch {stopped_at}, all "
+                    f"solved. Got {new[key]}. `nngeom run --from {run.directory} optimizer.stop=null {key}={new[key]}` "
+                    "trains on in a new directory."
+                )
             require(new[key] > old[key], key, f"at least {old[key]}, the epochs already trained", new[key], suggestion)
             finished = run.status in FINISHED
             require(finished, key, f"{old[key]} until the run is complete", new[key], "First resume it unchanged.")

@@ -29,6 +29,7 @@ from nngeom_cli.runs.report import (
 from nngeom_cli.store.layout import INFO
 from nngeom_cli.store.run import described, load_run
 from nngeom_cli.store.run_directory import RunDirectory
+from nngeom_cli.store.run_info import last_epoch
 from nngeom_cli.system.held_folder import require_held
 from nngeom_cli.system.memory import losses_explained
 from nngeom_cli.system.parallel import available_cores
@@ -94,13 +95,14 @@ def train_and_draw(
         stop.at_once()
         final = metrics(last, seeds, context.task)
         finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]
-        diverged = store.divergence(config.optimizer.epochs)
-        store.update(replicates=finite, diverged=diverged)
+        diverged = store.divergence(last.epoch)
+        solved_at = store.first_reached(context.task.solved_accuracy) if config.optimizer.stop == "solved" else None
+        store.update(replicates=finite, diverged=diverged, solved_at=solved_at)
         if diverged:
             optimizer = config.optimizer
             log.warning(divergence_words(diverged, len(seeds), optimizer.lr, optimizer.volume_penalty))
         whole = sorted({*seeds} - {row["replicate"] for row in diverged or []})
-        tell_remarks(store.read_geometry(config.optimizer.epochs).sel(replicate=whole))
+        tell_remarks(store.read_geometry(last.epoch).sel(replicate=whole))
         if not config.figures.draw:
             return final, []
         return final, drawing()(load_run(store.directory), cores=available_cores())
@@ -118,15 +120,15 @@ def drawing() -> Callable[..., list[Path]]:
 
 
 def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint | None, stop: Stop) -> Checkpoint:
-    """Trains to the last epoch, writing measurements and checkpoints; returns the last checkpoint."""
+    """Trains to the last epoch, or until all is solved, writing measurements and checkpoints; returns the last one."""
     network, optimizer = context.network, context.config.optimizer
-    last = start
+    last, goal = start, context.task.solved_accuracy
     measured, recorded_at = set(context.probed), set(context.recorded)
     record = sorted({*measured, *recorded_at, *pause_epochs(context)})
     generators = batch_generators(context.config.seed, network.replicates)
     saved = time.monotonic()
     with (
-        Progress("epoch", optimizer.epochs, last.epoch if last else 0) as progress,
+        Progress("epoch", context.last, last.epoch if last else 0) as progress,
         contextlib.closing(
             train_on_cores(
                 network,
@@ -142,8 +144,13 @@ def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint 
     ):
         for last in checkpoints:
             require_held(store.directory)
+            stops = False
             if last.epoch in recorded_at:
                 store.add_history(last, context.seeds)
+                stops = optimizer.stop == "solved" and last.epoch > 0 and bool((last.accuracy >= goal).all())
+            if stops and last.epoch < context.last:
+                measured.add(last.epoch)
+                store.update(stopped_at=last.epoch)
             words = scores_words(last)
             progress.update(last.epoch, words)
             probed = last.epoch in measured
@@ -156,6 +163,8 @@ def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint 
                 saved = time.monotonic()
             if stopping:
                 raise KeyboardInterrupt
+            if stops:
+                break
     assert last is not None  # epoch 0 is in every record
     return last
 
@@ -167,6 +176,7 @@ def conclude(context: RunContext, store: RunDirectory, final: list[dict[str, Any
         RunError: a replicate diverged.
     """
     before = "trained before, measured " if "measured_from" in store.info else ""
+    epochs = f"{last_epoch(store.info)} of " if "stopped_at" in store.info else ""
     where = f"{before}in {store.info['wall_seconds']:.1f} s on {context.device.type}"
-    report(context.config, context.task, final, figures, where)
+    report(context.config, context.task, final, figures, epochs, where)
     refuse_divergence(store, context.config)

@@ -187,3 +187,9 @@ class RunDirectory:
                 since = rows.epoch[rows.epoch > rows.epoch[finite].max()] if finite.any() else rows.epoch
                 diverged.append({"replicate": int(seed), "epoch": int(since.min())})
         return diverged or None
+
+    def first_reached(self, accuracy: float) -> list[dict[str, int]]:
+        """The first recorded epoch at which each replicate has an accuracy; those that never have it are left out."""
+        history = self.history.table()
+        first = history[history.accuracy >= accuracy].groupby("replicate").epoch.min()
+        return [{"replicate": int(seed), "epoch": int(epoch)} for seed, epoch in first.items()]

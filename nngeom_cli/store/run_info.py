@@ -24,6 +24,7 @@ __all__ = [
     "FINISHED",
     "OTHERWISE",
     "described_info",
+    "last_epoch",
     "probed_epochs",
     "read_info",
     "refuse_cleaned",
@@ -45,6 +46,8 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "config": ANY,
     "config_hash": TEXT,
     "extended_from": [WHOLE],
+    "stopped_at": WHOLE,
+    "solved_at": [{"replicate": WHOLE, "epoch": WHOLE}],
     "measured_from": {"path": TEXT, "config_hash": TEXT, "id?": TEXT, ...: NEVER},
     "resumed": [{"at": TEXT, "epoch": WHOLE}],
     "replicates": [
@@ -171,6 +174,11 @@ def _is_untouched(info: Mapping[str, Any]) -> bool:
         return False
 
 
+def last_epoch(info: Mapping[str, Any]) -> int:
+    """The epoch at which a run ends: the last of its config, or that at which it stopped early."""
+    return int(info.get("stopped_at", info["config"]["optimizer"]["epochs"]))
+
+
 def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
     """The epochs at which a run is measured by its end.
 
@@ -184,15 +192,17 @@ def probed_epochs(path: Path, info: Mapping[str, Any]) -> list[int]:
     try:
         config = info["config"]
         lasts = [*info.get("extended_from", []), config["optimizer"]["epochs"]]
+        stopped_at = info.get("stopped_at", lasts[-1])
         spec = config["probe"]["checkpoints"]
         count = spec["count"] if isinstance(spec, dict) else len(spec)
         listed = [] if isinstance(spec, dict) else spec
-        if any(type(number) is not int for number in (count, *lasts, *listed)):
+        if any(type(number) is not int for number in (count, *lasts, stopped_at, *listed)):
             raise TypeError("a value that is not an integer")
         sound = min([0, *listed]) == 0 < min(lasts) <= max(lasts) <= MOST_EPOCHS
+        sound = sound and 0 < stopped_at <= lasts[-1]
         if not (sound and len(lasts) * count <= MOST_MEASURED):
             raise ValueError(f"{count} checkpoints of {len(lasts)} stages up to {max(lasts)}")
-        return staged(lambda last: checkpoint_epochs(spec, last), lasts)
+        return staged(lambda last: checkpoint_epochs(spec, last), lasts, stopped_at)
     except (KeyError, TypeError, ValueError, ArithmeticError) as error:
         what = f"{type(error).__name__}: {one_line(error)}"
         raise DamageError(f"`{path}: config` must say when the run is measured. Got {what}. {OTHERWISE}") from error

@@ -171,7 +171,7 @@ LEADS_ON = [  # what is typed, what is suggested
     ("run --gpu", "device=cuda"),
     ("run --exp figure1", "experiment=figure1"),
     ("run --output_dir 'my out'", "'hydra.run.dir=\"my out\"'"),
-    ("run --dry-run", "--cfg job"),
+    ("run --dryrun", "--dry-run"),
     ("run lr=0.1", "optimizer.lr=0.1"),
     ("run epochs=10", "optimizer.epochs=10"),
     ("run width=16", "architecture.hidden=[16]"),
