@@ -90,6 +90,7 @@ SUFFIXES = {
     "NAME.other, .mirrored, .rotated, .middle, .within": "a control: the same of lines that this network did not draw",
     "NAME.minus_other, ...": "the difference from that control, paired by network",
     "NAME.minus_control": "the difference from the strongest control, untrained networks included; it is named",
+    "NAME.infinite_width": "the same of the untrained layer at infinite width, where the initial weights are Gaussian",
     "NAME.layer1, ..., .prediction": "of one layer, where several were measured",
 }
 

@@ -12,6 +12,7 @@ from nngeom_cli.analysis.data import data_statistics
 from nngeom_cli.analysis.degeneracy import layer_word
 from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.limit import at_infinite_width
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import CONTROLS
@@ -26,6 +27,11 @@ STATISTICS = {
     "plane": plane_statistics,
     "data": data_statistics,
 }
+LIMITED = (
+    *("volume_mean", "volume_band_mean", "volume_band_contrast", "volume_rank_correlation", "volume_entropy"),
+    *("curvature_mean", "curvature_band_mean", "curvature_band_contrast", "curvature_rank_correlation"),
+    "curvature_entropy",
+)
 Values = dict[str, NDArray[np.float64]]
 
 
@@ -46,7 +52,8 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> Values:
 
     Of a statistic that asks about a boundary `NAME.other` has that control in place of the network's final boundary,
     and `NAME.minus_other` is the paired difference from it; so for each of `CONTROLS`. `band_shared.other` says how
-    much of the control's band is that of the network's own boundary.
+    much of the control's band is that of the network's own boundary. `NAME.infinite_width` is that of the limit of the
+    untrained layer, with the network's final boundary.
 
     Args:
         run: with a first and a last checkpoint; there is no `.change` where they are the same.
@@ -73,6 +80,14 @@ def statistics_of(run: Run, kept: NDArray[np.bool_]) -> Values:
             for control in CONTROLS[kind] if asks else ():
                 theirs = numbers[boundaries.index(control), -1, place]
                 values |= {f"{label}.{control}": theirs, f"{label}.minus_{control}": after - theirs}
+    limit = at_infinite_width(some)
+    if limit is not None:
+        at_limit = STATISTICS[kind](limit, boundaries=["final"])
+        for name in (name for name in LIMITED if name in at_limit):
+            numbers = _by_boundary(at_limit[name])
+            for place, word in enumerate(words):
+                label = name if len(layers) == 1 else f"{name}.{word}"
+                values[f"{label}.infinite_width"] = numbers[0, 0, place]
     if "band_shared" in statistics:
         shared = statistics.band_shared.transpose("boundary", "epoch", "replicate").values[:, -1]
         for control in CONTROLS[kind]:

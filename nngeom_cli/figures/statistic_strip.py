@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
@@ -18,6 +19,7 @@ from nngeom_cli.analysis.bootstrap import over_replicates
 from nngeom_cli.analysis.controls import SAME_LINE
 from nngeom_cli.analysis.degeneracy import unreliable
 from nngeom_cli.analysis.grid import grid_statistics
+from nngeom_cli.analysis.limit import at_infinite_width
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import CONTROLS, count_reasons
 from nngeom_cli.figures.canvas import Sheet
@@ -68,6 +70,7 @@ PLANE_CONTROLS = {
     "middle": "entropy of the weights",
 }
 LEAST_CONTRAST = 0.05  # nats: the scale of a contrast reaches at least this far
+LIMIT_LINE: tuple[int, tuple[int, ...]] = (0, (1, 1))
 GAP, RIGHT = 0.42, 0.15  # inches: between two axes, for tick labels; at the edge
 
 
@@ -84,6 +87,7 @@ class Strip:
         control_words: what each control is.
         undefined: how often it is undefined, and why; empty if never.
         stages: the epochs of the heatmaps.
+        limit: the mean over replicates with the limit of infinite width in place of the untrained network; NaN without.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Strip:
     control_words: Mapping[str, str]
     undefined: str
     stages: Sequence[int]
+    limit: float = math.nan
 
     @property
     def data(self) -> xr.Dataset:
@@ -116,6 +121,8 @@ def grid_strips(
         stages: the epochs of the heatmaps.
     """
     numbers = grid_statistics(geometry.sel(layer=list(layers)), band=band, boundaries=["final", *CONTROLS["grid"]])
+    limit = at_infinite_width(geometry.sel(layer=list(layers)).isel(epoch=[0, -1]))
+    wide = None if limit is None else grid_statistics(limit, band=band, boundaries=["final"])
     titles = {
         "rank_correlation": "rank correlation of {} with closeness to final boundary",
         "band_contrast": f"mean {{}} within {band:g} of final boundary minus elsewhere (nats)",
@@ -134,6 +141,9 @@ def grid_strips(
             for kind, title in titles.items():
                 title = title.format(quantity)
                 one = strip_of(numbers.sel(layer=layer), f"{prefix}_{kind}", title, words, stages)
+                if wide is not None:
+                    of_limit = wide[one.name].sel(layer=layer, boundary="final").isel(epoch=0)
+                    one = replace(one, limit=float(of_limit.mean("replicate")))
                 strips[variable, layer].append(one)
     return strips
 
@@ -228,6 +238,8 @@ def draw_strip(axes: Axes, strip: Strip, inches: float) -> None:
         axes.axhline(estimate[0], color=CONTROL_COLOUR, linewidth=0.8, linestyle="--", zorder=2.8)
         if np.isfinite(low[0]):
             axes.axhspan(low[0], high[0], color=CONTROL_COLOUR, alpha=0.12, linewidth=0.0, zorder=1)
+    if math.isfinite(strip.limit):
+        axes.axhline(strip.limit, color=CONTROL_COLOUR, linewidth=0.8, linestyle=LIMIT_LINE, zorder=2.8)
     for control, mean in strip.controls.items():
         axes.plot(epochs, mean.values, color=LIKE_COLOUR, linestyle=LIKE_LINES[control], linewidth=0.8, zorder=2.7)
     axes.plot(
@@ -251,7 +263,7 @@ def draw_strip(axes: Axes, strip: Strip, inches: float) -> None:
 def scale_values(axes: Axes, strip: Strip) -> None:
     """A correlation on its whole range; a contrast with 0 in view; nats on a range where small changes look small."""
     axes.axhline(0.0, color=MISSING_COLOUR, linewidth=0.4, zorder=0.5)
-    values = np.concatenate([drawn.values.ravel() for drawn in (strip.values, *strip.controls.values())])
+    values = np.concatenate([[strip.limit], *(np.ravel(drawn) for drawn in (strip.values, *strip.controls.values()))])
     values = values[np.isfinite(values)]
     low, high = 0.0 if strip.name.endswith("share") else -1.0, 1.0
     if strip.name.endswith("contrast"):
@@ -298,6 +310,9 @@ def strip_keys(strips: Mapping[tuple[str, int], Sequence[Strip]]) -> list[Artist
         keys.append(Patch(facecolor=STATISTIC_COLOUR, alpha=0.5, label=mean))
     if epochs[0] == 0 and len(epochs) > 1:
         keys.append(Line2D([], [], color=CONTROL_COLOUR, linewidth=0.8, linestyle="--", label="untrained (epoch 0)"))
+    if any(math.isfinite(strip.limit) for group in strips.values() for strip in group):
+        label = "untrained, at infinite width"
+        keys.append(Line2D([], [], color=CONTROL_COLOUR, linewidth=0.8, linestyle=LIMIT_LINE, label=label))
     for control, words in first.control_words.items():
         if np.isfinite(first.controls[control]).any():
             look = {"color": LIKE_COLOUR, "linewidth": 0.8, "linestyle": LIKE_LINES[control]}

@@ -1,7 +1,9 @@
 """The exact geometry of infinitely wide layers with Gaussian weights."""
 
 import math
+from collections.abc import Sequence
 from numbers import Real
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -32,14 +34,15 @@ class InfiniteWidth:
 
     Args:
         activation: a name for `get_activation`, or an `Activation`.
-        weight_std: standard deviation of the weights, sigma.
-        bias_std: standard deviation of the biases, zeta.
+        weight_std: standard deviation of the weights, sigma; or one for each layer.
+        bias_std: standard deviation of the biases, zeta; or one for each layer. On a plane of input space at a distance
+            h from the origin the map is that of `dimension=2` with sigma^2 h^2 more variance in the first layer's.
         dimension: dimension d of input space.
         depth: the layer whose features are taken, 1 = first.
 
     Raises:
-        ValueError: `weight_std` is not positive, `bias_std` is negative, `dimension` or `depth` is less than 1, or the
-            activation is neither smooth nor relu.
+        ValueError: `weight_std` is not positive, `bias_std` is negative, or there are not `depth` of them; `dimension`
+            or `depth` is less than 1; or the activation is neither smooth nor relu.
         TypeError: one of them is no number.
 
     Example:
@@ -50,26 +53,35 @@ class InfiniteWidth:
     """
 
     def __init__(
-        self, activation: str | Activation, weight_std: float, bias_std: float, dimension: int, depth: int = 1
+        self,
+        activation: str | Activation,
+        weight_std: float | Sequence[float],
+        bias_std: float | Sequence[float],
+        dimension: int,
+        depth: int = 1,
     ) -> None:
         self.activation = get_activation(activation) if isinstance(activation, str) else activation
         if not isinstance(self.activation, Activation):
             raise TypeError(f"`activation` must be a name or an `Activation`. Got {activation!r}.")
         if not self.activation.smooth and built_in(self.activation) != "relu":
             raise ValueError(f"`activation` must be smooth, or relu. Got {self.activation.name!r}.")
-        numbers = {"weight_std": weight_std, "bias_std": bias_std, "dimension": dimension, "depth": depth}
+        numbers: dict[str, Any] = {"dimension": dimension, "depth": depth}
         for name, number in numbers.items():
             if not isinstance(number, Real):
                 raise TypeError(f"`{name}` must be a number. Got {number!r}.")
-        if not 0 < weight_std < math.inf:
-            raise ValueError(f"`weight_std` must be positive and finite. Got {weight_std}.")
-        if not 0 <= bias_std < math.inf:
-            raise ValueError(f"`bias_std` must be at least 0 and finite. Got {bias_std}.")
         for name in ("dimension", "depth"):
             if not 1 <= numbers[name] < math.inf or numbers[name] != int(numbers[name]):
                 raise ValueError(f"`{name}` must be an integer of at least 1. Got {numbers[name]}.")
-        self.weight_std, self.bias_std = float(weight_std), float(bias_std)
         self.dimension, self.depth = int(dimension), int(depth)
+        self.weight_stds = _of_layers("weight_std", weight_std, self.depth)
+        self.bias_stds = _of_layers("bias_std", bias_std, self.depth)
+        for each in self.weight_stds:
+            if not 0 < each < math.inf:
+                raise ValueError(f"`weight_std` must be positive and finite. Got {each}.")
+        for each in self.bias_stds:
+            if not 0 <= each < math.inf:
+                raise ValueError(f"`bias_std` must be at least 0 and finite. Got {each}.")
+        self.weight_std, self.bias_std = self.weight_stds[0], self.bias_stds[0]
 
     def kernel(self, x: Numbers, y: Numbers) -> Tensor:
         """Kernel k(x, y) = E[phi(w . x + b) phi(w . y + b)]: eq. (5).
@@ -99,10 +111,10 @@ class InfiniteWidth:
         apart = self.weight_std**2 * (a - sign[..., None] * b).square().sum(dim=-1)
         apart = apart + self.bias_std**2 * (1 - sign).square()
         values = pair_kernel(self.activation, variances, mixed, apart, self._determinant(a, b))
-        for _ in range(self.depth - 1):
+        for layer in range(1, self.depth):
             one, other = (value_moments(self.activation, variance).square for variance in variances)
-            variances = self._next(one), self._next(other)
-            mixed = self._next(values)
+            variances = self._next(one, layer), self._next(other, layer)
+            mixed = self._next(values, layer)
             # both cancel where u and v are nearly equal, and matter little there
             apart = (variances[0] + variances[1] - 2 * mixed.abs()).clamp_min(0)
             determinant = (variances[0] * variances[1] - mixed.square()).clamp_min(0)
@@ -253,7 +265,7 @@ class InfiniteWidth:
         """
         self._require_smooth()
         r = as_numbers("radius", radius)
-        return circle_curvature(self.activation, self.weight_std, self.bias_std, r.double(), self.depth).to(r.dtype)
+        return circle_curvature(self.activation, self.weight_stds, self.bias_stds, r.double()).to(r.dtype)
 
     def _require_smooth(self) -> None:
         if not self.activation.smooth:
@@ -262,8 +274,8 @@ class InfiniteWidth:
                 "concentrated at its kinks. Its kernel, metric and volume element are available."
             )
 
-    def _next(self, mean: Tensor) -> Tensor:
-        return self.weight_std**2 * mean + self.bias_std**2
+    def _next(self, mean: Tensor, layer: int = 0) -> Tensor:
+        return self.weight_stds[layer] ** 2 * mean + self.bias_stds[layer] ** 2
 
     def _covariance(self, x: Tensor, y: Tensor) -> Tensor:
         return self._next((x * y).sum(dim=-1))
@@ -278,7 +290,7 @@ class InfiniteWidth:
 
     def _radial(self, radius: Tensor) -> RadialMetric:
         t = radius.double().square()
-        return radial_metric(self.activation, self.weight_std, self.bias_std, t, self.depth)
+        return radial_metric(self.activation, self.weight_stds, self.bias_stds, t)
 
     def _points(self, name: str, values: Numbers) -> Tensor:
         points = as_numbers(name, values)
@@ -287,3 +299,15 @@ class InfiniteWidth:
                 f"`{name}` must have shape (*batch, {self.dimension}), `dimension` last. Got {tuple(points.shape)}."
             )
         return points
+
+
+def _of_layers(name: str, values: Any, depth: int) -> tuple[float, ...]:
+    """A number for each layer."""
+    several = isinstance(values, Sequence) and not isinstance(values, str)
+    numbers = tuple(values) if several else (values,) * depth
+    for number in numbers:
+        if not isinstance(number, Real):
+            raise TypeError(f"`{name}` must be a number, or one for each layer. Got {values!r}.")
+    if len(numbers) != depth:
+        raise ValueError(f"`{name}` must be a number, or one for each of the {depth} layers. Got {len(numbers)}.")
+    return tuple(map(float, numbers))

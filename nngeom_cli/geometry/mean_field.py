@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -83,16 +84,19 @@ def fixed_point(activation: str | Activation, weight_std: float, bias_std: float
     )
 
 
-def circle_curvature(activation: Activation, weight_std: float, bias_std: float, radius: Tensor, depth: int) -> Tensor:
-    """kappa of the image of a circle around the origin in the features of layer `depth`; any shape."""
-    gain = weight_std**2
-    q = gain * radius.square() + bias_std**2
+def circle_curvature(
+    activation: Activation, weight_stds: Sequence[float], bias_stds: Sequence[float], radius: Tensor
+) -> Tensor:
+    """kappa of the image of a circle around the origin in the features of the last of some layers; any shape."""
+    gain = weight_stds[0] ** 2
+    q = gain * radius.square() + bias_stds[0] ** 2
     square = 1 / (gain * radius.square())  # kappa^2 of what comes to the activations
-    for layer in range(depth):
+    for layer in range(len(weight_stds)):
         slope = slope_moments(activation, q).log_slope.exp()
         square = 3 * bend_square(activation, q) / slope.square() + square / slope
-        if layer < depth - 1:
-            q, square = gain * value_moments(activation, q).square + bias_std**2, square / gain
+        if layer < len(weight_stds) - 1:
+            gain, bias = weight_stds[layer + 1] ** 2, bias_stds[layer + 1] ** 2
+            q, square = gain * value_moments(activation, q).square + bias, square / gain
     return square.sqrt()
 
 

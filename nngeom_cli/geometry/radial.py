@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -63,8 +64,10 @@ class RadialMetric:
         return -(d - 1) * (-self.log_scale).exp() * (2 * along / self.stretch + across) / self.stretch
 
 
-def radial_metric(activation: Activation, weight_std: float, bias_std: float, t: Tensor, depth: int) -> RadialMetric:
-    """The metric of the features of layer `depth`.
+def radial_metric(
+    activation: Activation, weight_stds: Sequence[float], bias_stds: Sequence[float], t: Tensor
+) -> RadialMetric:
+    """The metric of the features of the last of some layers.
 
     With q the variance, u = q' / a, E = E[phi'^2], K = E[phi^2], bend = 2 (log E)', primes d/dt or d/dq, a layer makes
 
@@ -76,21 +79,20 @@ def radial_metric(activation: Activation, weight_std: float, bias_std: float, t:
 
     Args:
         activation: phi.
-        weight_std: standard deviation of the weights times the root of the width before.
-        bias_std: standard deviation of the biases.
+        weight_stds: of each layer, standard deviation of the weights times the root of the width before.
+        bias_stds: of each layer, standard deviation of the biases.
         t: |x|^2, any shape, float64.
-        depth: how many layers, at least 1.
 
     Raises:
         ValueError: a quadrature does not converge.
     """
-    zero, gain = torch.zeros_like(t), weight_std**2
-    q = gain * t + bias_std**2
+    zero, gain, bias = torch.zeros_like(t), weight_stds[0] ** 2, bias_stds[0] ** 2
+    q = gain * t + bias
     log_scale, u, u_slope = zero + math.log(gain), zero + 1, zero
-    apart = torch.where(q > 0, bias_std**2 / q, 1.0)  # rho - y u, the part of rho that is not growth of q
+    apart = torch.where(q > 0, bias / q, 1.0)  # rho - y u, the part of rho that is not growth of q
     y, y_moved = 1 - apart, gain * apart  # t q' / q, and q times its derivative
     slope = slope_derivative = moved_slope = asymmetry = asymmetry_derivative = zero
-    for layer in range(depth):
+    for layer in range(len(weight_stds)):
         moments = slope_moments(activation, q)
         scale = log_scale.exp()
         rate, rate_slope = u * scale, scale * (slope * u + u_slope)  # q', q''
@@ -103,11 +105,12 @@ def radial_metric(activation: Activation, weight_std: float, bias_std: float, t:
         slope_derivative = slope_derivative + bend_slope / 2
         slope = slope + bend * rate / 2
         log_scale = log_scale + moments.log_slope
-        if layer == depth - 1:
+        if layer == len(weight_stds) - 1:
             break
+        gain, bias = weight_stds[layer + 1] ** 2, bias_stds[layer + 1] ** 2
         values = value_moments(activation, q)
         u, u_slope = u * (1 + values.ratio), u_slope * (1 + values.ratio) + u * values.ratio_derivative * rate
-        q = gain * values.square + bias_std**2
+        q = gain * values.square + bias
         log_scale = log_scale + math.log(gain)
         scale = log_scale.exp()
         y = torch.where(t > 0, t * u * scale / q, 0.0)

@@ -25,6 +25,8 @@ class Description:
         device: of both.
         layers: names of the layers that have names, in the order of their numbers; empty for stacks of layers, where
             each width bounds the rank of what follows.
+        initial: standard deviations that the Gaussian weights of each hidden layer were drawn with, times the root of
+            the width before it from the second on, and those of its biases; empty if they were not, or it is not known.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Description:
     dtype: torch.dtype
     device: torch.device
     layers: tuple[str, ...] = ()
+    initial: tuple[tuple[float, float], ...] = ()
 
 
 class Model(Protocol):

@@ -14,6 +14,7 @@ from nngeom_cli.config.quantity import ON_GRIDS
 from nngeom_cli.models.model import Model
 from nngeom_cli.probes.labelled import Probe, array, attributes, dataset, placed
 from nngeom_cli.probes.layers import quantities_of
+from nngeom_cli.probes.limit import LIMITS, limit_on_plane
 from nngeom_cli.tasks.task import Task
 
 __all__ = ["grid"]
@@ -29,6 +30,7 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
         for start, end in window(config, low.tolist(), high.tolist())
     )
     points = torch.stack(torch.meshgrid(x_axis, y_axis, indexing="xy"), dim=-1)  # (y, x, 2)
+    limits = limit_on_plane(points.flatten(0, 1), torch.zeros(2).double(), torch.eye(2).double())
     constant: dict[str, Any] = {"x": x_axis.numpy(), "y": y_axis.numpy()}
     if len(task.inputs) <= MAX_STORED_POINTS:
         constant["input"] = (("point", "feature"), task.inputs.numpy())
@@ -46,6 +48,8 @@ def grid(config: GridConfig, task: Task, seed: int) -> Probe:
         for quantity in ON_GRIDS:
             stacked = np.stack([array(measured[layer][quantity.name]) for layer in layers])
             arrays[quantity.name] = (("layer", "replicate", "y", "x"), stacked, attributes(quantity))
+        for name, values in limits(model.describe(), layers).items():
+            arrays[name] = (("layer", "y", "x"), values.reshape(-1, *x.shape[:2]), LIMITS[name])
         box = [float(value) for value in (low[0], high[0], low[1], high[1])]
         return dataset(arrays, constant, model, task, config, seed, box=box)
 

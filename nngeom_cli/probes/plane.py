@@ -24,6 +24,7 @@ from nngeom_cli.probes.labelled import (
     placed,
 )
 from nngeom_cli.probes.layers import quantities_of
+from nngeom_cli.probes.limit import LIMITS, limit_on_plane
 from nngeom_cli.tasks.task import Task
 
 __all__ = ["plane"]
@@ -40,6 +41,7 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
     side = config.reach * float(places.norm(dim=-1).max())
     axis = torch.linspace(-side, side, config.resolution, dtype=torch.float64)
     points = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).flatten(0, 1)  # (y x, 2)
+    limits = [limit_on_plane(points, origin, directions) for origin, directions, _ in frames]
     constant: dict[str, Any] = {
         "x": axis.numpy(),
         "y": axis.numpy(),
@@ -74,6 +76,10 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
             dims = ("layer", "plane", "replicate", "y", "x")[4 - stacked.ndim :]
             on_grid = stacked.reshape(*stacked.shape[:-1], len(axis), len(axis))
             arrays[quantity.name] = (dims, on_grid, attributes(quantity))
+        of_planes = [each(about, layers) for each in limits]
+        for name in of_planes[0]:
+            on_grids = np.stack([one[name] for one in of_planes], axis=1).reshape(len(layers), -1, len(axis), len(axis))
+            arrays[name] = (("layer", "plane", "y", "x"), on_grids, LIMITS[name])
         shape = {} if task.image_shape is None else {"image_shape": list(task.image_shape)}
         return dataset(arrays, constant, model, task, config, seed, top_k=top_k, **shape)
 

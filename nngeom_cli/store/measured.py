@@ -24,6 +24,8 @@ ARRAYS = {  # names and dimensions; those in brackets may be absent
         ricci_scalar_error epoch layer replicate y x
         margin epoch replicate y x
         [predicted_class epoch replicate y x]
+        [limit_log_volume_element layer y x]
+        [limit_ricci_scalar layer y x]
         [input point feature]
         [label point]
         x x
@@ -68,6 +70,8 @@ ARRAYS = {  # names and dimensions; those in brackets may be absent
         margin epoch plane replicate y x
         predicted_class epoch plane replicate y x
         entropy epoch plane replicate y x
+        [limit_log_volume_element layer plane y x]
+        [limit_ricci_scalar layer plane y x]
         corner plane end feature
         corner_place plane end axis
         corner_class plane end

@@ -171,7 +171,14 @@ class Network:
 
     def describe(self) -> Description:
         """Activation, widths, dtype and device."""
-        return Description(self.activation.name, self.widths, self.parameters.dtype, self.parameters.device)
+        about = self.parameters.dtype, self.parameters.device
+        return Description(self.activation.name, self.widths, *about, initial=self._initial_stds())
+
+    def _initial_stds(self) -> tuple[tuple[float, float], ...]:
+        """As `initial_network` draws Gaussian hidden layers; nothing of uniform ones."""
+        if self.parametrization != "ntk":
+            return ()
+        return ((1 / math.sqrt(self.widths[0]), 1.0), *((1.0, 1.0) for _ in self.widths[2:-1]))
 
 
 def initial_network(

@@ -259,7 +259,7 @@ def test_networks_of_up_to_1024_units_approach_the_limit(depth):
         (("tanh", 1.0, 0.5, 2, 0), ValueError, r"`depth` must be an integer of at least 1\. Got 0"),
         (("tanh", 1.0, 0.5, 2, 1.5), ValueError, r"`depth` must be an integer"),
         (("tanh", 1.0, 0.5, 2, "3"), TypeError, r"`depth` must be a number\. Got '3'"),
-        (("tanh", None, 0.5, 2), TypeError, r"`weight_std` must be a number\. Got None"),
+        (("tanh", None, 0.5, 2), TypeError, r"`weight_std` must be a number, or one for each layer\. Got None"),
         ((None, 1.0, 0.5, 2), TypeError, r"`activation` must be a name or an `Activation`\. Got None"),
     ],
 )
