@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 import sys
 
 import pytest
@@ -28,12 +29,12 @@ def shape(lines, folder):
     """The words of lines, without numbers: how a table is cut depends on how long those are."""
     plain = (NUMBER.sub("N", STRONGEST.sub("", line.replace(f"{folder}/", "/home/ada/"))) for line in lines)
     words = (word for line in plain for word in line.split())
-    return sorted(word for word in words if re.search("[a-z]{2}", word) and word not in ("run", "xor"))
+    return sorted(word for word in words if re.search("[a-z]{2}", word) and word not in ("run", "xor", "min"))
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory):
-    """The folder of the example of `run`, which the others continue."""
+def made(tmp_path_factory):
+    """The folder of the example of `run`."""
     folder = tmp_path_factory.mktemp("examples")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
@@ -41,6 +42,12 @@ def here(tmp_path_factory):
         wide = ["architecture.hidden=[16]", "figures.draw=false", "hydra.run.dir=wide"]
         assert main(["run", "task=xor", *wide, *SHORT]) == 0
     return folder
+
+
+@pytest.fixture
+def here(made, tmp_path):
+    """A copy of it, in which one of the other examples goes on."""
+    return shutil.copytree(made, tmp_path / "examples")
 
 
 @pytest.mark.parametrize("command", COMMANDS)
