@@ -14,7 +14,7 @@ const Curves = {
     const classes = new Set(part(view.predicted, chosen.epoch, chosen.part, chosen.replicate));
     legend("legend", [
       ...[...classes].map((label) => [mark(classSymbol(label), classColour(label)), `prediction of the chosen network: ${view.classes[label]}`]),
-      [mark("line", page.colours.replicate), "other networks"],
+      ...(view.replicates.length > 1 ? [[mark("line", page.colours.replicate), "other networks"]] : []),
       ...(view.epochs[0] === 0 && chosen.epoch > 0 ? [[mark("line", "#555", { "stroke-dasharray": "5 3" }), "the chosen network, untrained"]] : []),
     ]);
   },

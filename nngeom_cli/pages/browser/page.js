@@ -83,7 +83,7 @@ function draw() {
   say("nothing", run.geometry ? "" : "No checkpoint was measured yet.");
   drawTables(run);
   byId("readout").textContent = "";
-  if (run.geometry) byId("about").textContent = [run.geometry.network, run.geometry.networks > 1 ? `${run.geometry.networks} replicates` : "one network", `epochs 0 to ${run.last}`].join(", ");
+  if (run.geometry) byId("about").textContent = [...(page.sweep ? [run.name] : []), run.geometry.network, run.geometry.networks > 1 ? `${run.geometry.networks} replicates` : "one network", `epochs 0 to ${run.last}`].join(", ");
   drawScores(run);
   drawStatistic(run);
   drawEpoch();

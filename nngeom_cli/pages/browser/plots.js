@@ -23,7 +23,7 @@ function wrapped(text, letters) {
 function layoutOf(more) {
   return {
     font: FONT, paper_bgcolor: "#fff", plot_bgcolor: "#fff", showlegend: false, hovermode: "closest",
-    dragmode: FINE ? "zoom" : false, margin: { l: 58, r: 12, t: 34, b: 48 }, uirevision: "kept",
+    dragmode: FINE ? "zoom" : false, margin: { l: 58, r: 22, t: 34, b: 48 }, uirevision: "kept",
     hoverlabel: { bgcolor: "#fff", bordercolor: "#1a1a1a", font: { ...FONT, size: 13 } }, ...more,
   };
 }
@@ -89,7 +89,7 @@ function epochAxis(epochs) {
   const words = values.map((value) => (value === zero && start === zero ? "0" : String(value)));
   return {
     place: (epoch) => (epoch > 0 ? epoch : zero),
-    axis: axisOf("epoch", { type: "log", tickvals: values, ticktext: words, range: [Math.log10(start / 1.15), Math.log10(last * 1.15)] }),
+    axis: axisOf("epoch", { type: "log", ticklabeloverflow: "allow", tickvals: values, ticktext: words, range: [Math.log10(start / 1.15), Math.log10(last * 1.15)] }),
   };
 }
 

@@ -46,8 +46,8 @@ function drawSweep(sweep) {
     const shown = row.run === null ? row.directory : element("button", { type: "button" }, row.directory);
     if (row.run !== null) shown.addEventListener("click", () => choose({ run: row.run }));
     const links = row.figures.flatMap(([name, address]) => [element("a", { href: address }, name), " "]);
-    return [cell(shown), ...row.varies.map((value) => cell(value)), cell([row.status, ...(row.note ? [element("small", {}, row.note)] : [])], "long"),
-      ...sweep.metrics.map((name) => cell(row.metrics[name] ?? "", "number")), cell(links)];
+    return [cell(shown), ...row.varies.map((value) => cell(value)), cell([row.status, ...(row.note ? [element("small", {}, row.note)] : [])], row.note ? "long" : ""),
+      ...sweep.metrics.map((name) => cell(row.metrics[name] ?? "", "number")), cell(links, "number")];
   });
   fillTable("sweep-table", ["run", ...sweep.keys, "status", ...sweep.metrics, "files"], rows);
   const parts = [`${sweep.jobs} run${sweep.jobs === 1 ? "" : "s"}`];

@@ -36,7 +36,7 @@ function drawScores(run) {
   const yaxis = axisOf(SCORES[chosen.score], positive ? { type: "log", exponentformat: "power", dtick: null, nticks: 6 } : loss ? {} : { range: [-0.03, 1.03] });
   plot.placeOf = place;
   Plotly.react(plot, traces, layoutOf({ xaxis: axis, yaxis, shapes: theEpoch() === undefined ? [] : [markerAt(place(theEpoch()))] }), SETTINGS);
-  byId("score-words").textContent = `${SCORES[chosen.score]} of each network; the chosen one in black`;
+  byId("score-words").textContent = scores.seeds.length > 1 ? `${SCORES[chosen.score]} of each network; the chosen one in black` : SCORES[chosen.score];
 }
 
 /** The statistic that is chosen, of the layer that is chosen or of the nearest one that the page has. */
@@ -69,9 +69,11 @@ function drawStatistic(run) {
   byId("statistic-words").textContent = `${statistic.title}${statistic.units ? ` (${statistic.units})` : ""}, ${training.layers[statistic.layer]}${statistic.undefined ? `; ${statistic.undefined}` : ""}`;
   plot.dataset.shown = `${statistic.name}|${statistic.layer}`;
   legend("training-legend", [
-    [mark("line", "#1a1a1a"), "the chosen network"], [mark("line", page.colours.replicate), "other networks"],
-    [mark("line", colour), `mean of ${training.seeds.length} network${training.seeds.length > 1 ? "s" : ""}${known.length ? ", in its 95 % interval" : ""}`],
-    ...(untrained ? [[mark("line", page.colours.control, { "stroke-dasharray": "5 3" }), "mean of the untrained networks"]] : []),
+    ...(training.seeds.length > 1 ? [
+      [mark("line", "#1a1a1a"), "the chosen network"], [mark("line", page.colours.replicate), "other networks"],
+      [mark("line", colour), `mean of ${training.seeds.length} networks${known.length ? `, in its ${training.seeds.length < 6 ? "bootstrap" : "95 %"} interval` : ""}`],
+    ] : [[mark("line", colour), "the network"]]),
+    ...(untrained ? [[mark("line", page.colours.control, { "stroke-dasharray": "5 3" }), training.seeds.length > 1 ? "mean of the untrained networks" : "untrained"]] : []),
     ...Object.keys(statistic.controls).map((name, which) => [mark("line", page.colours.like, { "stroke-dasharray": ["2 2", "6 2 2 2", "8 3", "5 3"][which % 4] }), `control “${name}”: ${training.controls[name]}`]),
     [mark("line", "#1a1a1a", { "stroke-dasharray": "2 3" }), "the checkpoint above"],
   ]);
