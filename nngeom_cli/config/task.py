@@ -29,6 +29,7 @@ __all__ = [
 
 Word = Annotated[str, "a name in a user's file, which may look like a number: column 0, class 1"]
 SCANNED, LARGEST_SIDE = 8, 128  # pixels per side of a digit
+Shape = Annotated[list[int] | None, "a list of integers, or null", "Grey images of 28 x 28 pixels: [28,28]."]
 FRACTION = Range(lambda value: 0 <= value < 1, "at least 0 and less than 1")
 
 
@@ -246,7 +247,7 @@ def _is_image_shape(sides: list[int]) -> bool:
 class NpzConfig(FileConfig, kind="npz"):
     """numpy.savez's arrays: a vector is a column of its name, a matrix or images X the columns X0, X1, ..."""
 
-    image_shape: list[int] | None = key(
+    image_shape: Shape = key(
         "(channels, rows, columns) of the images that the inputs are; null: that of their array, if it has one",
         or_null(Range(_is_image_shape, "two or three positive integers, [rows,columns] or [channels,rows,columns]")),
         suggestion="Grey images of 28 x 28 pixels: [28,28].",

@@ -65,7 +65,7 @@ class ArrayFile:
             "task.path",
             "arrays with the same number of rows, at least one",
             lengths,
-            "Each row is an example.",
+            "Each row is an example. Save each set of examples in a file of its own.",
         )
         self.columns: dict[str, Any] = {}
         self.matrices: dict[str, tuple[list[str], Any]] = {}  # the columns of each array that is no vector, and itself
@@ -87,6 +87,8 @@ class ArrayFile:
             one_hot = array.ndim == 2 and array.dtype.kind in "biuf" and _is_one_hot(array)
             vectors = [name for name, array in self.arrays.items() if array.ndim == 1]
             suggestion = f"Choose task.label={vectors[-1] if vectors else self.names[-1]}."
+            if array.ndim > 2 and not vectors:
+                suggestion = f"Save the classes with them: numpy.savez('points.npz', {name}={name}, y=y)."
             require(
                 len(self.arrays) == 1 and array.ndim == 2 and not one_hot,
                 "task.label",

@@ -319,6 +319,7 @@ WRONG_DIGITS = [
     ({"probe": PLANE, "probe__resolution": 1}, "`probe.resolution` must be at least 2. Got 1."),
     ({"probe": PLANE, "probe__top_k": 31}, "`probe.top_k` must be at most 30, the rank of the metric"),
     ({"probe__steps": 0}, "`probe.steps` must be at least 1. Got 0."),
+    ({"task__side": 7}, "`task.side` must be between 8 and 128. Got 7. Images as large as MNIST's: task.side=28."),
     ({"probe__top_k": 0}, "`probe.top_k` must be at least 1, or null. Got 0."),
     (
         {"probe__top_k": 31},

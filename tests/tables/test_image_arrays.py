@@ -83,6 +83,7 @@ WRONG = {
     "no pixels": ({"X": GREY[:, :0], "y": Y}, {}, "Got X of shape (6, 0, 5) in FILE."),
     "something beside them": ({"X": GREY, "z": Y, "y": Y}, {}, "`task.columns` must be given where X holds images and"),
     "images as labels": ({"y": Y, "X": GREY}, {}, "`task.label` must be given where the last array is no vector."),
+    "no labels": ({"X": GREY}, {}, "Got null for X. Save the classes with them: numpy.savez('points.npz', X=X, y=y)."),
     "another shape": (
         {"X": COLOURED, "y": Y},
         {"image_shape": [4, 5, 3]},
