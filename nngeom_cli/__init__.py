@@ -3,13 +3,14 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nngeom_cli.launch.calling import run
     from nngeom_cli.recorder import Recorder
     from nngeom_cli.store.run import load_run
     from nngeom_cli.store.sweep import load_sweep
 
     __version__: str
 
-__all__ = ["Recorder", "__version__", "load_run", "load_sweep"]
+__all__ = ["Recorder", "__version__", "load_run", "load_sweep", "run"]
 
 
 def __dir__() -> list[str]:
@@ -28,6 +29,10 @@ def __getattr__(name: str) -> Any:
         from nngeom_cli import recorder
 
         return recorder.Recorder
+    if name == "run":
+        from nngeom_cli.launch import calling
+
+        return calling.run
     from nngeom_cli import store
 
     return getattr(store, name)

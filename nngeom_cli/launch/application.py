@@ -196,10 +196,10 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
 
 def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:
     """Runs Hydra's main; its errors become ours until a directory is claimed."""
-    _take_own_launchers()
     main = hydra.main(version_base="1.3", config_path=str(conf_directory()), config_name=config_name)(task)
     try:
         with (
+            _own_launchers(),
             harmless_configs(),
             replaced(sys, "argv", [prog, *arguments]),
             logging_left_alone(),
@@ -225,25 +225,34 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
         raise explained(error, arguments) from error
 
 
-def composed(overrides: Sequence[str], config_name: str = "config") -> DictConfig:
-    """The config that a command with these overrides would have. Nothing is started.
+def composed(overrides: Sequence[str], config_name: str = "config", *, hydra_too: bool = False) -> DictConfig:
+    """The config that a command with these overrides would have, with Hydra's own section or not. Nothing is started.
 
     Raises:
         ConfigError: they cannot be composed.
     """
     Plugins.instance()
-    _take_own_launchers()
-    with hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"), harmless_configs():
+    with (
+        _own_launchers(),
+        hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"),
+        harmless_configs(),
+    ):
         try:
-            return hydra.compose(config_name, list(overrides))
+            return hydra.compose(config_name, list(overrides), return_hydra_config=hydra_too)
         except (HydraException, OmegaConfBaseException) as error:
             raise explained(error, overrides, config_name) from error
 
 
-def _take_own_launchers() -> None:
+@contextmanager
+def _own_launchers() -> Iterator[None]:
+    """Inside the block the plugins' configs of our launchers are away: Hydra would merge them with ours, and warn."""
     launchers = ConfigStore.instance().repo["hydra"]["launcher"]
-    for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml"):
-        launchers.pop(file.name, None)  # the plugin's own, which Hydra would merge with ours with a warning
+    names = [file.name for file in (conf_directory() / "hydra" / "launcher").glob("*.yaml")]
+    theirs = {name: launchers.pop(name) for name in names if name in launchers}
+    try:
+        yield
+    finally:
+        launchers.update(theirs)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from nngeom_cli.store.arrays import read_dataset
 from nngeom_cli.store.checkpoints import read_weights
 from nngeom_cli.store.checksums import ID, beginning, damaged, fault, read_manifest
 from nngeom_cli.store.history import parsed
+from nngeom_cli.store.html import shown_in_notebook
 from nngeom_cli.store.layout import (
     CHECKPOINTS,
     GEOMETRY,
@@ -206,6 +207,15 @@ class Run:
             return PredictionFeatureMap(network.output_map())
         return network.feature_map(int(layer))
 
+    def _repr_html_(self) -> str:
+        """What a notebook shows: status, networks and their scores, and the first figure that was drawn."""
+        rows = [row for row in self.info.get("replicates", []) if isinstance(row, dict)]
+        names = list(rows[0]) if rows else []
+        scores = [names, *([_in_short(row.get(name)) for name in names] for row in rows)]
+        task = self.info.get("config", {}).get("task", {})
+        title = f"{task.get('name', 'run') if isinstance(task, dict) else 'run'}, {self.status}"
+        return shown_in_notebook(title, scores, self.directory)
+
     def look_through(self) -> None:
         """Looks quickly for damage: history.csv must be as it was written, and the other files must exist.
 
@@ -312,6 +322,10 @@ class Run:
         if self.manifest is not None and np.asarray(dataset.coords.get("epoch", -1)).tolist() != epoch:
             raise damaged(path, "it belongs to another epoch", self.directory)
         return dataset
+
+
+def _in_short(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
 
 
 def load_run(directory: Path | str, *, verify: bool = True) -> Run:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from nngeom_cli.errors import DamageError, one_line
 from nngeom_cli.store.checksums import SEAL, fits_seal, sealed
+from nngeom_cli.store.html import shown_in_notebook
 from nngeom_cli.store.layout import SWEEP
 from nngeom_cli.system.atomic import read_json, written_whole
 
@@ -96,6 +97,14 @@ class Sweep:
             return load_run(self.directory / job.directory)
         except FileNotFoundError:
             return None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: the jobs with their status and accuracy, and the figure that compares them, if any."""
+        rows: list[tuple[object, ...]] = [("job", "overrides", "status", "accuracy", "directory")]
+        for number, (job, end) in enumerate((job, self.outcome(job)) for job in self.jobs):
+            accuracy = "" if end.accuracy is None else f"{end.accuracy:.3f}"
+            rows.append((number, end.overrides, end.status, accuracy, job.directory))
+        return shown_in_notebook(f"sweep of {len(self.jobs)} jobs", rows, self.directory)
 
     def status(self, job: Job) -> str:
         """The status of a job's run; `not started` if there is none, `damaged` if it cannot be read."""

@@ -6,6 +6,7 @@ import contextlib
 import math
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -64,6 +65,25 @@ def _is_shown() -> bool:
     return not _Clock.quiet and sys.stderr is not None and not sys.stderr.closed
 
 
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and "IPKernelApp" in shell.config
+
+
+def _bar(notebook: bool) -> Any:
+    """tqdm's bar: in a notebook its own, or text where ipywidgets is missing, of which tqdm would warn."""
+    if not notebook:
+        from tqdm import tqdm
+
+        return tqdm
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from tqdm.auto import tqdm as of_notebook
+
+    return of_notebook
+
+
 class Progress:
     """Work in steps that are counted. Nothing is shown for work of a few seconds.
 
@@ -87,11 +107,10 @@ class Progress:
         self.began = time.monotonic()
         self.stack = contextlib.ExitStack()
         self.stack.enter_context(_counted())
-        if _is_shown() and sys.stderr.isatty() and not self.lines:
-            from tqdm import tqdm
-
+        notebook = _in_notebook()
+        if _is_shown() and (notebook or sys.stderr.isatty()) and not self.lines:
             self.bar = self.stack.enter_context(
-                tqdm(
+                _bar(notebook)(
                     desc=", ".join(_Clock.around) or None,
                     total=self.total,
                     initial=self.first,

@@ -5,6 +5,7 @@ from contextlib import nullcontext
 import hydra
 import pytest
 from hydra._internal import config_loader_impl
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from nngeom_cli.groups import conf_directory
@@ -38,9 +39,16 @@ def composed(overrides):
 
 
 @pytest.fixture(scope="module")
-def alone():
+def own_launchers():
+    """Hydra's own launchers are away, as while nngeom composes."""
+    Plugins.instance()
+    with launching._own_launchers():
+        yield
+
+
+@pytest.fixture(scope="module")
+def alone(own_launchers):
     """Each of the configs, composed by plain Hydra."""
-    launching.composed([])  # takes Hydra's own launchers away
     with pytest.MonkeyPatch.context() as patch, hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"):
         patch.setattr(harmless, "files_read_once", nullcontext)
         with harmless.harmless_configs():

@@ -183,8 +183,16 @@ def library(name):
         public(feature_map, X, *([1] if name in WITH_TOP_K else []))
 
 
+def refused(overrides):
+    with pytest.raises(ValueError, match="must be a positive number"):
+        nngeom_cli.run(overrides)
+
+
 CALLS = {
     "run": lambda saved: run(saved.config, saved.empty, command="nngeom run"),
+    "run of a dict": lambda _: nngeom_cli.run({"optimizer.epochs": 2, "replicates": 1, "figures.draw": False}),
+    "run of words": lambda _: nngeom_cli.run([*SMALL[:-1], "figures.draw=true"]),
+    "a wrong dict": lambda _: refused({"optimizer.lr": -1}),
     "animate": lambda saved: animate(load_run(saved.path)),
     "theory": theory,
     "write_report": lambda saved: write_report(saved.path, defaults_of),

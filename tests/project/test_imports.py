@@ -32,7 +32,17 @@ LEVELS = [
     {"cli"},
     {"__main__"},
 ]
-OF_LAUNCH = ("application", "checks", "composing", "harmless", "hydra_errors", "job", "launchers", "lost_jobs")
+OF_LAUNCH = (
+    "application",
+    "calling",
+    "checks",
+    "composing",
+    "harmless",
+    "hydra_errors",
+    "job",
+    "launchers",
+    "lost_jobs",
+)
 HYDRA = {f"launch/{name}.py" for name in OF_LAUNCH}  # the files that import it
 
 

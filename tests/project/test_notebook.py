@@ -19,7 +19,8 @@ def test_the_notebook_trains_loads_plots_and_measures(tmp_path, monkeypatch):
         exec(compile(cell, str(PAGE), "exec"), names)
     pictures = [plt.figure(number).axes for number in plt.get_fignums()]
     plt.close("all")
-    assert names["run"].status == "complete"
+    assert names["first"].status == names["run"].status == "complete"
+    assert "data:image/png;base64," in names["first"]._repr_html_()
     assert [row["solved"] for row in names["run"].info["replicates"]] == [True, True]
     assert len(pictures) == 2
     assert all(axes[-1].get_ylabel().startswith("R ") for axes in pictures)  # the colour bars

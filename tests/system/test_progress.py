@@ -303,3 +303,22 @@ def test_a_job_that_is_no_sweeps_has_no_name():
     settings.mode = RunMode.RUN
     with _progress_of(settings):
         assert progress._Clock.around == []
+
+
+def test_a_notebook_has_a_bar_and_no_warning_where_ipywidgets_is_missing():
+    program = """
+import io, sys, types, warnings
+warnings.simplefilter("error")
+shell = types.SimpleNamespace(config={"IPKernelApp": {}})
+sys.modules["IPython"] = types.SimpleNamespace(get_ipython=lambda: shell)
+sys.modules["ipywidgets"] = sys.modules["IPython.html"] = None
+from nngeom_cli.system import progress
+progress.BAR_DELAY = 0.0
+before, sys.stderr = warnings.filters[:], io.StringIO()
+with progress.Progress("epoch", 3) as shown:
+    for epoch in range(3):
+        shown.update(epoch + 1, "loss 0.5")
+print("0/3 [" in sys.stderr.getvalue(), warnings.filters == before)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.stdout.split() == ["True", "True"], done.stderr
