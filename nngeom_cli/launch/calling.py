@@ -20,7 +20,7 @@ from omegaconf.basecontainer import BaseContainer
 
 from nngeom_cli.errors import RunError, require
 from nngeom_cli.launch.application import composed
-from nngeom_cli.launch.checks import checked, claimed_directory
+from nngeom_cli.launch.checks import checked, claimed_directory, run_directory, told_of_cost
 from nngeom_cli.quoting import quoted
 from nngeom_cli.runs.report import job_log
 from nngeom_cli.runs.unstarted import begun
@@ -69,6 +69,7 @@ def run(overrides: Mapping[str, Any] | Sequence[str] = ()) -> Run:
             whole = composed(words, hydra_too=True)
             _refuse_sweep(whole, words)
             config = checked(whole, local=True)
+            told_of_cost(config, Path(run_directory(whole)))
             directory = claimed_directory(whole, DIRECTORY)
         command = shlex.join(["nngeom", "run", *words])
         with held(directory, RESUME), job_log(directory), begun(directory, config, command):
