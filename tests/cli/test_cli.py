@@ -272,8 +272,8 @@ def test_a_failing_job_does_not_stop_the_others(nngeom, runner):
         ),
         (
             ["task=xor,digits", "probe=xor"],
-            "Job 1 (task=digits probe=xor): `probe.kind` must be path, plane or data for task=digits, whose inputs "
-            "have 64 dimensions. Got grid. Choose probe=digits.",
+            "Job 1 (task=digits probe=xor): `probe.kind` must be path, geodesic, plane or data for task=digits, whose "
+            "inputs have 64 dimensions. Got grid. Choose probe=digits.",
         ),
         (["task=xor,nope"], f"`task` must be {TASKS}. Got nope. `nngeom run --help` lists the groups."),
         (

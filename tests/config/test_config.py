@@ -201,7 +201,7 @@ WRONG_XOR = [
     ({"architecture__activation": "sigmoit"}, "`architecture.activation` must be one of identity, relu, "),
     ({"architecture__activation": "monomial0"}, "`architecture.activation` must be one of identity, relu, "),
     ({"architecture__activation": "monomial151"}, "`architecture.activation` must be one of identity, relu, "),
-    ({"probe__kind": "cube"}, "`probe.kind` must be grid, path, plane or data. Got cube."),
+    ({"probe__kind": "cube"}, "`probe.kind` must be grid, path, geodesic, plane or data. Got cube."),
     ({"probe": PLANE, "probe__top_k": 2}, "`probe.triples` must be triples of classes of task=xor, 0 to 1. Got [[0,6"),
     ({"architecture__parametrization": "nkt"}, "`architecture.parametrization` must be standard or ntk. Got nkt. Did"),
     ({"architecture__output_scale": 0}, "`architecture.output_scale` must be a positive number, or null. Got 0.0."),
@@ -294,7 +294,7 @@ WRONG_DIGITS = [
     ({"optimizer__batch_size": 1798}, "`optimizer.batch_size` must be at most 1797"),
     (
         {"probe": GRID},
-        "`probe.kind` must be path, plane or data for task=digits, whose inputs have 64 dimensions. Got grid.",
+        "`probe.kind` must be path, geodesic, plane or data for task=digits, whose inputs have 64 dimensions.",
     ),
     ({"probe__pairs": [[3, 10]]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. Got [[3,10]]."),
     ({"probe__pairs": [[-1, 3]]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 9. Got [[-1,3]]."),

@@ -200,7 +200,9 @@ def test_paths_with_a_curvature_have_a_figure_of_it(tmp_path, monkeypatch):
 
 def test_a_run_of_another_kind_is_refused(tmp_path):
     geometry = plane().assign_attrs(kind="cube")
-    with pytest.raises(ValueError, match=r"`probe.kind` must be grid, path, plane or data to be drawn\. Got cube\."):
+    with pytest.raises(
+        ValueError, match=r"`probe.kind` must be grid, path, geodesic, plane or data to be drawn\. Got cube\."
+    ):
         draw_figures(made_run(tmp_path, geometry))
 
 

@@ -347,7 +347,7 @@ def test_after_kill_9_the_second_process_completes_it(tmp_path):
         ({"probe": {"kind": "plane", "resolutoin": 4}}, "Did you mean"),
         ({"probe": {"kind": "plane", "top_k": 9}}, "`probe.top_k` must be at most 5"),
         ({"probe": {"kind": "plane", "triples": [[0, 1, 9]]}}, "`probe.triples` must be triples of classes, 0 to 2"),
-        ({"probe": "grid"}, "`probe` must be path, plane or data"),
+        ({"probe": "grid"}, "`probe` must be path, geodesic, plane or data"),
         ({"probe": {"kind": "data", "split": "test"}}, "`probe.split` must be train"),
         ({"dtype": torch.float16}, "dtype"),
     ],

@@ -136,7 +136,7 @@ def test_a_measured_run_can_be_measured_and_trained_further(source, wanted, meas
         (["SOURCE", "probe.resolution=1"], "`probe.resolution` must be at least 2. Got 1"),
         (["SOURCE", "probe.resolution=3,4"], "`probe.resolution` must be"),
         (["SOURCE", "probe.resolutoin=3"], "Did you mean"),
-        (["SOURCE", "probe=plan"], "`probe` must be circles, csv, data, digits, moons, npz, path, plane"),
+        (["SOURCE", "probe=plan"], "`probe` must be circles, csv, data, digits, geodesic, moons, npz, path, plane"),
         (["SOURCE", "probe="], "`probe` must be"),
         (["SOURCE", "probe=digits"], "`probe.pairs` must be pairs of classes of task=xor"),
         (["SOURCE", "probe.layers=[3]"], "`probe.layers` must be all, or layers from 1"),

@@ -284,7 +284,7 @@ COLUMNS = {
     "x,,l\n1,2,a\n3,4,b\n": "`task.path` must be a table with a name for each column. Got [x,nothing,l].",
     "x,y,\n1,2,a\n3,4,b\n": "`task.path` must be a table with a name for each column. Got [x,y,nothing].",
     "x,y,l\n": "`task.path` must be a table with at least one row of numbers. Got FILE.",
-    "x,y,z,l\n1,2,3,a\n4,5,6,b\n": "`probe.kind` must be path, plane or data for task=csv, whose inputs have "
+    "x,y,z,l\n1,2,3,a\n4,5,6,b\n": "`probe.kind` must be path, geodesic, plane or data for task=csv, whose inputs have "
     "3 dimensions.",
     "x,y,c0,c1\n1,2,1,0\n3,4,0,1\n1,2,0,1\n3,4,1,0\n": "`task.label` must be given where the last columns have a "
     "single 1 in each row, as one-hot labels have. Got [c0,c1].",
