@@ -26,6 +26,7 @@ __all__ = ["FORMATS", "Summary", "strongest_control", "summarize_runs"]
 
 FORMATS = ("terminal", "csv", "markdown", "json")
 DATA_HASH = "recorded.data"  # tells no reader anything, and fills a table
+RISES = "geodesic_stretch"  # the log of a ratio of lengths in two spaces: its sign says nothing
 BEST_IS_0 = "peak_distance"  # of the others, what lies farther from 0 says more
 MARK = " *"
 
@@ -220,8 +221,8 @@ def strongest_control(estimates: Mapping[str, Estimate], name: str) -> tuple[str
     """The control that a statistic beats least clearly, and the paired difference from it; None without any control.
 
     Of all differences it is the one whose interval reaches least far in the direction of the statistic's mean (towards
-    0 for the distance of a peak), so that a statistic that beats it beats them all. The untrained networks are one of
-    the controls; one that is nearly the network's own boundary (`SAME_LINE`) is none.
+    0 for the distance of a peak, up for a stretch), so that a statistic that beats it beats them all. The untrained
+    networks are one of the controls; one that is nearly the network's own boundary (`SAME_LINE`) is none.
     """
     minus = f"{name}.minus_"
     controls = [other.removeprefix(minus) for other in estimates if other.startswith(minus)]
@@ -229,7 +230,8 @@ def strongest_control(estimates: Mapping[str, Estimate], name: str) -> tuple[str
     found = {control: estimates[minus + control] for control in controls if control not in same}
     if f"{name}.change" in estimates:
         found["untrained"] = estimates[f"{name}.change"]
-    falls = name.split(".")[0] == BEST_IS_0 or estimates[name].value < 0
+    statistic = name.split(".")[0]
+    falls = statistic != RISES and (statistic == BEST_IS_0 or estimates[name].value < 0)
     near = {control: -_end(one, "high") if falls else _end(one, "low") for control, one in found.items() if one.n}
     if not near:
         return None

@@ -28,6 +28,7 @@ __all__ = ["Defaults", "view_of_run"]
 
 MOST_CHECKPOINTS = 50  # that are read, as for figures
 MOST_LINKS = 200
+UNSEEN = {"geodesic": "Shortest paths are not drawn on this page: the figures of the run show them."}  # kinds of probes
 Defaults: TypeAlias = Callable[[Mapping[str, Any]], "Mapping[str, Any] | None"]  # of a config: its default values
 
 
@@ -64,6 +65,7 @@ def view_of_run(
         "figures": sorted(path.name for path in (run.directory / FIGURES).glob("*.png"))[:MOST_LINKS],
         "scores": None,
         "geometry": None,
+        "unseen": "",
         "training": None,
         "metrics": [],
     }
@@ -76,12 +78,17 @@ def view_of_run(
     except FileNotFoundError:  # nothing was measured yet
         return view
     check_measured(geometry, run.directory)
-    view["geometry"] = _geometry_of(read, geometry, convention, numbers, share)
+    seen = geometry.attrs["kind"] not in UNSEEN
+    if seen:
+        view["geometry"] = _geometry_of(read, geometry, convention, numbers, share)
+    else:
+        view["unseen"] = UNSEEN[geometry.attrs["kind"]]
     if geometry.attrs["kind"] in STATISTICS:
         counted, _ = networks_shown(read)
-        view["training"] = statistics_through_training(counted, figures_config(run).band, numbers)
-        titles = {entry["name"]: f"{entry['title']}{units(entry)}" for entry in view["training"]["statistics"]}
-        view["metrics"] = metrics_table(row or read_row(run.directory), titles, view["training"]["layers"])
+        training = statistics_through_training(counted, figures_config(run).band, numbers if seen else Numbers())
+        titles = {entry["name"]: f"{entry['title']}{units(entry)}" for entry in training["statistics"]}
+        view["metrics"] = metrics_table(row or read_row(run.directory), titles, training["layers"])
+        view["training"] = training if seen else None
     return view
 
 

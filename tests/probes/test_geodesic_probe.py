@@ -10,14 +10,18 @@ from made_runs import geodesics as made
 from small_runs import assert_same, config
 from test_probes import network_for
 
+from nngeom_cli.analysis.estimate import Estimate
 from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.analysis.run_rows import read_row
+from nngeom_cli.analysis.summary import strongest_control
 from nngeom_cli.config.footprint import main_arrays
 from nngeom_cli.config.probe import PREDICTION, GeodesicConfig
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.figures.draw import draw_figures
 from nngeom_cli.geometry import ModuleFeatureMap, PredictionFeatureMap, geodesic
+from nngeom_cli.pages.packing import Numbers
+from nngeom_cli.pages.run_view import view_of_run
 from nngeom_cli.probes.make import make_probe
 from nngeom_cli.runs.report import remarks
 from nngeom_cli.runs.run import run
@@ -196,3 +200,21 @@ def test_the_memory_of_paths_grows_with_segments_and_directions_do_not_outgrow_t
     assert other["probe.segments"][0] - one["probe.segments"][0] == 2 * 8 * 72 * 2 * 66
     assert PATHS.sought(2) == 2
     assert PATHS.sought(64) == 16
+
+
+def test_a_page_of_a_run_has_the_statistics_and_says_where_the_paths_are(paths_run):
+    _, found = paths_run
+    view = view_of_run(found, Numbers(), lambda _: None)
+    assert view["geometry"] is view["training"] is None
+    assert "figures" in view["unseen"]
+    assert "geodesic_stretch" in str(view["metrics"])
+
+
+def test_more_stretch_is_compared_with_the_control_that_has_most_of_it():
+    # lengths are in other units than distances, so the statistic may have either sign
+    def told(value):
+        return Estimate(value, value - 0.1, value + 0.1, 8)
+
+    estimates = {"geodesic_stretch": told(-4.0), "geodesic_stretch.change": told(1.0)}
+    estimates["geodesic_stretch.minus_within"] = told(0.3)
+    assert strongest_control(estimates, "geodesic_stretch") == ("within", told(0.3))

@@ -80,7 +80,7 @@ function draw() {
   const progress = reached === null ? "before its first checkpoint" : `epoch ${reached} of ${last}`;
   say("state", run.finished ? (status === "complete" ? "" : `${status}: the loss of ${run.diverged} of ${run.networks} replicates is not finite at the end`) : `${status}: ${progress}${error ? `. ${error}` : ""}`);
   byId("state").classList.toggle("bad", !["complete", "running"].includes(status));
-  say("nothing", run.geometry ? "" : "No checkpoint was measured yet.");
+  say("nothing", run.geometry ? "" : run.unseen || "No checkpoint was measured yet.");
   drawTables(run);
   byId("readout").textContent = "";
   if (run.geometry) byId("about").textContent = [...(page.sweep ? [run.name] : []), run.geometry.network, run.geometry.networks > 1 ? `${run.geometry.networks} replicates` : "one network", `epochs 0 to ${run.last}`].join(", ");

@@ -16,13 +16,14 @@ function fillTable(id, head, rows) {
 
 function drawTables(run) {
   byId("metrics").hidden = !run.metrics.length;
-  const layer = run.geometry?.layers[chosen.layer], lines = run.metrics.filter((line) => !line.layer || line.layer === layer);
-  say("metrics-layer", lines.some((line) => line.layer) ? `Of ${layer}; the menu above chooses another.` : "");
+  const layer = run.geometry?.layers[chosen.layer], lines = run.metrics.filter((line) => !run.geometry || !line.layer || line.layer === layer);
+  say("metrics-layer", run.geometry && lines.some((line) => line.layer) ? `Of ${layer}; the menu above chooses another.` : "");
   const counts = new Set(lines.map((line) => line.networks)), vary = counts.size > 1;
   byId("metrics-networks").textContent = vary ? "" : `${[...counts][0]} network${counts.has("1") ? "" : "s"}. `;
   const compared = lines.some((line) => line.change || line.control);
+  const about = (line) => [line.title, !run.geometry && line.layer].filter(Boolean).join("; ");
   fillTable("metrics-table", ["metric", "value", ...(compared ? ["change in training", "beyond the strongest control"] : []), ...(vary ? ["networks"] : [])], lines.map((line) => [
-    cell([nameOf(line.name), ...(line.title ? [element("small", {}, line.title)] : [])], "long"), cell(line.value, "number"),
+    cell([nameOf(line.name), ...(about(line) ? [element("small", {}, about(line))] : [])], "long"), cell(line.value, "number"),
     ...(compared ? [cell(line.change, "number"), cell(line.control, "number")] : []), ...(vary ? [cell(line.networks, "number")] : []),
   ]));
   const { known, changed, others } = run.config;
