@@ -94,6 +94,39 @@ def sinc(z: Tensor) -> Tensor:
     return torch.where(near, total, torch.sin(far) / far)
 
 
+def maximum(one: Tensor, other: Tensor) -> Tensor:
+    """Of the first one's slope where both are equal, where torch's has the mean: max(p, -p) is |p|."""
+    return torch.where((one >= other) | one.isnan(), one, other)
+
+
+def minimum(one: Tensor, other: Tensor) -> Tensor:
+    return torch.where((one <= other) | one.isnan(), one, other)
+
+
+def larger(z: Tensor, other: Any = None, *args: Any, **named: Any) -> Tensor | None:
+    return maximum(z, other) if isinstance(other, Tensor) and not (args or named) else None
+
+
+def smaller(z: Tensor, other: Any = None, *args: Any, **named: Any) -> Tensor | None:
+    return minimum(z, other) if isinstance(other, Tensor) and not (args or named) else None
+
+
+def _at(place: Callable[..., Tensor], z: Tensor, dim: Dims, keepdim: bool) -> Tensor | None:
+    dims = (dim,) if isinstance(dim, int) else tuple(dim or ())
+    if len(dims) != 1 or z.ndim == 0:
+        return None
+    found = z.gather(dims[0], place(z, dims[0], keepdim=True))
+    return found if keepdim else found.squeeze(dims[0])
+
+
+def amax(z: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor | None:
+    return _at(torch.argmax, z, dim, keepdim)
+
+
+def amin(z: Tensor, dim: Dims = None, keepdim: bool = False) -> Tensor | None:
+    return _at(torch.argmin, z, dim, keepdim)
+
+
 DISTANCES: dict[str, Callable[..., Tensor | None]] = {  # by the names that torch's functions and methods have
     "abs": absolute,
     "absolute": absolute,
@@ -105,6 +138,12 @@ DISTANCES: dict[str, Callable[..., Tensor | None]] = {  # by the names that torc
     "pairwise_distance": pairwise_distance,
     "cdist": cdist,
     "std": std,
+    "maximum": maximum,
+    "minimum": minimum,
+    "max": larger,
+    "min": smaller,
+    "amax": amax,
+    "amin": amin,
     "sinc": sinc,
     "special_sinc": sinc,
 }

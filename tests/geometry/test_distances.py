@@ -29,6 +29,12 @@ SQUARES = {  # |p|^2 at p (2,)
     "abs": lambda p: (p.abs() * torch.abs(p)).sum(),
     "absolute": lambda p: p.absolute().square().sum(),
     "abs, complex": lambda p: torch.fft.fft(p).abs().square().sum() / 2,
+    "maximum": lambda p: torch.maximum(p, -p).square().sum(),
+    "minimum": lambda p: (torch.minimum(p, -p) ** 2).sum(),
+    "max": lambda p: torch.max(p, -p) @ p.max(-p),
+    "min": lambda p: (torch.min(p, -p) ** 2).sum(),
+    "amax": lambda p: torch.stack([p, -p]).amax(0).square().sum(),
+    "amin": lambda p: torch.amin(torch.stack([p, -p]), dim=(0,), keepdim=True).square().sum(),
     "radial basis": lambda p: 1 - torch.exp(-(torch.cdist(p[None], torch.zeros_like(p)[None])[0, 0] ** 2)),
 }
 
