@@ -8,7 +8,7 @@ import made_runs
 import numpy as np
 import pytest
 from chromium import CHROMIUM, Chromium
-from page_runs import saved
+from page_runs import saved, saved_sweep
 
 from nngeom_cli import load_run
 from nngeom_cli.figures.style import LOOKS, symmetric_log_norm
@@ -161,6 +161,33 @@ def test_nothing_that_is_put_into_a_page_later_runs_or_loads(browser, tmp_path):
     assert (refused, browser.value("window.taken ?? null")) == ("refused", None)
     assert not any("example.org" in address for address in browser.asked)
     assert sum("Content Security Policy" in json.dumps(complaint) for complaint in browser.complaints) >= 4
+
+
+def test_a_sweep_shows_the_run_that_is_chosen_in_its_table(browser, tmp_path):
+    runs = {"0-javascript:alert(1)": (made_runs.plane(epochs=(0, 10)), {}), "1": (made_runs.plane(epochs=(0, 20)), {})}
+    path = write_report(saved_sweep(tmp_path / "sweep", runs, unstarted=["2"]), unknown)
+    browser.open(path.as_uri())
+    assert browser.value("byId('epoch-words').textContent") == "epoch 10 (2 of 2)"
+    browser.value("document.querySelectorAll('#sweep-table button')[1].click()")
+    browser.wait_for("document.body.dataset.drawn === '20'")
+    assert browser.value("[byId('run').value, document.querySelectorAll('#sweep-table tbody tr').length]") == ["1", 3]
+    browser.choose("#run", 0)
+    browser.wait_for("document.body.dataset.drawn === '10'")
+    at_peace(browser)
+
+
+def test_a_run_without_a_measured_checkpoint_says_so(browser, tmp_path):
+    directory = saved(tmp_path / "run", made_runs.plane(epochs=(0, 10)), status="interrupted")
+    for path in (directory / "geometry").iterdir():
+        path.unlink()
+    (directory / "SHA256SUMS").unlink()
+    (directory / "history.csv").unlink()
+    path = write_report(directory, unknown)
+    browser.open(path.as_uri(), ready="document.querySelector('#config-table tr') !== null")
+    assert browser.value("byId('nothing').textContent") == "No checkpoint was measured yet."
+    assert "interrupted: before its first checkpoint" in browser.value("byId('state').textContent")
+    assert browser.value("byId('controls').hidden && byId('training').hidden")
+    at_peace(browser)
 
 
 def test_networks_without_numbers_have_words_in_their_place(browser, tmp_path):

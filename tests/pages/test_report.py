@@ -10,7 +10,7 @@ import made_runs
 import numpy as np
 import pytest
 import yaml
-from page_runs import held, saved
+from page_runs import held, saved, saved_sweep
 
 from nngeom_cli import load_run
 from nngeom_cli.analysis.boundary import boundary_of
@@ -18,7 +18,7 @@ from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.cli.entry import main
 from nngeom_cli.cli.page_commands import defaults_of
 from nngeom_cli.figures.style import symmetric_log_norm
-from nngeom_cli.pages import run_view
+from nngeom_cli.pages import run_view, sweep_view
 from nngeom_cli.pages.about import CITATION
 from nngeom_cli.pages.document import data_text, document
 from nngeom_cli.pages.packing import Numbers
@@ -286,6 +286,53 @@ def test_a_figure_convention_holds_for_the_page_too(tmp_path):
     np.testing.assert_allclose(
         array(curvature["values"])[0, 0, 0, 0], 3 * abs(geometry.ricci_scalar[0, 0, 0]), rtol=1e-6
     )
+
+
+def test_the_page_of_a_sweep_has_its_runs_with_what_varies(tmp_path):
+    one, other = made_runs.plane(epochs=(0, 10), replicates=2), made_runs.plane(epochs=(0, 20), replicates=1)
+    strange = "javascript:alert(1) <b>"
+    runs = {"0-first": (one, {}), strange: (other, {"status": "failed", "error": "no more"})}
+    directory = saved_sweep(tmp_path / "sweep", runs, unstarted=["2-never"])
+    (directory / strange / "figures").mkdir()
+    (directory / strange / "figures" / "plane.png").write_bytes(b"a picture")
+    (directory / "figures").mkdir()
+    (directory / "figures" / "comparison.png").write_bytes(b"\x89PNG\r\n\x1a\n...")
+    (directory / "figures" / "other.png").write_bytes(b"<svg onload=alert(1)>")
+    data, array = held(write_report(directory, unknown))
+    sweep, runs = data["sweep"], data["runs"]
+    assert sorted(sweep["keys"]) == ["optimizer.epochs", "probe.checkpoints", "replicates"]
+    assert [row["status"] for row in sweep["rows"]] == ["complete", "failed", "not started"]
+    assert [row["varies"][sweep["keys"].index("optimizer.epochs")] for row in sweep["rows"]] == ["10", "20", "10"]
+    assert [row["run"] for row in sweep["rows"]] == [0, 1, None]
+    assert sweep["rows"][1]["figures"] == [["plane.png", "./javascript%3Aalert%281%29%20%3Cb%3E/figures/plane.png"]]
+    assert "accuracy" in sweep["rows"][0]["metrics"]
+    assert [picture["name"] for picture in sweep["pictures"]] == ["comparison"]
+    fields = [array(run["geometry"]["quantities"][0]["values"]) for run in runs]
+    for field, geometry in zip(fields, (one, other), strict=True):
+        expected = geometry.log_volume_element.transpose("epoch", "layer", "replicate", "y", "x")
+        np.testing.assert_allclose(field[:, :, 0], expected, rtol=1e-6)
+
+
+def test_the_runs_of_a_sweep_share_the_room_of_its_page(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_view, "MOST_VALUES", 12_000)
+    monkeypatch.setattr(sweep_view, "MOST_RUNS", 2)
+    geometry = made_runs.plane(epochs=(0, 5, 10), replicates=2)
+    runs = {str(number): (geometry, {}) for number in range(3)}
+    data, array = held(write_report(saved_sweep(tmp_path / "sweep", runs), unknown))
+    assert [row["run"] for row in data["sweep"]["rows"]] == [0, 1, None]
+    values = [array(quantity["values"]).size for run in data["runs"] for quantity in run["geometry"]["quantities"][:2]]
+    assert 6_000 < sum(values) <= 12_000
+    assert all(run["geometry"]["left_out"] for run in data["runs"])
+
+
+def test_a_damaged_run_of_a_sweep_is_a_line_with_words(tmp_path):
+    geometry = made_runs.plane(epochs=(0, 10), replicates=1)
+    directory = saved_sweep(tmp_path / "sweep", {"0": (geometry, {}), "1": (geometry, {})})
+    (directory / "1" / "geometry" / "epoch-000010.nc").write_bytes(b"x")
+    data, _ = held(write_report(directory, unknown))
+    assert [row["status"] for row in data["sweep"]["rows"]] == ["complete", "damaged"]
+    assert "epoch-000010.nc" in data["sweep"]["rows"][1]["note"]
+    assert len(data["runs"]) == 1
 
 
 def test_a_link_in_the_place_of_the_page_is_refused(tmp_path, capsys):

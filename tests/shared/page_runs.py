@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.launch.application import composed
+from nngeom_cli.store.sweep import Job, Sweep
 
 WORDS = {
     "grid": ("task=xor",),
@@ -41,6 +42,19 @@ def saved(directory, geometry, *, task=None, figures=None, **changes):
     config = asdict(load_config(plain))
     config.pop("seed")  # that of the first replicate
     return write_run(directory, geometry, losses, **config | changes)
+
+
+def saved_sweep(directory, runs, unstarted=()):
+    """Writes a sweep of runs, by the names of their directories: a geometry, and changes to `saved`."""
+    jobs = []
+    for name, (geometry, changes) in runs.items():
+        saved(directory / name, geometry, **changes)
+        jobs.append(
+            Job(name, [], f"nngeom run {name}", json.loads((directory / name / "run.json").read_text())["config"])
+        )
+    jobs += [Job(name, [], "nngeom run", jobs[0].config) for name in unstarted]
+    Sweep(directory, "basic", jobs).write()
+    return directory
 
 
 def held(page):
