@@ -8,6 +8,7 @@ import html
 import json
 import re
 from collections.abc import Mapping
+from functools import cache
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
@@ -82,6 +83,7 @@ def policy(scripts: list[str], *, served: bool) -> str:
     )
 
 
+@cache
 def _plotly() -> str:
     """plotly.js, from the package plotly."""
     text = (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
