@@ -71,11 +71,11 @@ def layer_words(attributes: Mapping[str, Any], layer: int) -> str:
     """
     if is_prediction(attributes, layer):
         return "prediction (Fisher metric)"
-    if names := attributes.get("layer_names"):
+    names, output = attributes.get("layer_names"), layer == len(attributes["widths"]) - 1
+    if names and not output:
         name = str(names).split("\n")[layer - 1]
         return f"layer {name}" if name else "output"
-    widths = attributes["widths"]
-    return f"layer {layer} (output)" if layer == len(widths) - 1 else f"layer {layer}"
+    return f"layer {layer} (output)" if output else f"layer {layer}"
 
 
 def largest_rank(attributes: Mapping[str, Any], layer: int) -> int:

@@ -77,7 +77,7 @@ def _networks_of(run: Run, every_checkpoint: bool) -> pd.DataFrame:
         "curvature": medians,
     }
     architecture = run.config["architecture"]
-    if architecture["parametrization"] == "ntk" and len(np.atleast_1d(geometry.attrs["widths"])) == 3:
+    if architecture.get("parametrization") == "ntk" and len(np.atleast_1d(geometry.attrs["widths"])) == 3:
         numbers["distance_to_infinite_width"] = _distance_to_infinite_width(first, architecture["activation"])
     numbers |= _of_grids(geometry, every_checkpoint)
     measured = xr.Dataset(numbers).isel(epoch=slice(1, None)).reset_coords(drop=True)
@@ -86,9 +86,9 @@ def _networks_of(run: Run, every_checkpoint: bool) -> pd.DataFrame:
     lost = [row["replicate"] for row in run.replicates if row["loss"] is None]
     table.loc[table.seed.isin(lost), ~table.columns.isin(["seed", "epoch"])] = np.nan
     settings = {
-        "width": architecture["hidden"][0],
-        "parametrization": architecture["parametrization"],
-        "output_scale": architecture["output_scale"],
+        "width": next(iter(architecture["hidden"]), None),
+        "parametrization": architecture.get("parametrization"),
+        "output_scale": architecture.get("output_scale"),
         "activation": architecture["activation"],
         "weight_decay": run.config["optimizer"]["weight_decay"],
         "data_seed": run.config.get("task", {}).get("data_seed"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from nngeom_cli.config.footprint import least_memory, main_arrays, vectors_kept
@@ -17,6 +16,7 @@ from nngeom_cli.system.memory import in_words
 __all__ = ["LONG_SECONDS", "Cost", "cost", "epoch_seconds", "require_disk", "time_in_words"]
 
 SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 1e10  # of a typical core, as all that follows
+MODULE_STEPS = 6  # the steps that the calls of one module take the time of
 NEWTON_STEPS = 20  # of a shortest path, about, those of coarser polygons included
 SECONDS_PER_NUMBER = 2e-8  # of a unit at a point, or of one of its derivatives
 START_SECONDS, FILE_SECONDS, FIGURE_SECONDS = 3.0, 0.08, 4.0  # a process; a checkpoint's files; all figures
@@ -93,18 +93,21 @@ def cost(config: Config) -> Cost:
 
 def sizes(config: Config) -> tuple[list[int], int]:
     """The units of each layer, inputs and outputs among them, and the parameters of all replicates."""
-    widths = [config.task.inputs, *config.architecture.hidden, config.task.outputs]
-    return widths, config.replicates * sum(out * (inputs + 1) for inputs, out in pairwise(widths))
+    layers = config.layers
+    widths = [config.task.inputs, *(layer.features for layer in layers)]
+    return widths, config.replicates * sum(layer.parameters for layer in layers)
 
 
 def epoch_seconds(config: Config) -> float:
     """Seconds of a core for one pass over the data."""
     task, optimizer = config.task, config.optimizer
     batch = min(optimizer.batch_size or task.size, task.size)
-    operations = 6 * sizes(config)[1] * batch  # forward and backward, a multiplication and a sum
+    products = config.replicates * sum(layer.products for layer in config.layers)
+    operations = 6 * products * batch  # forward and backward, a multiplication and a sum
     if optimizer.volume_penalty:
         operations *= 2 + task.inputs  # derivatives along each input go through the layers too
-    return -(-task.size // batch) * (SECONDS_PER_STEP + operations / OPERATIONS_PER_SECOND)
+    calls = MODULE_STEPS * config.replicates if config.architecture.by_module else 1
+    return -(-task.size // batch) * (SECONDS_PER_STEP * calls + operations / OPERATIONS_PER_SECOND)
 
 
 def require_disk(config: Config, directory: Path) -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
+from nngeom_cli.config.convolutional import ConvolutionalConfig
 from nngeom_cli.config.optimizer import SgdConfig
 from nngeom_cli.config.probe import DataConfig, GeodesicConfig, GridConfig, PathConfig
 from nngeom_cli.config.run import Config
@@ -34,8 +33,9 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
     """
     number = 8 if config.dtype == "float64" else 4
     task, probe, copies = config.task, config.probe, config.replicates
-    widths = [task.inputs, *config.architecture.hidden, task.outputs]
-    parameters = copies * sum(out * (inputs + 1) for inputs, out in pairwise(widths))
+    sizes, module = config.layers, config.architecture.by_module
+    widths = [task.inputs, *(layer.features for layer in sizes)]
+    parameters = copies * sum(layer.parameters for layer in sizes)
     vectors = vectors_kept(config)
     batch = min(config.optimizer.batch_size or task.size, task.size)
     layers, numbers, ranks = len(probe.layers), probe.numbered(widths), probe.ranks(widths)
@@ -63,12 +63,15 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
         measured = planes * points * copies * (layers * of_layer + once)
         derivatives, size = 2 + 3, "probe.resolution"
     widest = max(widths[1 : max(numbers) + 1])
-    at_once = min(copies, max(1, MOST_ELEMENTS // (FEWEST_POINTS * widest * (1 + derivatives))))
-    together = min(points, FEWEST_POINTS, 1 + MOST_ELEMENTS // (at_once * widest * (1 + derivatives)))
+    if module:  # one after another, along as few directions as suffice
+        copies_at_once, derivatives = 1, min(derivatives, 2)
+    else:
+        copies_at_once = min(copies, max(1, MOST_ELEMENTS // (FEWEST_POINTS * widest * (1 + derivatives))))
+    together = min(points, FEWEST_POINTS, 1 + MOST_ELEMENTS // (copies_at_once * widest * (1 + derivatives)))
     arrays = {
         size: (2 * 8 * measured, "what is measured"),  # in memory, and once more as the content of its file
-        "architecture.hidden": (
-            number * at_once * widest * together * (1 + derivatives)
+        ("architecture.channels" if isinstance(config.architecture, ConvolutionalConfig) else "architecture.hidden"): (
+            number * copies_at_once * widest * together * (1 + derivatives)
             + 2 * number * vectors * parameters,  # in training, and once more as a checkpoint
             "the networks and their derivatives",
         ),
@@ -76,7 +79,8 @@ def main_arrays(config: Config) -> dict[str, tuple[int, str]]:
     if isinstance(task, DigitsConfig):
         arrays["task.side"] = (8 * task.examples * task.inputs, "the images")
     carried = 1 + task.inputs if config.optimizer.volume_penalty else 0  # derivatives of units, for the volume penalty
-    units = number * copies * sum(config.architecture.hidden) * batch * (1 + carried)
+    at_point = sum(layer.features + layer.patches for layer in sizes[:-1])
+    units = number * (1 if module else copies) * at_point * batch * (1 + carried)
     drawn = getattr(task, "points", 0)
     if drawn and config.optimizer.batch_size is None:
         arrays["task.points"] = (8 * 3 * drawn + units, "the data and the units at them")

@@ -68,12 +68,13 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
         optional = not chooser and all(field.default is not MISSING for field, _ in declared(root).values())
         content = values.pop(section, {} if optional else None)
         require(isinstance(content, Mapping), section, "a section", content, f"For example {section}=xor.")
-        kind = content.get(chooser, "???") if chooser else ""
+        default = declared(next(iter(root.schemas.values())))[chooser][0].default if chooser else MISSING
+        kind = content.get(chooser, "???" if default is MISSING else default) if chooser else ""
         if chooser:
             suggestion = did_you_mean(str(kind), kinds) or "Choose one."
             require(kind in kinds, root.typed(chooser), one_of(kinds), kind, suggestion)
         if section == "probe":
-            all_of = {"layers": list(range(1, len(sections["architecture"].hidden) + 2)), "points": None}
+            all_of = {"layers": list(range(1, sections["architecture"].depth + 2)), "points": None}
             content = {key: all_of.get(key, value) if value == "all" else value for key, value in content.items()}
             content |= {"layers": [PREDICTION]} if content.get("layers") == PREDICTION else {}
         schema = root.schemas[kind]

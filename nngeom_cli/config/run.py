@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from nngeom_cli.config.architecture import ArchitectureConfig
+from nngeom_cli.config.architecture import LayerSize
+from nngeom_cli.config.convolutional import ArchitectureConfig
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.optimizer import OptimizerConfig
 from nngeom_cli.config.probe import PREDICTION, DataConfig, GeodesicConfig, PathConfig, PlaneConfig, ProbeConfig
@@ -36,14 +37,25 @@ class Config(NumbersConfig):
     probe: ProbeConfig
     figures: FiguresConfig
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one input, (d,), or that of an image."""
+        return tuple(self.task.image_shape or (self.task.inputs,))
+
+    @property
+    def layers(self) -> list[LayerSize]:
+        """Sizes of the hidden layers and of the output."""
+        return self.architecture.layers(self.shape, self.task.outputs)
+
     def __post_init__(self) -> None:
         super().__post_init__()
         self._check_schedule()
         self._check_penalized_layer()
         if isinstance(self.task, FileConfig) and None in (self.task.columns, self.task.class_names, self.task.rows):
             return  # `tables/table_file.py` looks into the file and makes a config that is checked to the end
-        self._check_penalized_rank()
         task, batch_size, size = self.task, self.optimizer.batch_size, self.task.size
+        self.architecture.check(task.name, self.shape)
+        self._check_penalized_rank()
         if isinstance(task, SplitConfig):
             require(size > 0, "task.test_fraction", "such that examples are left", task.test_fraction, "Lower it.")
         require(
@@ -81,7 +93,7 @@ class Config(NumbersConfig):
             )
 
     def _check_schedule(self) -> None:
-        probe, output = self.probe, len(self.architecture.hidden) + 1
+        probe, output = self.probe, self.architecture.depth + 1
         predicted = f", and {PREDICTION}" if self.task.outputs != 1 else ""
         require(
             all(1 <= layer <= output for layer in probe.hidden_or_output),
@@ -115,7 +127,7 @@ class Config(NumbersConfig):
 
     def _check_penalized_layer(self) -> None:
         """The penalty is on the volume of a hidden layer, and a part of the loss itself."""
-        optimizer, hidden = self.optimizer, len(self.architecture.hidden)
+        optimizer, hidden = self.optimizer, self.architecture.depth
         require(
             optimizer.volume_penalty_layer is None or optimizer.volume_penalty_layer <= hidden,
             "optimizer.volume_penalty_layer",
@@ -130,11 +142,18 @@ class Config(NumbersConfig):
             optimizer.volume_penalty,
             "Use architecture.output_scale=null.",
         )
+        require(
+            not optimizer.volume_penalty or not self.architecture.by_module,
+            "optimizer.volume_penalty",
+            "0 for convolutional, residual and layer_norm networks",
+            optimizer.volume_penalty,
+            "Plain layers can have it.",
+        )
 
     def _check_penalized_rank(self) -> None:
         """No layer has more singular values than its rank."""
         optimizer = self.optimizer
-        widths = self.architecture.hidden[: optimizer.volume_penalty_layer]
+        widths = [layer.features for layer in self.layers[:-1][: optimizer.volume_penalty_layer]]
         rank = min(self.task.inputs, *widths)
         require(
             (optimizer.volume_penalty_top_k or 1) <= rank,
@@ -173,7 +192,7 @@ class Config(NumbersConfig):
 
     def _check_top_k(self, top_k: int) -> None:
         """No measured layer could have an effective volume, if the first has not the rank for it."""
-        widths = [self.task.inputs, *self.architecture.hidden, self.task.outputs]
+        widths = [self.task.inputs, *(layer.features for layer in self.layers)]
         numbers, ranks = self.probe.numbered(widths), self.probe.ranks(widths)
         rank = ranks[numbers.index(min(numbers))]
         widths = widths[1 : min(numbers) + 1]
@@ -195,7 +214,7 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
     measured = {key: dict(value) if isinstance(value, Mapping) else value for key, value in plain.items()}
     for section, name, measures, default in UNHASHED:
         values = measured.get(section) if section else measured
-        if isinstance(values, dict) and (not measures or values.get(name, "") == default):
+        if isinstance(values, dict) and (not measures or values.get(name, default) == default):
             values.pop(name, None)
             if section and not values:
                 del measured[section]

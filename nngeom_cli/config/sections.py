@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import Field
 from typing import Any, NamedTuple
 
-from nngeom_cli.config.architecture import ArchitectureConfig
+from nngeom_cli.config.convolutional import ArchitectureSection  # with all of its kinds
 from nngeom_cli.config.declaration import Key, Section, declared
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
 from nngeom_cli.config.optimizer import OptimizerSection
@@ -17,7 +17,7 @@ __all__ = ["SECTIONS", "KnownKey", "known_keys", "takes_integers"]
 
 SECTIONS: dict[str, type[Section]] = {
     schema.section: schema
-    for schema in (TaskSection, ArchitectureConfig, OptimizerSection, ProbeSection, FiguresConfig)
+    for schema in (TaskSection, ArchitectureSection, OptimizerSection, ProbeSection, FiguresConfig)
 }
 
 

@@ -110,7 +110,9 @@ def at_examples(run: Run, layer: int, note: str | None = None) -> Sheet:
     sheet.legend(dot_keys, DOT_KEYS, above=lines)
     fields = dots[["log_effective_volume_element", *shown_axes, "predicted_class"]].rename(epoch="shown_epoch")
     constant = geometry[["true_class", "example"]]
-    data = xr.merge([fields.drop_vars("replicate").assign_attrs(shown_replicate=seed), constant, strips_data(strips)])
+    data = xr.merge(
+        [fields.drop_vars("replicate").assign_attrs(shown_replicate=seed), constant, strips_data(strips)], join="outer"
+    )
     return replace(sheet, data=data)
 
 

@@ -52,7 +52,7 @@ def through_training(run: Run, *layers: int, note: str | None = None) -> Sheet:
         note=note,
     )
     fields = geometry.sel(epoch=epochs).rename(epoch="shown_epoch").drop_vars("replicate")
-    return replace(sheet, data=xr.merge([fields.assign_attrs(shown_replicate=seed), strips_data(strips)]))
+    return replace(sheet, data=xr.merge([fields.assign_attrs(shown_replicate=seed), strips_data(strips)], join="outer"))
 
 
 def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) -> Sheet:
@@ -79,7 +79,7 @@ def on_image_plane(run: Run, plane: int, *layers: int, note: str | None = None) 
         note=note,
     )
     fields = geometry.sel(epoch=epochs).rename(epoch="shown_epoch").drop_vars("replicate")
-    return replace(sheet, data=xr.merge([fields.assign_attrs(shown_replicate=seed), strips_data(strips)]))
+    return replace(sheet, data=xr.merge([fields.assign_attrs(shown_replicate=seed), strips_data(strips)], join="outer"))
 
 
 def across_replicates(run: Run, layer: int, note: str | None = None) -> Sheet:

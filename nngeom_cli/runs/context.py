@@ -15,7 +15,7 @@ from nngeom_cli.probes.make import make_probe
 from nngeom_cli.tasks.make import make_task
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.loop import initial_generators
-from nngeom_cli.training.network import Network, initial_network
+from nngeom_cli.training.make import Networks, untrained
 
 __all__ = ["RunContext", "pause_epochs", "prepare"]
 
@@ -34,7 +34,7 @@ class RunContext:
     config: Config
     device: torch.device
     task: Task
-    network: Network
+    network: Networks
     probe: Probe
     probed: list[int]
     recorded: list[int]
@@ -65,15 +65,7 @@ def prepare(config: Config, device: torch.device, lasts: Sequence[int], stopped_
         stopped_at: the epoch at which it ended early.
     """
     task = make_task(config.task)
-    network = initial_network(
-        [task.dimension, *config.architecture.hidden, task.outputs],
-        config.architecture.activation,
-        initial_generators(config.seed, config.replicates),
-        parametrization=config.architecture.parametrization,
-        output_scale=config.architecture.output_scale,
-        dtype=getattr(torch, config.dtype),
-        device=device,
-    )
+    network = untrained(config, initial_generators(config.seed, config.replicates), device)
     probed = staged(lambda last: checkpoint_epochs(config.probe.checkpoints, last), lasts)
     context = RunContext(
         config,

@@ -165,9 +165,9 @@ def report(
     config: Config, task: Task, final: list[dict[str, Any]], figures: list[Path], reached: str, where: str
 ) -> None:
     """Prints the summary of a run that has ended; `reached` is what comes before the number of its epochs."""
-    widths = "-".join(map(str, [task.dimension, *config.architecture.hidden, task.outputs]))
+    widths = "-".join(map(str, [task.dimension, *(layer.features for layer in config.layers)]))
     print(
-        f"{task.name} {widths} {config.architecture.activation}: {config.replicates} replicates, "
+        f"{task.name} {widths} {config.architecture.words}: {config.replicates} replicates, "
         f"{reached}{config.optimizer.epochs} epochs {where}"
     )
     if isinstance(config.task, FileConfig):

@@ -69,7 +69,7 @@ def read_weights(path: Path) -> list[np.ndarray]:
         weights = _layers(arrays, "weights")
     except KeyError as error:
         raise _other_arrays(path) from error
-    if not weights or any(layer.ndim != 3 for layer in weights):  # (replicates, out, in + 1)
+    if not weights or any(layer.ndim < 2 for layer in weights):  # (replicates, ...)
         raise _other_arrays(path)
     return weights
 

@@ -46,7 +46,7 @@ from nngeom_cli.system.memory import available_memory
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from nngeom_cli.geometry import MLPFeatureMap, PredictionFeatureMap
+    from nngeom_cli.geometry import MLPFeatureMap, ModuleFeatureMap, PredictionFeatureMap
 
 
 __all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
@@ -131,7 +131,9 @@ class Run:
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
 
-        In the ntk parametrization these are W, and the layer uses W / sqrt(in).
+        In the ntk parametrization these are W, and the layer uses W / sqrt(in). Of convolutional, residual and
+        `layer_norm` networks they are the parameters as torch has them, each with an axis of replicates: of each layer
+        its weight and its bias, then the gain and the bias of its `layer_norm`.
         """
         import torch
 
@@ -151,7 +153,7 @@ class Run:
         weights = self._consistent(lambda run: read_weights(run.file(name)))
         return [torch.from_numpy(layer) for layer in weights]
 
-    def feature_map(self, epoch: int, layer: int | str) -> MLPFeatureMap | PredictionFeatureMap:
+    def feature_map(self, epoch: int, layer: int | str) -> MLPFeatureMap | ModuleFeatureMap | PredictionFeatureMap:
         """Feature map of a layer of all replicates after `epoch` epochs, divided by sqrt(n), as it was measured.
 
         Args:
@@ -175,7 +177,7 @@ class Run:
         from nngeom_cli.config.loader import load_config
         from nngeom_cli.config.probe import PREDICTION
         from nngeom_cli.geometry import PredictionFeatureMap
-        from nngeom_cli.training.network import Network
+        from nngeom_cli.training.make import make_network
 
         refuse_cleaned(self.directory, self.info)
         if "recorded" in self.config:
@@ -185,8 +187,7 @@ class Run:
                 f"{path!r} into your model, and take ModuleFeatureMap(model, name)."
             )
         config = load_config(self.config)
-        architecture = config.architecture
-        hidden = len(architecture.hidden)
+        architecture, hidden = config.architecture, config.architecture.depth
         layers: list[Any] = list(range(1, hidden + 1 + (architecture.output_scale is None)))
         if len(layers) > hidden and config.task.outputs > 1:
             layers.append(PREDICTION)
@@ -194,15 +195,11 @@ class Run:
         if layer not in layers:
             which = "hidden" if len(layers) == hidden else f"{hidden + 1} is the output"
             raise ValueError(f"`layer` must be {one_of(map(str, layers))} ({which}). Got {shown(layer)}.")
-        weights = self.parameters(epoch)
-        network = Network(
-            [weights[0].shape[2] - 1, *(matrix.shape[1] for matrix in weights)],
-            architecture.activation,
-            len(weights[0]),
-            parametrization=architecture.parametrization,
-            dtype=weights[0].dtype,
-        )
-        network.load([matrix.numpy() for matrix in weights])
+        weights = [values.numpy() for values in self.parameters(epoch)]
+        network = make_network(config, len(weights[0]))
+        if [values.shape for values in weights] != [tuple(shape) for shape in network.shapes]:
+            raise damaged(self.directory / checkpoint_name(int(epoch)), "it has another network", self.directory)
+        network.load(weights)
         if layer == PREDICTION:
             return PredictionFeatureMap(network.output_map())
         return network.feature_map(int(layer))

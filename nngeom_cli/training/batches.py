@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from nngeom_cli.tasks.task import Task
-from nngeom_cli.training.network import Network
+from nngeom_cli.training.make import Networks
 from nngeom_cli.training.padding import padded_points
 
 __all__ = ["Batch", "Batches"]
@@ -43,7 +43,7 @@ class Batches:
         count: batches in an epoch.
     """
 
-    def __init__(self, task: Task, network: Network, size: int | None) -> None:
+    def __init__(self, task: Task, network: Networks, size: int | None) -> None:
         like, replicates, points = network.parameters, network.replicates, len(task.inputs)
         self.points, self.size = points, min(size or points, points)
         self.count = -(-points // self.size)

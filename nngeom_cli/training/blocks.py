@@ -11,6 +11,7 @@ from nngeom_cli.system.parallel import in_processes, never, split
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.checkpoint import Checkpoint
 from nngeom_cli.training.loop import train
+from nngeom_cli.training.make import Networks
 from nngeom_cli.training.network import Network
 
 __all__ = ["train_on_cores"]
@@ -19,7 +20,7 @@ NUMBERS_IN_CACHE = 200_000  # parameters, and units times points, that are train
 
 
 def train_on_cores(
-    network: Network,
+    network: Networks,
     task: Task,
     optimizer: OptimizerConfig,
     generators: Sequence[torch.Generator],
@@ -32,13 +33,15 @@ def train_on_cores(
     """Like `train`, with the replicates in blocks on up to `cores` cores, and the same bits if torch uses one thread.
 
     Each core trains in its own process, ahead of the reader of the checkpoints. That needs Linux and the CPU;
-    elsewhere the blocks are trained in turns.
+    elsewhere the blocks are trained in turns, as are modules where torch has found a GPU: autograd's threads for it do
+    not survive a fork.
     `network` has the weights of the checkpoint at each yield. `generators` stay as they are.
     `asked` says whether a stop was requested: see `in_processes`.
     """
     workers = rounds = 1
     if network.parameters.device.type == "cpu":
-        workers = min(cores, network.replicates)
+        forks = isinstance(network, Network) or not torch.cuda.is_available()
+        workers = min(cores, network.replicates) if forks else 1
         points = min(optimizer.batch_size or len(task.inputs), len(task.inputs))
         numbers = network.parameters.numel() + network.replicates * sum(network.widths[1:-1]) * points
         rounds = -(-numbers // (workers * NUMBERS_IN_CACHE))

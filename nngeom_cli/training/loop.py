@@ -11,10 +11,12 @@ from torch import Tensor
 from nngeom_cli.config.optimizer import OptimizerConfig
 from nngeom_cli.models.model import Model
 from nngeom_cli.tasks.task import Task
+from nngeom_cli.training.autograd import AutogradGradient
 from nngeom_cli.training.backpropagation import LossGradient
 from nngeom_cli.training.batches import Batches
 from nngeom_cli.training.checkpoint import Checkpoint
 from nngeom_cli.training.cuda_graph import GraphedStep
+from nngeom_cli.training.make import Networks
 from nngeom_cli.training.network import POINTS_AT_ONCE, Network
 from nngeom_cli.training.optimizers import Optimizer
 from nngeom_cli.training.volume_penalty import penalty_of
@@ -37,7 +39,7 @@ def batch_generators(seed: int, replicates: int) -> list[torch.Generator]:
 
 @torch.no_grad()
 def train(
-    network: Network,
+    network: Networks,
     task: Task,
     optimizer: OptimizerConfig,
     generators: Sequence[torch.Generator],
@@ -61,7 +63,11 @@ def train(
         skipped, which gives the same checkpoints.
     """
     batches = Batches(task, network, optimizer.batch_size)
-    gradient = LossGradient(network, task.loss, batches.batch, optimizer)
+    gradient = (
+        LossGradient(network, task.loss, batches.batch, optimizer)
+        if isinstance(network, Network)
+        else AutogradGradient(network, task.loss, batches.batch)
+    )
     stepper = Optimizer(optimizer, network.parameters, gradient.gradient)
 
     def kernels() -> None:
@@ -90,7 +96,9 @@ def train(
                     step()
         if epoch in due:
             loss, accuracy = scores(network, task, task.inputs, task.labels)
-            penalty = penalty_of(network, task, optimizer) if optimizer.volume_penalty else None
+            penalty = None
+            if optimizer.volume_penalty and isinstance(network, Network):
+                penalty = penalty_of(network, task, optimizer)
             if penalty is not None:  # what is trained is the sum
                 lost_rank = ~np.isfinite(penalty)
                 loss, accuracy = (np.where(lost_rank, np.nan, values) for values in (loss, accuracy))
@@ -108,7 +116,7 @@ def train(
             lost = lost or (bool(np.isnan(loss).all()) and is_lost(network, gradient.gradient))
 
 
-def is_lost(network: Network, gradient: Tensor) -> bool:
+def is_lost(network: Networks, gradient: Tensor) -> bool:
     """Whether no further step can change any replicate: all weights and all of the last gradient are NaN.
 
     NaN plus anything is NaN, so the optimizer's state is NaN as well. NaN in the loss alone is not enough: a loss
@@ -123,7 +131,7 @@ def snapshot(tensor: Tensor) -> np.ndarray:
     return values
 
 
-def scores(network: Network, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def scores(network: Networks, task: Task, inputs: Tensor, labels: Tensor) -> tuple[np.ndarray, np.ndarray]:
     """The result of `evaluate`; a network whose loss is NaN predicts nothing, so its accuracy is NaN."""
     loss, accuracy = evaluate(network, task, inputs, labels)
     return loss, np.where(np.isnan(loss), np.nan, accuracy)

@@ -16,7 +16,7 @@ from nngeom_cli.models.model import Description
 from nngeom_cli.training.forward import LEAST_ROWS, ForwardPass
 from nngeom_cli.training.padding import padded, padded_points
 
-__all__ = ["POINTS_AT_ONCE", "Network", "initial_network"]
+__all__ = ["LEAST_POINTS", "NUMBERS_AT_ONCE", "POINTS_AT_ONCE", "Network", "initial_network"]
 
 POINTS_AT_ONCE = 1 << 14  # bounds the memory of outputs at many points ...
 NUMBERS_AT_ONCE = 1 << 23  # ... of wide networks, and of many
