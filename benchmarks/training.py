@@ -1,9 +1,10 @@
 """Microseconds per optimizer step and replicate: nngeom against the loop that a torch user writes, and JAX.
 
-    python benchmarks/training.py [sinusoid] [xor] [digits] [growth] [cores] [gpu]
+    python benchmarks/training.py [sinusoid] [xor] [digits] [modules] [growth] [cores] [gpu]
 
 The loop trains one network after another, so its cost per replicate does not depend on their number.
 JAX is included if it is installed (the extra `jax`): one compiled loop over all steps, replicates by vmap.
+`modules` compares convolutional and residual networks with that loop, and with plain layers of the same widths.
 `cores` compares all cores of the machine with one, in wall-clock time; `gpu` compares a CUDA GPU, if there is one, with
 one core.
 """
@@ -22,6 +23,8 @@ import torch
 from timing import in_turns, machine
 from torch import nn
 
+from nngeom_cli.config.architecture import FullyConnectedConfig
+from nngeom_cli.config.convolutional import ConvolutionalConfig
 from nngeom_cli.config.optimizer import AdamConfig, SgdConfig
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.system.parallel import available_cores
@@ -29,6 +32,7 @@ from nngeom_cli.tasks.make import make_task
 from nngeom_cli.tasks.task import Task
 from nngeom_cli.training.blocks import train_on_cores
 from nngeom_cli.training.loop import batch_generators, initial_generators, train
+from nngeom_cli.training.module_network import ModuleNetwork
 from nngeom_cli.training.network import initial_network
 
 HAS_JAX = importlib.util.find_spec("jax") is not None
@@ -63,12 +67,13 @@ def ours(task: Task, widths: list[int], optimizer: Optimizer, replicates: int, d
         pass
 
 
-def user_loop(task: Task, widths: list[int], optimizer: Optimizer) -> None:
+def user_loop(task: Task, widths: list[int], optimizer: Optimizer, model: nn.Module | None = None) -> None:
     """One network in torch's own modules, as tutorials write it."""
-    layers: list[nn.Module] = []
-    for into, out in pairwise(widths):
-        layers += [nn.Linear(into, out), nn.Sigmoid()]
-    model = nn.Sequential(*layers[:-1]).double()
+    if model is None:
+        layers: list[nn.Module] = []
+        for into, out in pairwise(widths):
+            layers += [nn.Linear(into, out), nn.Sigmoid()]
+        model = nn.Sequential(*layers[:-1]).double()
     if isinstance(optimizer, SgdConfig):
         steps: torch.optim.Optimizer = torch.optim.SGD(
             model.parameters(), lr=optimizer.lr, momentum=optimizer.momentum, weight_decay=optimizer.weight_decay
@@ -177,6 +182,76 @@ def beside_others(names: list[str]) -> None:
             print(line, flush=True)
 
 
+class Skip(nn.Module):
+    """h + layer(h)."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, h: torch.Tensor) -> torch.Tensor:
+        return h + self.layer(h)
+
+
+def convolutional_model() -> nn.Module:
+    """The network of `architecture=convolutional`, in torch's own modules."""
+    convolutions: list[nn.Module] = [nn.Unflatten(1, (1, 8, 8))]
+    for into, out in pairwise([1, 8, 16]):
+        convolutions += [nn.Conv2d(into, out, 3, padding=1), nn.Softplus(), nn.AvgPool2d(2)]
+    return nn.Sequential(*convolutions, nn.Flatten(), nn.Linear(64, 10)).double()
+
+
+def residual_model() -> nn.Module:
+    """That of `architecture.residual=true architecture.layer_norm=true architecture.hidden=[64,64]`."""
+    layers = [Skip(nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64), nn.Sigmoid())) for _ in range(2)]
+    return nn.Sequential(*layers, nn.Linear(64, 10)).double()
+
+
+def modules() -> None:
+    """Networks that are modules, trained one replicate after another, against a torch loop and against plain layers."""
+    print(
+        f"{'digits, batches of 36':24}{'replicates':>11}{'nngeom':>9}{'torch loop':>12}{'ratio':>7}"
+        f"{'plain':>8}{'ratio':>7}   us, the scores over all examples after 50 steps included"
+    )
+    task, _, optimizer = CASES["digits"]
+    optimizer = replace(optimizer, batch_size=36)
+    convolutional = ConvolutionalConfig(
+        kind="convolutional",
+        hidden=[],
+        activation="softplus",
+        channels=[8, 16],
+        kernel=[3],
+        stride=[1],
+        pool=[2],
+        pooling="average",
+    )
+    residual = FullyConnectedConfig(hidden=[64, 64], activation="sigmoid", residual=True, layer_norm=True)
+    cases = {"convolutional": (convolutional, convolutional_model), "residual, layer_norm": (residual, residual_model)}
+    steps = steps_of(task, optimizer)
+    for name, (architecture, model) in cases.items():
+        for replicates in (1, 8):
+
+            def own(architecture=architecture, replicates=replicates) -> None:
+                network = ModuleNetwork(architecture, (8, 8), 10, replicates)
+                network.draw(initial_generators(0, replicates))
+                for _ in train(network, task, optimizer, batch_generators(0, replicates), [1]):
+                    pass
+
+            sides: dict[str, Callable[[], object]] = {
+                "nngeom": own,
+                "torch": lambda model=model: user_loop(task, [], optimizer, model()),
+                "plain": partial(ours, task, [64, 64, 64, 10], optimizer, replicates),
+            }
+            median = in_turns(sides, 5)
+            mine, loop = median["nngeom"] / steps / replicates, median["torch"] / steps
+            plain = median["plain"] / steps / replicates
+            print(
+                f"{name:24}{replicates:11}{mine * 1e6:9.0f}{loop * 1e6:12.0f}{loop / mine:7.2f}"
+                f"{plain * 1e6:8.0f}{mine / plain:7.1f}",
+                flush=True,
+            )
+
+
 def growth() -> None:
     """Microseconds per step and replicate of the sinusoid's network, by points, units of both layers and replicates."""
     print("sinusoid, us per step and replicate; 400 points, 8 units and 10 replicates unless stated")
@@ -233,6 +308,8 @@ def main(names: list[str]) -> None:
         cores()  # first, while this process has no threads
     if tasks := [name for name in CASES if name in (names or CASES)]:
         beside_others(tasks)
+    if not names or "modules" in names:
+        modules()
     if not names or "growth" in names:
         growth()
     if torch.cuda.is_available() and (not names or "gpu" in names):
