@@ -16,7 +16,7 @@ from nngeom_cli.system.memory import in_words
 __all__ = ["LONG_SECONDS", "Cost", "cost", "epoch_seconds", "require_disk", "time_in_words"]
 
 SECONDS_PER_STEP, OPERATIONS_PER_SECOND = 5e-5, 1e10  # of a typical core, as all that follows
-MODULE_STEPS = 6  # the steps that the calls of one module take the time of
+MODULE_STEPS, MODULE_SECONDS = 6, 0.1  # a module's calls in a step, in steps; to measure it on a line or a plane
 NEWTON_STEPS = 20  # of a shortest path, about, those of coarser polygons included
 SECONDS_PER_NUMBER = 2e-8  # of a unit at a point, or of one of its derivatives
 START_SECONDS, FILE_SECONDS, FIGURE_SECONDS = 3.0, 0.08, 4.0  # a process; a checkpoint's files; all figures
@@ -73,8 +73,12 @@ def cost(config: Config) -> Cost:
         points = planes * probe.resolution**2
         derivatives = 5 if planes and probe.kind == "grid" else task.inputs + 5
     numbers = points * config.replicates * (1 + derivatives) * sum(widths[1 : max(probe.numbered(widths)) + 1])
-    products = 2 * points * (1 + derivatives) * parameters
+    each_point = config.replicates * sum(layer.products for layer in config.layers)
+    products = 2 * points * (1 + derivatives) * each_point
     measuring = numbers * SECONDS_PER_NUMBER + products / OPERATIONS_PER_SECOND
+    if config.architecture.by_module:
+        maps = len(getattr(probe, "pairs", getattr(probe, "triples", [None])))  # each is differentiated by itself
+        measuring += MODULE_SECONDS * config.replicates * len(probe.layers) * maps
 
     kept = checkpoints * (
         measured + 8 * vectors_kept(config) * parameters + GENERATOR_BYTES * config.replicates + FILE_BYTES
