@@ -150,6 +150,7 @@ KEYS = {
     "dryrun": "--dry-run",
     "printconfig": "--cfg job",
     "sweep": "-m",
+    "objective": "hydra/sweeper=optuna",
 }
 
 # A key -> a word for a value -> the value.

@@ -174,8 +174,20 @@ def estimate(values: xr.DataArray, rng: np.random.Generator, centre: Centre = "m
     """`over_replicates` of values with no other dims, and the standard deviation of replicates."""
     over = over_replicates(values, rng, centre)
     of_network = values.mean([dim for dim in values.dims if dim != "replicate"]).dropna("replicate")
-    spread = float(of_network.std(ddof=1)) if of_network.size > 1 else math.nan
+    spread = float(standard_deviation(of_network)) if of_network.size > 1 else math.nan
     return Estimate(float(over.estimate), float(over.low), float(over.high), int(over.n), spread)
+
+
+def standard_deviation(values: Array) -> Array:
+    """Along the first axis, infinite where squares are too large for a number: a loss may be 1e189.
+
+    Example:
+        >>> standard_deviation(np.array([[1.0, 1e189], [3.0, 3e189]]))
+        array([1.41421356,        inf])
+    """
+    with np.errstate(over="ignore"):
+        spread: Array = values.std(axis=0, ddof=1)
+    return spread
 
 
 def estimates(values: Mapping[str, Array]) -> dict[str, Estimate]:
@@ -212,7 +224,7 @@ def estimates(values: Mapping[str, Array]) -> dict[str, Estimate]:
         drawn = _times_drawn(replicates, n)
         tail = _tail(n)
         ends = np.quantile(drawn @ total / (drawn @ weights[known])[:, None], [tail, 1 - tail], axis=0)
-        spreads = of_network.std(axis=0, ddof=1)
+        spreads = standard_deviation(of_network)
         for name, *numbers in zip(names, means, *ends, spreads, strict=True):
             value, low, high, spread = map(float, numbers)
             found[name] = Estimate(value, low, high, n, spread)

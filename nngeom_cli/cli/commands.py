@@ -30,8 +30,11 @@ DONE, FAILED, REFUSED, INTERRUPTED = 0, 1, 2, 130  # exit codes
 def run(options: Namespace) -> int:
     """nngeom run [flags] [group=option ...] [key=value ...]"""
     from nngeom_cli.launch.application import launch
+    from nngeom_cli.launch.forbidden import SEARCHED
 
     words = options.words
+    if SEARCHED in words:
+        words = [f"hydra.sweeper.{word}" if word.startswith("objective=") else word for word in words]
     frozen = frozen_run(options.saved, words) if options.saved else None
     if {"--help", "-h"} & set(words):
         from nngeom_cli.cli.run_help import with_meanings

@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from hydra.types import TaskFunction
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from nngeom_cli.errors import ConfigError, DamageError, NngeomError, disk_trouble, unwritable
+from nngeom_cli.errors import ConfigError, DamageError, NngeomError, disk_trouble, require, unwritable
 from nngeom_cli.groups import conf_directory
 from nngeom_cli.launch.checks import (
     checked,
@@ -34,6 +34,7 @@ from nngeom_cli.launch.checks import (
     told_of_cost,
     told_of_sweep,
 )
+from nngeom_cli.launch.forbidden import SEARCHED, is_about_hydra
 from nngeom_cli.launch.harmless import harmless_configs
 from nngeom_cli.launch.hydra_errors import explained
 from nngeom_cli.launch.hydra_patches import RUN_SINGLE, SPLIT, SWEEP, VALIDATE
@@ -123,6 +124,21 @@ def launch(
             sweep.write()
             outcomes.extend(launched(sweeper, sweep, jobs, lambda: plain_sweep(sweeper, arguments)))
 
+    def run_search(sweeper: Any, arguments: list[str]) -> None:
+        from nngeom_cli.launch.search import search, settings_of
+
+        available_cores()
+        refuse_new_cluster(sweeper.launcher)
+        about = settings_of(sweeper, arguments)
+        if planned is not None:
+            raise ConfigError("`--dry-run` must be left out with hydra/sweeper=optuna, whose jobs follow from results.")
+        claimed.append(claimed_directory(sweeper.config, "hydra.sweep.dir"))
+        sweep = Sweep(claimed[0], sweeper.config.hydra.runtime.choices["hydra/launcher"], [], about)
+        sweeps.append(sweep.directory)
+        with held(sweep.directory, RESUME):
+            sweep.write()
+            outcomes.extend(search(sweeper, sweep))
+
     Plugins.instance()  # it creates the classes of sweepers and launchers again, so it must come before they are used
     run_job = RUN_SINGLE.now()
     plain_sweep = SWEEP.now()
@@ -137,6 +153,7 @@ def launch(
     with (
         RUN_SINGLE.replaced(run_single),
         SWEEP.replaced(run_sweep),
+        _searching(arguments, run_search),
     ):
         _start(task, name, arguments, prog, claimed)
     return (sweeps[0] if sweeps else None), outcomes
@@ -171,7 +188,7 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     left = [job for job in sweep.jobs if sweep.status(job) != COMPLETE]
     outcomes: list[Outcome] = []
     if not left:
-        return [sweep.outcome(job) for job in sweep.jobs]
+        return _search_on(directory, overrides) if sweep.search else [sweep.outcome(job) for job in sweep.jobs]
 
     claimed: list[Path] = []
 
@@ -191,7 +208,47 @@ def resume_sweep(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
     plain_sweep = SWEEP.now()
     with held(sweep.directory, RESUME), SWEEP.replaced(run_left):  # from here on, since Hydra takes a second to compose
         _start(resumed_job, "resume", arguments, "nngeom resume", claimed)
+    return _search_on(directory, overrides) if sweep.search else outcomes
+
+
+def _search_on(directory: Path, overrides: Sequence[str]) -> list[Outcome]:
+    """Continues a search whose jobs so far have ended."""
+    sweep = load_sweep(directory.absolute())
+    assert sweep.search is not None
+    outcomes: list[Outcome] = []
+
+    def run_search(sweeper: Any, _: list[str]) -> None:
+        from nngeom_cli.launch.search import search
+
+        claimed.append(sweep.directory)
+        outcomes.extend(search(sweeper, sweep))
+
+    claimed: list[Path] = []
+    arguments = [
+        "-m",
+        SEARCHED,
+        f"hydra/launcher={quoted(sweep.launcher)}",
+        *overrides,
+        f"hydra.sweep.dir={quoted(str(sweep.directory))}",
+        *sweep.search["words"],
+    ]
+    for word in sweep.search["words"]:
+        require(
+            not is_about_hydra(word), str(sweep.directory / SWEEP_FILE), "without words for Hydra", word, "Repair it."
+        )
+    Plugins.instance()
+    with held(sweep.directory, RESUME), _searching(arguments, run_search):
+        _start(job, "config", arguments, "nngeom run", claimed)
     return outcomes
+
+
+def _searching(arguments: Sequence[str], run: Callable[[Any, list[str]], None]) -> AbstractContextManager[None]:
+    """Inside the block Hydra has our sweeper, if a command asks for it; it needs libraries that others do without."""
+    if SEARCHED not in arguments:
+        return nullcontext()
+    from nngeom_cli.launch.search import searching
+
+    return searching(run)
 
 
 def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog: str, claimed: list[Path]) -> None:

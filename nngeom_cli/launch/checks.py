@@ -32,7 +32,15 @@ from nngeom_cli.system.progress import Progress
 from nngeom_cli.system.surroundings import replaced
 from nngeom_cli.tables.table_file import located
 
-__all__ = ["checked", "checked_jobs", "claimed_directory", "run_directory", "told_of_cost", "told_of_sweep"]
+__all__ = [
+    "checked",
+    "checked_jobs",
+    "claimed_directory",
+    "refuse_no_values",
+    "run_directory",
+    "told_of_cost",
+    "told_of_sweep",
+]
 
 MOST_JOBS = 100_000  # all are composed and checked before the first one runs
 
@@ -119,6 +127,11 @@ def _values(override: Override) -> int:
     """How many values an override sweeps over, counted up to MOST_JOBS + 1; none is refused."""
     if not override.is_sweep_override():
         return 1
+    return refuse_no_values(override)
+
+
+def refuse_no_values(override: Override) -> int:
+    """How many values a sweep over a list has, counted up to MOST_JOBS + 1; none is refused."""
     count = (
         sum(1 for _ in islice(override.sweep_string_iterator(), MOST_JOBS + 1)) if override.is_discrete_sweep() else 0
     )

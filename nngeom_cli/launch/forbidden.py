@@ -15,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.errors import require
 
-__all__ = ["is_about_hydra", "refuse_foreign_code", "refuse_foreign_section", "refuse_foreign_words"]
+__all__ = ["SEARCHED", "is_about_hydra", "refuse_foreign_code", "refuse_foreign_section", "refuse_foreign_words"]
 
+SEARCHED = "hydra/sweeper=optuna"  # the only other sweeper
 FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir")
 TYPED = re.compile(  # what can be typed
     r"hydra/launcher|"
@@ -56,7 +57,9 @@ def refuse_foreign_words(overrides: Sequence[str]) -> None:
     for override in overrides:
         typed, _, value = override.partition("=")
         key, _, package = typed.strip("+~ \t").partition("@")
-        allowed = not is_about_hydra(override) or (TYPED.fullmatch(key) is not None and not package)
+        allowed = (
+            not is_about_hydra(override) or override == SEARCHED or (TYPED.fullmatch(key) is not None and not package)
+        )
         require(allowed and "hydra" not in re.split(r"[.:]", package), key, "left out", value or "nothing", OURS)
 
 

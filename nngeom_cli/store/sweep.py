@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["COMPLETE", "Job", "Outcome", "Sweep", "ending", "is_inside", "load_sweep"]
 
 ENDING = 100  # bytes, more than the checksum takes
+SEARCH = {"words": list, "objective": str, "direction": str, "trials": int, "seed": int}
 COMPLETE, MISSING, DAMAGED = "complete", "not started", "damaged"
 
 
@@ -73,16 +74,20 @@ class Sweep:
         directory: the sweep's directory.
         launcher: name of the launcher that started it, in conf/hydra/launcher.
         jobs: its runs, in order.
+        search: of a sweep whose settings are searched for, what it looks for; its jobs are those so far.
     """
 
     directory: Path
     launcher: str
     jobs: Sequence[Job]
+    search: dict[str, Any] | None = None
 
     def write(self) -> None:
         """Writes sweep.json."""
         with written_whole(self.directory / SWEEP) as path:
-            content = {"launcher": self.launcher, "jobs": [asdict(job) for job in self.jobs]}
+            content: dict[str, Any] = {"launcher": self.launcher, "jobs": [asdict(job) for job in self.jobs]}
+            if self.search is not None:
+                content["search"] = self.search
             path.write_text(json.dumps(sealed(content), indent=2) + "\n")
 
     def run(self, job: Job) -> Run | None:
@@ -168,19 +173,21 @@ def load_sweep(directory: Path | str) -> Sweep:
         if SEAL in content and not fits_seal(content):  # a sweep of an older version has none
             raise ValueError("content that does not fit its checksum")
         jobs = [Job(**job) for job in content["jobs"]]
-        launcher = content["launcher"]
+        launcher, search = content["launcher"], content.get("search")
         if not all(_is_sound(job, directory) for job in jobs):
             raise ValueError("a job with a value of a wrong type, or a directory outside the sweep")
         if len({PurePath(job.directory) for job in jobs}) != len(jobs):  # a/b and a/./b are one
             raise ValueError("two jobs with the same directory")
         if not isinstance(launcher, str) or re.fullmatch(r"[A-Za-z]\w*", launcher) is None:
             raise ValueError(f"{launcher!r} as the name of a launcher")
+        if search is not None and {key: type(value) for key, value in search.items()} != SEARCH:
+            raise ValueError("a search with a key too many or too few, or a value of a wrong type")
     except (ValueError, TypeError, KeyError, OSError) as error:
         raise DamageError(
             f"`{path}` must be what a sweep writes. Got {type(error).__name__}: {one_line(error)}. "
             "It was changed or damaged: run the jobs again, one by one."
         ) from error
-    return Sweep(directory, launcher, jobs)
+    return Sweep(directory, launcher, jobs, search)
 
 
 def _is_sound(job: Job, sweep: Path) -> bool:
