@@ -42,6 +42,7 @@ OF_LAUNCH = (
     "job",
     "launchers",
     "lost_jobs",
+    "search",
 )
 HYDRA = {f"launch/{name}.py" for name in OF_LAUNCH}  # the files that import it
 
