@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from nngeom_cli.analysis.networks import networks
-from nngeom_cli.experiments import activations, amari_wu, generalization, lazy, width
+from nngeom_cli.experiments import activations, amari_wu, generalization, lazy, magnify, width
 from nngeom_cli.experiments.machines import networks_and_machines
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.output import convention_words, save
@@ -39,6 +39,7 @@ EXPERIMENTS = {
         generalization.statistics, generalization.draw, partial(networks, every_checkpoint=True)
     ),
     "activations": Experiment(activations.statistics, activations.draw),
+    "magnify": Experiment(magnify.statistics, magnify.draw, magnify.networks_at_examples),
     "amari_wu": Experiment(amari_wu.statistics, amari_wu.draw, networks_and_machines, amari_wu.draw_fields),
 }
 

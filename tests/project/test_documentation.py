@@ -95,7 +95,10 @@ def shortened(words, draw):
         short["figures.draw"] = "false"
     given = dict(word.partition("=")[::2] for word in words if "=" in word)
     if given.get("experiment") in FEWER_SETTINGS:
-        short = dict(word.partition("=")[::2] for word in FEWER_SETTINGS[given["experiment"]]) | short
+        fewer = dict(word.partition("=")[::2] for word in FEWER_SETTINGS[given["experiment"]])
+        if "probe.points" in fewer:  # it has no grid
+            del short["probe.resolution"]
+        short = fewer | short
     return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
 
 

@@ -19,6 +19,7 @@ from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
 from nngeom_cli.cli.entry import main
 from nngeom_cli.experiments.compare import EXPERIMENTS
 from nngeom_cli.experiments.machines import COLUMNS
+from nngeom_cli.experiments.magnify import COLUMNS as PENALIZED
 from nngeom_cli.store.history import SCORES
 
 PAGE = (Path(__file__).parents[2] / "docs" / "statistics.md").read_text(encoding="utf-8")
@@ -106,12 +107,13 @@ def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
     of_columns, of_rows = section("Tables of the experiments").split("A row of `NAME.csv`")
     defined = named(of_columns) | set(headings(PAGE))
     assert {plain(name) for name in table} <= defined
-    columns = set(table) | {"distance_to_infinite_width"} | set(COLUMNS)
+    columns = set(table) | {"distance_to_infinite_width"} | set(COLUMNS) | set(PENALIZED)
     rng, size = np.random.default_rng(0), 40
     many = pd.DataFrame({name: rng.exponential(size=size) for name in sorted(columns)})
     settings = np.repeat([8, 64, 128, 256], 10)
     many = many.assign(width=settings, output_scale=settings, activation="erf", epoch=10)
     many = many.assign(parametrization=np.tile(["standard", "ntk"], 20), weight_decay=0.0, seed=np.tile(range(10), 4))
+    many = many.assign(strength=np.tile([0.0, 0.1], 20), where="boundary", data_seed=np.repeat(range(20), 2))
     statistics = set()
     for experiment in EXPERIMENTS.values():
         found = experiment.statistics(many, np.random.default_rng(0))

@@ -73,5 +73,13 @@ FEWER_SETTINGS = {
         "probe.checkpoints=[5,10]",
     ],
     "activations": ["architecture.activation=tanh,relu,monomial2"],
+    "magnify": [
+        "optimizer.volume_penalty=0,-0.1",
+        "optimizer.volume_penalty_where=boundary",
+        "task.data_seed=0,10",
+        "task.points=80",
+        "task.test_fraction=0.5",
+        "probe.points=12",
+    ],
     "amari_wu": ["task=moons,spirals", "task.data_seed=0,10", "task.points=300", "task.test_fraction=0.8"],
 }
