@@ -15,6 +15,7 @@ from nngeom_cli.errors import ConfigError, require
 __all__ = ["report", "watch"]
 
 LARGEST_PORT = 65535
+CHOOSERS = (("architecture", "kind"), ("optimizer", "name"), ("probe", "kind"))  # sections of several kinds
 
 
 def report(options: Namespace) -> int:
@@ -65,21 +66,33 @@ def watch(options: Namespace) -> int:
 
 
 def defaults_of(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """The config with the same task, architecture, optimizer and probe, and default values; None of a recorded run."""
+    """The default values of a config's keys; None of a recorded run.
+
+    Those of an optimizer, a probe or an architecture that was chosen, but which one is chosen is the task's default: so
+    `optimizer.name` differs where another was chosen, and `optimizer.lr` where its own default was changed.
+    """
     if "recorded" in config:
         return None
-    return _composed(config["task"]["name"], config["optimizer"]["name"], config["probe"]["kind"])
+    chosen = ((section, key, config[section].get(key)) for section, key in CHOOSERS)
+    return _composed(config["task"]["name"], tuple(chosen))
 
 
 @cache
-def _composed(task: str, optimizer: str, probe: str) -> Mapping[str, Any] | None:
+def _composed(task: str, chosen: tuple[tuple[str, str, Any], ...]) -> Mapping[str, Any] | None:
     from nngeom_cli.config.loader import load_config
     from nngeom_cli.launch.application import composed
 
     try:
-        usual = composed([f"task={task}"])
-        words = [] if usual.optimizer.name == optimizer else [f"optimizer={optimizer}"]
-        words += [] if usual.probe.kind == probe else [f"probe={probe}"]
-        return asdict(load_config(composed([f"task={task}", *words])))
+        of_task = [f"task={task}"]
+        of_file = "path" in composed(of_task).task
+        of_task += ["task.path=FILE"] if of_file else []  # without one a table is no config
+        usual = asdict(load_config(composed(of_task)))
+        others = [(section, key, kind) for section, key, kind in chosen if kind not in (None, usual[section][key])]
+        values = asdict(load_config(composed([*of_task, *(f"{section}={kind}" for section, _, kind in others)])))
     except ConfigError:  # of a plugin that is not installed here
         return None
+    for section, key, _ in others:
+        values[section] |= {key: usual[section][key]}
+    if of_file:
+        values["task"] |= {"path": None}
+    return values

@@ -236,12 +236,16 @@ def test_the_config_begins_with_what_differs_from_the_defaults(tmp_path, capsys)
     assert ["optimizer.lr", "0.02", "step size"] in config["others"]
 
 
-def test_defaults_are_those_of_the_same_task_optimizer_and_probe():
-    config = {"task": {"name": "digits"}, "optimizer": {"name": "adam"}, "probe": {"kind": "plane"}}
+def test_defaults_are_those_of_what_was_chosen_and_the_choice_itself_differs():
+    config = {"task": {"name": "digits"}, "optimizer": {"name": "sgd"}, "probe": {"kind": "plane"}, "architecture": {}}
     usual = defaults_of(config)
-    assert (usual["task"]["name"], usual["optimizer"]["name"], usual["probe"]["kind"]) == ("digits", "adam", "plane")
+    assert (usual["task"]["name"], usual["optimizer"]["name"], usual["probe"]["kind"]) == ("digits", "adam", "path")
+    assert "momentum" in usual["optimizer"]  # sgd's
+    assert "triples" in usual["probe"]
     assert defaults_of(config | {"recorded": {}}) is None
     assert defaults_of(config | {"task": {"name": "nosuch"}}) is None
+    table = {"task": {"name": "csv"}, "optimizer": {"name": "adam"}, "probe": {"kind": "grid"}, "architecture": {}}
+    assert defaults_of(table)["task"]["path"] is None
 
 
 @pytest.mark.parametrize("status", ["running", "interrupted", "failed"])
