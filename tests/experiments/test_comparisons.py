@@ -62,12 +62,13 @@ def test_each_experiment_says_what_it_is_and_its_first_job_composes(name, capsys
     composed = yaml.safe_load(capsys.readouterr().out)
     for key in swept:
         section, _, leaf = key.partition(".")
-        assert leaf in composed[section] if leaf else composed[section]["name"] in swept[key].split(",")
+        groups = [ROOT / "conf" / section / f"{name}.yaml" for name in str(swept[key]).split(",")]
+        assert leaf in composed[section] if leaf else all(group.is_file() for group in groups)
 
 
 SMALL = ["optimizer.epochs=20", "replicates=3", "probe.resolution=8", "device=cpu", "figures.draw=false"]
 WITH_FIELDS = ["amari_wu"]
-OWN_TABLE = ["amari_wu", "magnify"]  # with tests of their own
+OWN_TABLE = ["amari_wu", "magnify", "depth"]  # with tests of their own
 
 
 def trained(directory, width=8, diverged=()):
@@ -263,7 +264,7 @@ def test_a_bent_curve_is_drawn_with_its_slopes_and_no_power_law(name, setting, t
 @pytest.mark.parametrize("name", NAMES)
 def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    grid = not any(word.startswith("probe.points") for word in FEWER_SETTINGS[name])
+    grid = not any(word.startswith(("probe.points", "probe.steps")) for word in FEWER_SETTINGS[name])
     small = [word for word in SMALL if grid or not word.startswith("probe.resolution")]
     code = main(["run", "-m", f"experiment={name}", "hydra.sweep.dir=sweep", *small, *FEWER_SETTINGS[name]])
     printed, said = capsys.readouterr()
@@ -278,7 +279,7 @@ def test_an_experiment_runs_small_and_ends_with_a_figure_and_tables(name, tmp_pa
     assert drawn[1].read_text(encoding="utf-8") == (tmp_path / "sweep" / "figures" / f"{name}.csv").read_text()
     assert (tmp_path / "again" / f"{name}.pdf").is_file()
     table = pd.read_csv(drawn[2])
-    assert len(table) == 3 * len(runs) * (3 if name == "generalization" else 1)
+    assert len(table) == 3 * len(runs) * {"generalization": 3, "depth": 3 * 3}.get(name, 1)
     statistics = pd.read_csv(drawn[1])
     finite = statistics.dropna(subset=["estimate", "low", "high"])
     assert len(finite) > 0

@@ -81,5 +81,14 @@ FEWER_SETTINGS = {
         "task.test_fraction=0.5",
         "probe.points=12",
     ],
+    "depth": [
+        "architecture=digits",
+        "architecture.hidden=[6,6]",
+        "optimizer.epochs=2",
+        "optimizer.batch_size=700",
+        "probe.checkpoints=[1]",
+        "probe.pairs=[[0,6],[1,7]]",
+        "probe.steps=4",
+    ],
     "amari_wu": ["task=moons,spirals", "task.data_seed=0,10", "task.points=300", "task.test_fraction=0.8"],
 }
