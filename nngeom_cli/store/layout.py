@@ -8,6 +8,7 @@ checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the hi
                epoch-000200.pt: the model's state_dict, of several models a list of them
 SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
 figures/       pictures, drawn from the files above
+report.html    the page of `nngeom report`
 """
 
 from __future__ import annotations
