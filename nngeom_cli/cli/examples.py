@@ -9,8 +9,8 @@ EXAMPLES = {
   xor 2-8-1 sigmoid: 8 replicates, 2000 epochs trained before, measured in 4.6 s on cpu
   accuracy by seed  0: 1.000  1: 1.000  2: 1.000  3: 1.000  4: 1.000  5: 1.000  6: 1.000  7: 1.000
   8 of 8 replicates solved the task (accuracy of at least 1)
-  figure /home/ada/finer/figures/plane-layer-1.png
-  figure /home/ada/finer/figures/plane-layer-1-replicates.png
+  figure /home/ada/finer/figures/grid-layer-1.png
+  figure /home/ada/finer/figures/grid-layer-1-replicates.png
   /home/ada/finer""",
     "resume": """Example, after `nngeom run hydra.run.dir=xor`:
 
@@ -19,14 +19,14 @@ EXAMPLES = {
   xor 2-8-1 sigmoid: 8 replicates, 2500 epochs in 2.3 s on cpu
   accuracy by seed  0: 1.000  1: 1.000  2: 1.000  3: 1.000  4: 1.000  5: 1.000  6: 1.000  7: 1.000
   8 of 8 replicates solved the task (accuracy of at least 1)
-  figure xor/figures/plane-layer-1.png
-  figure xor/figures/plane-layer-1-replicates.png
+  figure xor/figures/grid-layer-1.png
+  figure xor/figures/grid-layer-1-replicates.png
   xor""",
     "figures": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom figures xor
-  xor/figures/plane-layer-1.png
-  xor/figures/plane-layer-1-replicates.png""",
+  xor/figures/grid-layer-1.png
+  xor/figures/grid-layer-1-replicates.png""",
     "summarize": """Example, after `nngeom run hydra.run.dir=xor`:
 
   $ nngeom summarize xor --columns accuracy,solved,volume_band_contrast,curvature_band_contrast
@@ -52,7 +52,7 @@ EXAMPLES = {
   table /home/ada/both/config.csv
   table /home/ada/both/statistics.csv
   figure /home/ada/both/training.png
-  figure /home/ada/both/plane-layer-1.png
+  figure /home/ada/both/grid-layer-1.png
   /home/ada/both""",
     "list": """Example, after `nngeom run hydra.run.dir=xor`:
 

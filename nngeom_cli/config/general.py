@@ -1,14 +1,30 @@
 """The keys of the section `figures`, and those that are in no section."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Annotated
 
-from nngeom_cli.config.declaration import NOT_NEGATIVE, POSITIVE, Section, at_least, between, choice, key
-from nngeom_cli.errors import LARGEST_SEED, require
+from nngeom_cli.config.declaration import (
+    NOT_NEGATIVE,
+    POSITIVE,
+    Range,
+    Section,
+    at_least,
+    between,
+    choice,
+    key,
+    or_null,
+)
+from nngeom_cli.errors import LARGEST_SEED, one_of, require
 
-__all__ = ["DEVICES", "DTYPES", "FiguresConfig", "NumbersConfig"]
+__all__ = ["DEVICES", "DTYPES", "FORMATS", "FiguresConfig", "NumbersConfig"]
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 DTYPES = ("float64", "float32")
+FORMATS = ("png", "pdf", "svg")
+
+Epochs = Annotated[list[int] | None, "a list of epochs, or null", "Three checkpoints: figures.epochs=[0,200,2000]."]
+Formats = Annotated[list[str], "a list of formats", "A picture and a drawing: figures.format=[png,svg]."]
 
 
 @dataclass(frozen=True)
@@ -32,6 +48,49 @@ class FiguresConfig(Section, section="figures"):
         POSITIVE,
         suggestion="It is a distance in input space, 0.15 by default.",
         default=0.15,
+        measured=False,
+    )
+    replicate: int | None = key(
+        "seed of the replicate that figures show; null: the first that solved the task, or the most accurate",
+        or_null(between(0, LARGEST_SEED)),
+        suggestion="It is a seed, not a count: seeds from `seed` on.",
+        default=None,
+        measured=False,
+    )
+    epochs: Epochs = key(
+        "checkpoints that heatmaps show; null: up to six, between which the volume changes about equally",
+        or_null(Range(lambda epochs: len(epochs) > 0, "a list of at least one epoch")),
+        or_null(Range(lambda epochs: all(a < b for a, b in pairwise(epochs)), "in increasing order")),
+        suggestion="They are epochs at which the run was measured.",
+        default=None,
+        measured=False,
+    )
+    resolution: int | None = key(
+        "points per side at which a run measures the shown replicate again for its heatmaps; null: as the probe",
+        or_null(between(2, 1000)),
+        suggestion="The default is 200.",
+        default=200,
+        measured=False,
+    )
+    format: Formats = key(
+        "files of each figure, the first of which is named when it is drawn: png, pdf, svg",
+        Range(lambda formats: len(formats) > 0, "a list of at least one format"),
+        Range(lambda formats: set(formats) <= set(FORMATS), f"a list of {one_of(FORMATS)}"),
+        Range(lambda formats: len(set(formats)) == len(formats), "without repeats"),
+        suggestion="The default is [png,pdf].",
+        default=("png", "pdf"),
+        measured=False,
+    )
+    width: float = key(
+        "width of heatmaps in inches: 7 is a page of two columns, 3.4 one column",
+        between(3, 20),
+        suggestion="The default is 7 inches.",
+        default=7.0,
+        measured=False,
+    )
+    checkpoints: bool = key(
+        "whether each checkpoint of grids, planes and paths has its picture, drawn while training goes on",
+        default=True,
         measured=False,
     )
 

@@ -166,7 +166,7 @@ def _converted(value: Any, kind: Any) -> Any:
             return value
         return None if value is None else _converted(value, choices[-1 if nested else 0])
     if origin is list:
-        if not isinstance(value, list):
+        if not isinstance(value, list | tuple):  # a default is a tuple
             raise TypeError
         return [_converted(item, inner[0]) for item in value]
     if type(value) is not kind and (kind, type(value)) != (float, int):

@@ -15,7 +15,7 @@ class Quantity:
         name: of its variable in a file.
         long_name: what it is, for a file; `units` and `convention` likewise.
         title: what stands above its heatmaps; `label`: at its colour bar, with unit or convention.
-        look: how it is drawn, one of `LOOKS` in figures/style.py; empty where it is not.
+        look: how it is drawn, one of `LOOKS` in figures/looks.py; empty where it is not.
         error: name of its absolute rounding error, if that is measured.
         factor: what it is drawn times.
     """

@@ -51,6 +51,14 @@ class Config(NumbersConfig):
         super().__post_init__()
         self._check_schedule()
         self._check_penalized_layer()
+        shown, last = self.figures.replicate, self.seed + self.replicates - 1
+        require(
+            shown is None or self.seed <= shown <= last,
+            "figures.replicate",
+            f"between {self.seed} and {last}, the seeds of the replicates, or null",
+            shown,
+            "null takes the first that solved the task.",
+        )
         if isinstance(self.task, FileConfig) and None in (self.task.columns, self.task.class_names, self.task.rows):
             return  # `tables/table_file.py` looks into the file and makes a config that is checked to the end
         task, batch_size, size = self.task, self.optimizer.batch_size, self.task.size

@@ -59,11 +59,16 @@ def key_meant(word: str) -> str | None:
     known = _known()
     section, _, rest = word.partition(".")
     leaf, named = word.rpartition(".")[2], key_named(word)
-    leaves = {full.rpartition(".")[2]: full for full in known if "." in full}
+    training_last = sorted(known, key=lambda full: not full.startswith("figures."))  # epochs are those of training
+    leaves = {full.rpartition(".")[2]: full for full in training_last if "." in full}
     siblings = {full.partition(".")[2]: full for full in known if full.startswith(f"{section}.")}
     if siblings and rest:
         own = named if named and named.startswith(f"{section}.") else None
         return own or siblings.get(nearest(rest, siblings) or "") or leaves.get(leaf) or named
     if word in known:
         return word
-    return leaves.get(leaf) or named or nearest(word, known) or leaves.get(nearest(leaf, leaves) or "")
+    own = leaves.get(leaf)
+    if own and own.startswith("figures."):  # a width is rather that of a network than of a figure
+        others = [full for full in known if not full.startswith("figures.")]
+        return named or nearest(word, others) or own
+    return own or named or nearest(word, known) or leaves.get(nearest(leaf, leaves) or "")

@@ -15,15 +15,8 @@ from nngeom_cli.experiments.panels import DOT, panels
 from nngeom_cli.experiments.table import means, networks_in_words, row_of
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.heatmap import Field, boundary_key, draw_boundary, draw_field, draw_points
-from nngeom_cli.figures.style import (
-    CLASS_COLOURS,
-    FONT_SIZE,
-    LINE,
-    LOOKS,
-    SMALL_FONT_SIZE,
-    TEXT_WIDTH,
-    wrapped,
-)
+from nngeom_cli.figures.looks import LOOKS
+from nngeom_cli.figures.style import CLASS_COLOURS, FONT_SIZE, LINE, SMALL_FONT_SIZE, TEXT_WIDTH, wrapped
 from nngeom_cli.store.run import Run
 
 if TYPE_CHECKING:

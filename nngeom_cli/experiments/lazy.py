@@ -27,7 +27,7 @@ def statistics(table: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
 
 
 def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
-    """Change of log V under training against the output scale, its slopes, and the final loss."""
+    """Change of log V under training against the output scale, its slopes, and the same beside another seed."""
     words = (
         f"{networks_in_words(table)}: the network is α (h − h₀), trained on loss / α². Dots: networks; lines: "
         "geometric means. Middle: slopes between neighbouring scales, 95 % intervals (seeds resampled). Dashed: the "
@@ -43,9 +43,11 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
     draw_slopes(middle, rows_of(statistics, f"local {RATE}", OF), law, CLASS_COLOURS[0], 1.0)
     middle.set_title("its local rate", fontsize=FONT_SIZE)
     middle.set_ylabel("slope")
-    draw_law(right, scale, table.loss.to_numpy(float), ABSENT, CLASS_COLOURS[0], None)
-    right.set_title("how far training got", fontsize=FONT_SIZE)
-    right.set_ylabel("training loss at the end")
+    share = (table.volume_change / table.volume_spread).to_numpy(float)
+    draw_law(right, scale, share, ABSENT, CLASS_COLOURS[0], None)
+    right.axhline(1.0, color="0.6", linewidth=0.6, zorder=0)
+    right.set_title("beside another seed", fontsize=FONT_SIZE)
+    right.set_ylabel("change over the difference\nbetween two untrained networks")
     for axes in (left, middle, right):
         axes.set_xlabel("output scale α")
     sheet.text(0.05, sheet.height - LINE - 0.03, ranges_in_words(statistics, RATE, OF, "α"), fontsize=SMALL_FONT_SIZE)

@@ -50,18 +50,29 @@ def panels(
 
 
 def draw_law(
-    axes: Axes, x: NDArray[Any], y: NDArray[Any], law: dict[str, float], colour: str, label: str | None
+    axes: Axes,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    law: dict[str, float],
+    colour: str,
+    label: str | None,
+    name: str | None = None,
 ) -> None:
-    """Networks, their geometric means at each x, and the power law where it fits, on logarithmic axes."""
+    """Networks, their geometric means at each x, and the power law where it fits, on logarithmic axes.
+
+    Legend entries: `label` of the power law, `name` of the means; where none fits, `label` of the means.
+    """
     usable = np.isfinite(y) & (y > 0)
     x, y = x[usable], y[usable]
     places = np.unique(x)
     means = [np.exp(np.log(y[x == place]).mean()) for place in places]
     axes.plot(x, y, **DOT | {"color": colour})
-    axes.plot(places, means, color=colour, linewidth=1.0, label=label)
-    if np.isfinite(law["estimate"]):
+    fits = bool(np.isfinite(law["estimate"]))
+    axes.plot(places, means, color=colour, linewidth=1.0, label=name if fits else label)
+    if fits:
         fitted = np.array([law["start"], law["end"]])
-        axes.plot(fitted, law["factor"] * fitted ** law["estimate"], color="black", linewidth=0.9, linestyle="--")
+        look: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": "--", "label": label}
+        axes.plot(fitted, law["factor"] * fitted ** law["estimate"], **look)
     axes.set_yscale("log")
     _setting_axis(axes, places)
 

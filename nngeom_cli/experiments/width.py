@@ -60,7 +60,8 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
         statistic = f"rate of {name} in width"
         law = row_of(statistics, statistic, parametrization)
         label = f"{parametrization}: {rate_in_words('n', law)}"
-        draw_law(grid[column], part.width.to_numpy(float), part[name].to_numpy(float), law, colour, label)
+        means = f"{parametrization}: means"
+        draw_law(grid[column], part.width.to_numpy(float), part[name].to_numpy(float), law, colour, label, means)
         local = rows_of(statistics, f"local {statistic}", parametrization)
         draw_slopes(grid[2 + column], local, law, colour, (0.95, 1.05)[place])
     for axes, title in zip(grid, MEASURES.values(), strict=False):

@@ -22,18 +22,19 @@ from PIL import Image
 from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.errors import ConfigError, FolderError, printable, shown
 from nngeom_cli.figures import heatmap
+from nngeom_cli.figures.blocks import Block, blocks_of
 from nngeom_cli.figures.canvas import Sheet
-from nngeom_cli.figures.heatmap_grid import Block, blocks_of, draw_bar, tick
+from nngeom_cli.figures.heatmap_grid import draw_bar, tick
+from nngeom_cli.figures.looks import GRID_HEATMAPS, in_convention
+from nngeom_cli.figures.naming import names_of
 from nngeom_cli.figures.selection import describe, figures_config, final_scores, networks_shown, representative
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CLASS_COLOURS,
     FONT_SIZE,
-    GRID_HEATMAPS,
     LINE,
     SMALL_FONT_SIZE,
     TEXT_WIDTH,
-    in_convention,
     style,
     wrapped,
 )
@@ -48,9 +49,9 @@ from nngeom_cli.system.progress import Progress
 __all__ = ["FEW", "animate"]
 
 FEW = 20  # checkpoints; fewer make a jerky film
-MOST_FRAMES = 200  # half a minute
-DPI = 110
-SECONDS, LAST = 0.12, 2.0  # how long a frame stays, and the last one
+MOST_FRAMES = 200  # a minute
+DPI = 220
+SECONDS, LAST = 0.25, 3.0  # how long a frame stays, and the last one
 ROOM = 0.05  # margin below and above the losses, in units of their range
 LEFT, GAP, SIDE, RIGHT = 0.34, 0.78, 1.6, 0.25  # inches
 
@@ -98,8 +99,9 @@ def _animated(run: Run, layer: int | None) -> list[Path]:
             for picture in film.frames():
                 pictures.append(picture.convert("RGB"))
                 progress.update(len(pictures))
-    palette = pictures[-1].quantize(256, dither=Image.Dither.NONE)  # one for all frames, so that nothing flickers
-    frames = [picture.quantize(palette=palette, dither=Image.Dither.NONE) for picture in pictures]
+    # a palette for each frame, with dithering: 256 colours for all would make contours that are not there
+    dither = Image.Dither.FLOYDSTEINBERG
+    frames = [picture.quantize(256, Image.Quantize.MEDIANCUT, dither=dither) for picture in pictures]
     stay = [round(1000 * SECONDS)] * (count - 1) + [round(1000 * LAST)]
     content = io.BytesIO()
     frames[0].save(content, "GIF", save_all=True, append_images=frames[1:], duration=stay, loop=0, optimize=False)
@@ -118,12 +120,14 @@ class Film:
     """One figure, whose heatmaps are drawn again for each checkpoint."""
 
     def __init__(self, run: Run, layer: int) -> None:
-        self.seed = representative(run)
+        self.seed, self.names = representative(run), names_of(run)
         shown, left_out = networks_shown(run)
         self.data = shown.sel(layer=layer, replicate=self.seed)
         self.epochs = self.data.epoch.values.tolist()
         panels = [self.data.sel(epoch=epoch) for epoch in self.epochs]
-        quantities = in_convention(GRID_HEATMAPS, figures_config(run).curvature_convention, run.geometry)
+        quantities = in_convention(
+            GRID_HEATMAPS, figures_config(run).curvature_convention, run.geometry, magnitudes=False
+        )
         self.blocks: list[Block] = [part for quantity in quantities for part in blocks_of(quantity, panels)]
         words = f"{describe(run.geometry, layer)}; replicate with seed {self.seed} ({final_scores(run)[self.seed]})"
         title = wrapped(words + left_out, TEXT_WIDTH - 0.1)
@@ -155,7 +159,7 @@ class Film:
             heatmap.draw_boundary(axes, boundary, SIDE)
             if "input" in data:
                 heatmap.draw_points(axes, data.input.values, data.label.values, SIDE)
-            tick(axes, left=part is self.blocks[0], bottom=True)
+            tick(axes, self.names, left=part is self.blocks[0], bottom=True)
         epoch = self.epochs[place]
         self.now.set_xdata([epoch, epoch])
         self.curve.set_title(f"epoch {epoch:,}", fontsize=FONT_SIZE, fontweight="bold")

@@ -11,9 +11,30 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nngeom_cli.figures.style import FONT_SIZE, LINE, NOTE_COLOUR, wrapped
+from nngeom_cli.figures.style import FONT_SIZE, LINE, NOTE_COLOUR, SMALL_FONT_SIZE, text_width, wrapped
 
-__all__ = ["Sheet"]
+__all__ = ["Sheet", "fitting"]
+
+
+KEY_LEFT, KEY_MARK, KEY_GAP = 0.2, 0.2, 0.1  # inches: before the first entry, a mark, between entries
+
+
+def fitting(keys: Sequence[Artist], inches: float, most: int = 12) -> int:
+    """How many columns of a legend fit a width.
+
+    Example:
+        >>> from matplotlib.lines import Line2D
+        >>> keys = [Line2D([], [], label=30 * "a") for _ in range(4)]
+        >>> fitting(keys, 7.0), fitting(keys, 3.4)
+        (3, 1)
+    """
+    widths = [KEY_MARK + KEY_GAP + text_width(str(key.get_label()), SMALL_FONT_SIZE) for key in keys]
+    for columns in range(min(most, len(keys)), 1, -1):
+        rows = -(-len(keys) // columns)
+        places = [range(column, len(keys), columns) for column in range(columns)]
+        if rows and KEY_LEFT + sum(max(widths[place] for place in column) for column in places) <= inches:
+            return columns
+    return 1
 
 
 @dataclass(frozen=True)
@@ -49,8 +70,14 @@ class Sheet:
         self.figure.text(left / self.width, 1 - (self.head + top) / self.height, words, **options)
 
     def legend(self, keys: Sequence[Artist], columns: int, above: int = 0) -> None:
-        """Entries in rows, along the lower edge or above as many rows of another legend there."""
-        columns = min(columns, len(keys))
+        """Entries in rows, along the lower edge or above as many rows of another legend there.
+
+        Args:
+            keys: what is named, with labels.
+            columns: at most so many beside each other, and no more than fit.
+            above: rows of another legend below.
+        """
+        columns = fitting(keys, self.width, columns)
         rows = -(-len(keys) // columns)
         by_row = [
             keys[row * columns + column]

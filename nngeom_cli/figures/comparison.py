@@ -13,14 +13,15 @@ from nngeom_cli.analysis.bootstrap import estimates
 from nngeom_cli.analysis.degeneracy import layer_word, layer_words
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.heatmap_grid import heatmaps
-from nngeom_cli.figures.path import VOLUME, pair_words, value_range
+from nngeom_cli.figures.looks import QUANTITIES_ON_GRIDS, QUANTITIES_ON_PLANES
+from nngeom_cli.figures.naming import names_of
+from nngeom_cli.figures.path import value_range
+from nngeom_cli.figures.path_words import VOLUME, pair_words
 from nngeom_cli.figures.selection import networks_shown, representative
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     FONT_SIZE,
-    GRID_HEATMAPS,
     LINE,
-    PLANE_HEATMAPS,
     TEXT_WIDTH,
     Array,
     wrapped,
@@ -69,7 +70,7 @@ def sheets(runs: Sequence[Run], names: Sequence[str]) -> Iterator[tuple[str, She
         if kind == "path":
             yield f"path-{name}", along_paths(runs, names, layer)
         elif kind == "grid":
-            yield f"plane-{name}", maps(runs, names, layer, None)
+            yield f"grid-{name}", maps(runs, names, layer, None)
         else:
             for plane in range(runs[0].geometry.sizes["plane"]):
                 yield f"plane-{plane}-{name}", maps(runs, names, layer, plane)
@@ -96,7 +97,8 @@ def maps(runs: Sequence[Run], names: Sequence[str], layer: int, plane: int | Non
         headings,
         columns=len(runs),
         head_every_row=True,
-        quantities=GRID_HEATMAPS if plane is None else PLANE_HEATMAPS,
+        quantities=QUANTITIES_ON_GRIDS if plane is None else QUANTITIES_ON_PLANES,
+        names=names_of(runs[0]),
     )
 
 
@@ -129,7 +131,7 @@ def along_paths(runs: Sequence[Run], names: Sequence[str], layer: int) -> Sheet:
                 axes.plot(t, of_run[pair, 0][0], color=CLASS_COLOURS[place], linewidth=0.8, linestyle="--")
             _draw_band(axes, t, of_run[pair, -1], place)
         axes.set(xlim=(0, 1), ylim=value_range(every), xlabel="fraction of the way to the second input")
-        axes.set_title(pair_words(shown[0].isel(pair=pair)), fontsize=FONT_SIZE)
+        axes.set_title(pair_words(shown[0].isel(pair=pair), names_of(runs[0])), fontsize=FONT_SIZE)
         axes.set_ylabel(VOLUME.label.format(**shown[0].attrs))
     return sheet
 

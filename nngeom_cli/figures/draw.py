@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from functools import partial
@@ -13,27 +14,29 @@ from typing import TypeAlias
 from nngeom_cli.analysis.degeneracy import layer_word
 from nngeom_cli.errors import ConfigError, one_of
 from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.checkpoints import DRAWN_KINDS, draw_checkpoints
 from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
 from nngeom_cli.figures.geodesic import geodesics_of
-from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
+from nngeom_cli.figures.input_plane import across_replicates, as_in_the_paper, on_image_plane, through_training
 from nngeom_cli.figures.output import metadata, save
-from nngeom_cli.figures.path import CURVATURE, SPEED, along_paths
+from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
+from nngeom_cli.figures.path_words import CURVATURE, SPEED
+from nngeom_cli.figures.selection import figures_config
 from nngeom_cli.figures.style import style
-from nngeom_cli.store.layout import FIGURES
+from nngeom_cli.store.layout import CHECKPOINTS, FIGURES
 from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run
-from nngeom_cli.system.atomic import refuse_link, remove_leftovers
+from nngeom_cli.system.atomic import refuse_link, remove_leftovers, written_whole
 from nngeom_cli.system.held_folder import held
 from nngeom_cli.system.memory import losses_explained
 from nngeom_cli.system.parallel import in_processes, split
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["SHEETS", "draw_figures"]
+__all__ = ["MOST_CHECKPOINTS_DRAWN", "SHEETS", "draw_as_in_the_paper", "draw_figures"]
 
 MOST_CHECKPOINTS_DRAWN = 50  # more cannot be told apart on a strip two inches wide
-MOST_LAYERS = 20  # on one sheet; a picture of five times as many cannot be made
 Sheets: TypeAlias = dict[str, Callable[..., Sheet]]  # file name -> what draws the sheet, given a `note`
 
 
@@ -42,22 +45,26 @@ def draw_figures(
 ) -> list[Path]:
     """Draws all figures of a run, each as PNG and PDF, and saves the plotted numbers beside it as netCDF.
 
-    Grids: `plane-layer-1`, or `plane-layers` for several (one replicate through training), and, with several
-    replicates, `plane-layer-1-replicates` for each layer (all of them at the end). Paths: for each layer
+    Grids: for each layer `grid-layer-1` (one replicate through training) and, with several replicates,
+    `grid-layer-1-replicates` (all of them at the end). Paths: for each layer
     `path-layer-1`, `path-layer-1-speed` and `path-layer-1-curvature` (a panel for each pair), and `path-layer-1-peaks`
     (how far the peaks lie from a change of prediction). Shortest paths: for each layer `geodesic-layer-1`. Planes
-    through three inputs: for each of them `plane-0-6-8-layer-1`, or `plane-0-6-8-layers`. Examples: for each layer
+    through three inputs: for each of them and each layer `plane-0-6-8-layer-1`. Examples: for each layer
     `data-layer-1` (volume against margin and entropy) and `data-layer-1-classes` (volume by class and by error).
+
+    Each checkpoint of a grid, path or plane has a small picture of its own, in the folder `checkpoints`, if
+    `figures.checkpoints` asks for it.
 
     Args:
         run: what `load_run` returns; it may be complete or not.
         directory: where the files go; the run's own directory `figures` if None.
-        name: what the file names begin with, so that several runs can share a directory.
+        name: what the file names begin with, so that several runs can share a directory; their checkpoints have no
+            pictures then.
         note: a line drawn at the top of each figure, "QUICK: 1 % of the epochs".
         cores: how many figures are drawn at a time, where processes can be forked (Linux).
 
     Returns:
-        The PNG files.
+        The files, each in the first of its formats; not the pictures of checkpoints.
 
     Raises:
         ConfigError: the run's probe has no figure, its geometry is not what a run measures, or its `figures` is a
@@ -66,7 +73,7 @@ def draw_figures(
         FolderError: the run was moved or deleted while it was drawn.
         LostProcessError: a drawing process was killed.
     """
-    run = run.drawable(MOST_CHECKPOINTS_DRAWN)
+    run = run.drawable(MOST_CHECKPOINTS_DRAWN, keep=figures_config(run).epochs or ())
     kind = str(run.geometry.attrs.get("kind"))
     if kind not in SHEETS:
         raise ConfigError(
@@ -77,13 +84,23 @@ def draw_figures(
     if directory is None:
         refuse_link(target)
     remove_leftovers(target)
-    about = metadata(run)
+    about, formats = metadata(run), figures_config(run).format
     sheets = list(SHEETS[kind](run).items())
+    of_checkpoints = figures_config(run).checkpoints and name is None and kind in DRAWN_KINDS
+    if of_checkpoints:
+        refuse_link(target / CHECKPOINTS)
+        remove_leftovers(target / CHECKPOINTS)
 
     def drawn(share: slice) -> Iterator[Path]:
         for stem, draw in sheets[share]:
             with style():
-                yield save(draw(note=note), target, stem if name is None else f"{name}-{stem}", about)
+                path = save(draw(note=note), target, stem if name is None else f"{name}-{stem}", about, formats)
+            renew_old_name(path)
+            yield path
+        if of_checkpoints and share.stop == len(sheets):
+            with style():
+                for _ in draw_checkpoints(run, target, about, run.each_checkpoint()):
+                    pass
 
     files: list[Path] = []
     shares = split(len(sheets), min(cores, len(sheets)))
@@ -100,13 +117,33 @@ def draw_figures(
     return files
 
 
+def renew_old_name(path: Path) -> None:
+    """Brings a picture up to date that an earlier version drew: `grid-layer-1` was called `plane-layer-1`."""
+    old = path.with_name(path.name.replace("grid-layer-", "plane-layer-"))
+    if old != path and old.is_file() and not old.is_symlink():
+        with written_whole(old) as temporary:
+            shutil.copyfile(path, temporary)
+
+
+def draw_as_in_the_paper(run: Run, directory: Path, name: str, note: str | None = None) -> Path:
+    """Draws a run of a grid or of paths in the layout of the paper's figures, as `name`-paper; returns the PNG."""
+    run = run.drawable(MOST_CHECKPOINTS_DRAWN)
+    layer = int(run.geometry.layer[0])
+    with style():
+        if run.geometry.attrs["kind"] == "path":
+            sheet = along_paths(run, layer, note, development=False)
+        else:
+            sheet = as_in_the_paper(run, layer, note)
+        return save(sheet, directory, f"{name}-paper", metadata(run))
+
+
 def grid_sheets(run: Run) -> Sheets:
-    """All layers through training, and each across replicates."""
-    words = layers_of(run)
-    sheets: Sheets = {f"plane-{name}": partial(through_training, run, *some) for name, some in shared(words).items()}
-    if run.geometry.sizes["replicate"] > 1:
-        for layer, word in words.items():
-            sheets[f"plane-{word}-replicates"] = partial(across_replicates, run, layer)
+    """Each layer through training, and across replicates."""
+    sheets: Sheets = {}
+    for layer, word in layers_of(run).items():
+        sheets[f"grid-{word}"] = partial(through_training, run, layer)
+        if run.geometry.sizes["replicate"] > 1:
+            sheets[f"grid-{word}-replicates"] = partial(across_replicates, run, layer)
     return sheets
 
 
@@ -129,13 +166,12 @@ def geodesic_sheets(run: Run) -> Sheets:
 
 
 def plane_sheets(run: Run) -> Sheets:
-    """Each plane through three inputs, all layers."""
-    parts = shared(layers_of(run))
+    """Each layer on each plane through three inputs."""
     names = ["-".join(f"{end:g}" for end in triple) for triple in run.geometry[naming(run)].values]
     return {
-        f"plane-{name}-{part}": partial(on_image_plane, run, plane, *layers)
+        f"plane-{name}-{word}": partial(on_image_plane, run, plane, layer)
         for plane, name in enumerate(names)
-        for part, layers in parts.items()
+        for layer, word in layers_of(run).items()
     }
 
 
@@ -156,22 +192,6 @@ def naming(run: Run) -> str:
 def layers_of(run: Run) -> dict[int, str]:
     """The measured layers by number, and what the names of their files say: `layer-2`, or `prediction`."""
     return {layer: layer_word(run.geometry.attrs, layer) for layer in run.geometry.layer.values.tolist()}
-
-
-def shared(words: dict[int, str]) -> dict[str, list[int]]:
-    """The layers of each sheet, by the part of its name that says which; no more than fit into one picture.
-
-    Example:
-        >>> shared({2: "layer-2"}), shared({1: "layer-1", 3: "prediction"})
-        ({'layer-2': [2]}, {'layers': [1, 3]})
-        >>> list(shared({layer: f"layer-{layer}" for layer in range(1, 51)}))
-        ['layers-1-20', 'layers-21-40', 'layers-41-50']
-    """
-    layers = list(words)
-    if len(layers) <= MOST_LAYERS:
-        return {words[layers[0]] if len(layers) == 1 else "layers": layers}
-    parts = [layers[first : first + MOST_LAYERS] for first in range(0, len(layers), MOST_LAYERS)]
-    return {f"layers-{part[0]}-{part[-1]}": part for part in parts}
 
 
 SHEETS: dict[str, Callable[[Run], Sheets]] = {

@@ -18,18 +18,11 @@ from nngeom_cli.analysis.data import data_statistics, examples_words, volume_wor
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.path import class_colour, value_range
+from nngeom_cli.figures.scales import power_words
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
-from nngeom_cli.figures.statistic_strip import Strip, draw_strips, strip_keys, strip_of, strips_data, strips_height
-from nngeom_cli.figures.style import (
-    CONTROL_COLOUR,
-    FONT_SIZE,
-    LINE,
-    SMALL_FONT_SIZE,
-    TEXT_WIDTH,
-    Array,
-    power_words,
-    wrapped,
-)
+from nngeom_cli.figures.statistic_strip import draw_strips, strip_keys, strips_height
+from nngeom_cli.figures.strips import Strip, strip_of, strips_data
+from nngeom_cli.figures.style import CONTROL_COLOUR, FONT_SIZE, LINE, SMALL_FONT_SIZE, TEXT_WIDTH, Array, wrapped
 from nngeom_cli.store.run import Run
 
 __all__ = ["at_examples"]

@@ -13,9 +13,11 @@ from matplotlib.lines import Line2D
 from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.image import draw_image
-from nngeom_cli.figures.path import class_colour, coloured_curve, pair_words
+from nngeom_cli.figures.path import class_colour, coloured_curve
+from nngeom_cli.figures.path_words import pair_words
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
-from nngeom_cli.figures.statistic_strip import Strip, draw_strip, strip_keys, strip_of, strips_data
+from nngeom_cli.figures.statistic_strip import draw_strip, strip_keys
+from nngeom_cli.figures.strips import Strip, strip_of, strips_data
 from nngeom_cli.figures.style import (
     CONTROL_COLOUR,
     FONT_SIZE,
@@ -69,7 +71,7 @@ def geodesics_of(run: Run, layer: int, note: str | None = None) -> Sheet:
     sheet = Sheet.blank(TEXT_WIDTH, top + len(pairs) * row + LINE * -(-len(keys) // columns) + 0.06, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     for pair in pairs:
-        sheet.text(0.05, top, pair_words(one.isel(pair=pair)), fontsize=FONT_SIZE, fontweight="bold")
+        sheet.text(0.05, top, pair_words(one.isel(pair=pair), names_of(run)), fontsize=FONT_SIZE, fontweight="bold")
         below = top + LINE + 0.06
         for place, strip in enumerate(strips[pair]):
             left = LEFT + place * (across + GAP)

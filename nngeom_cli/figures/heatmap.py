@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import RELIABLE, unreliable
 from nngeom_cli.figures.image import draw_image
+from nngeom_cli.figures.naming import Names
 from nngeom_cli.figures.style import (
     BOUNDARY_COLOUR,
     CASING_COLOUR,
@@ -28,6 +29,7 @@ from nngeom_cli.figures.style import (
     LABEL_COLOURS,
     MISSING_COLOUR,
     REGION_COLOURS,
+    TINY_FONT_SIZE,
     UNRELIABLE_COLOUR,
     Array,
     wrapped,
@@ -37,14 +39,17 @@ __all__ = [
     "SMALL_PANEL",
     "Field",
     "boundary_key",
+    "casing",
     "class_keys",
     "draw_boundary",
     "draw_corners",
     "draw_field",
     "draw_points",
+    "draw_zero",
     "missing_key",
     "point_keys",
     "say_flat",
+    "say_no_boundary",
     "unreliable_key",
 ]
 
@@ -56,6 +61,7 @@ UNRELIABLE_LOOK: dict[str, Any] = {
     "linewidth": 0.0,
 }
 BOUNDARY_WIDTH = 1.0  # points
+ZERO_WIDTH = 0.6
 SMALL_PANEL = 0.75  # inches
 MOST_KEYS = 20  # classes in a legend
 IMAGE = 0.24  # side of an inset image, in panel widths
@@ -64,10 +70,12 @@ MAX_MARKED = 20  # training points; if there are more, each is a dot without a r
 
 @dataclass(frozen=True)
 class Field:
-    """Values `(y, x)` on a plane and their absolute errors, None where no error is known."""
+    """Values `(y, x)` on a plane, their absolute errors, None where no error is known, and the mean that was
+    subtracted from them, NaN where none was."""
 
     values: Array
     errors: Array | None = None
+    mean: float = float("nan")
 
     @property
     def missing(self) -> NDArray[np.bool_]:
@@ -105,7 +113,6 @@ def draw_field(axes: Axes, field: Field, x: Array, y: Array, norm: Normalize | N
             aspect="auto",
             norm=norm,
             cmap=colours,
-            rasterized=True,
             zorder=0,
         )
     for mask, look, label in (
@@ -115,8 +122,8 @@ def draw_field(axes: Axes, field: Field, x: Array, y: Array, norm: Normalize | N
         if mask.any():
             squares = cells(mask, x, y, half_x, half_y)
             axes.add_patch(PathPatch(squares, label=label, zorder=1, **look))
-    axes.set_xlim(x[0] - half_x, x[-1] + half_x)
-    axes.set_ylim(y[0] - half_y, y[-1] + half_y)
+    axes.set_xlim(*((x[0], x[-1]) if len(x) > 1 else (x[0] - half_x, x[0] + half_x)))  # where boundaries end
+    axes.set_ylim(*((y[0], y[-1]) if len(y) > 1 else (y[0] - half_y, y[0] + half_y)))
 
 
 def cells(mask: NDArray[np.bool_], x: Array, y: Array, half_x: float, half_y: float) -> Path:
@@ -149,6 +156,21 @@ def draw_boundary(axes: Axes, boundary: Sequence[Array], inches: float) -> None:
         )
 
 
+def draw_zero(axes: Axes, lines: Sequence[Array]) -> None:
+    """Where a field of magnitudes is 0."""
+    if lines:
+        look: dict[str, Any] = {"colors": CASING_COLOUR, "linewidths": ZERO_WIDTH, "label": "zero", "zorder": 2.5}
+        axes.add_collection(LineCollection(list(lines), **look), autolim=False)
+
+
+def say_no_boundary(axes: Axes) -> None:
+    """Words in a corner of a panel where one class is predicted all over."""
+    look: dict[str, Any] = {"facecolor": "white", "edgecolor": "none", "alpha": 0.7, "pad": 1.0}
+    axes.text(
+        0.03, 0.03, "no boundary", transform=axes.transAxes, fontsize=TINY_FONT_SIZE, bbox=look, zorder=5, va="bottom"
+    )
+
+
 def casing(width: float) -> list[AbstractPathEffect]:
     """A white rim around a line."""
     return [Stroke(linewidth=2.2 * width, foreground=CASING_COLOUR), Normal()]
@@ -168,7 +190,12 @@ def point_look(place: int, classes: int, rimmed: bool) -> dict[str, Any]:
     """Marker of a class: white or black where there are two, a colour where there are more."""
     face = LABEL_COLOURS[place] if classes <= len(LABEL_COLOURS) else CLASS_COLOURS[place % len(CLASS_COLOURS)]
     edge = "white" if face == "black" else "black"
-    return {"facecolors": face, "edgecolors": edge, "linewidths": 0.6 if rimmed else 0.0}
+    return {
+        "facecolors": face,
+        "edgecolors": edge,
+        "linewidths": 0.6 if rimmed else 0.0,
+        "alpha": None if rimmed else 0.6,
+    }
 
 
 def say_flat(axes: Axes, words: str, inches: float, font_size: float) -> None:
@@ -210,7 +237,7 @@ def boundary_key() -> Line2D:
     return Line2D([], [], color=BOUNDARY_COLOUR, linewidth=BOUNDARY_WIDTH, path_effects=rim, label="decision boundary")
 
 
-def point_keys(labels: NDArray[Any]) -> list[Line2D]:
+def point_keys(labels: NDArray[Any], names: Names) -> list[Line2D]:
     """Legend entries of the training points; of many classes the first ones, and the number of the others."""
     classes = np.unique(labels)
     shown = classes[:MOST_KEYS]
@@ -226,7 +253,7 @@ def point_keys(labels: NDArray[Any]) -> list[Line2D]:
             markerfacecolor=look["facecolors"],
             markeredgecolor="black",
             markeredgewidth=0.5,
-            label=f"training point, class {label:g}",
+            label=f"training point, class {names.of_class(label)}",
         )
         for label, look in zip(shown, looks, strict=True)
     ] + [Line2D([], [], linestyle="none", label=f"and {others} other classes")] * (others > 0)
@@ -242,7 +269,8 @@ def unreliable_key() -> Patch:
     return Patch(label=f"no reliable digit (rounding error > {RELIABLE:g} |R|)", **UNRELIABLE_LOOK)
 
 
-def class_keys(fields: Sequence[Field]) -> list[Patch]:
+def class_keys(fields: Sequence[Field], names: Names) -> list[Patch]:
     """Legend entries of the classes that are predicted somewhere."""
-    classes = np.unique(np.stack([field.values for field in fields])).astype(int)
-    return [Patch(facecolor=REGION_COLOURS(label), label=f"predicted class {label}") for label in classes]
+    classes = np.unique(np.concatenate([field.values.ravel() for field in fields])).astype(int)
+    words = [f"predicted class {names.of_class(label)}" for label in classes]
+    return [Patch(facecolor=REGION_COLOURS(label), label=text) for label, text in zip(classes, words, strict=True)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from nngeom_cli.errors import printable
@@ -42,7 +43,9 @@ def convention_words(curvature: str) -> str:
     return f"{CURVATURE[curvature]}; natural logarithms; features divided by sqrt(width)"
 
 
-def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Path:
+def save(
+    sheet: Sheet, directory: Path, name: str, about: dict[str, str], formats: Sequence[str] = ("png", "pdf")
+) -> Path:
     """Writes `name`.png, `name`.pdf and `name`.nc, the sheet's data if it has any; returns the first.
 
     The same figure gives the same bytes again: no time is written.
@@ -53,14 +56,16 @@ def save(sheet: Sheet, directory: Path, name: str, about: dict[str, str]) -> Pat
     kinds: dict[str, dict[str, str | None]] = {
         "png": {"Title": title, **about},
         "pdf": {"Title": title, "Subject": subject, "Creator": about["Version"], "CreationDate": None},
+        "svg": {"Title": title, "Description": subject, "Creator": about["Version"], "Date": None},
     }
-    for kind, entries in kinds.items():
+    for kind in formats:
         content = io.BytesIO()  # matplotlib reports a full disk less clearly than Python does
-        sheet.figure.savefig(content, format=kind, dpi=DPI, metadata=entries)
+        sheet.figure.savefig(content, format=kind, dpi=DPI, metadata=kinds[kind])
         with written_whole(directory / f"{name}.{kind}") as path:
             path.write_bytes(content.getbuffer())
+    first = directory / f"{name}.{formats[0]}"
     if not sheet.data:
-        return directory / f"{name}.png"
+        return first
     with written_whole(directory / f"{name}.nc") as path:
         path.write_bytes(netcdf_bytes(sheet.data.assign_attrs({"title": title, **about})))
-    return directory / f"{name}.png"
+    return first

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,12 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
-from nngeom_cli.analysis.path import path_statistics
-from nngeom_cli.figures.canvas import Sheet
+from nngeom_cli.figures.canvas import Sheet, fitting
 from nngeom_cli.figures.image import draw_image
-from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
+from nngeom_cli.figures.naming import Names, names_of
+from nngeom_cli.figures.path_development import draw_development, draw_development_bar, relative, scale_of
+from nngeom_cli.figures.path_words import VOLUME, Curve, length_words, pair_words, title_words
+from nngeom_cli.figures.selection import networks_shown, representative
 from nngeom_cli.figures.style import (
     CLASS_COLOURS,
     COLUMN_WIDTH,
@@ -33,15 +35,10 @@ from nngeom_cli.figures.style import (
 from nngeom_cli.store.run import Run
 
 __all__ = [
-    "CURVATURE",
-    "SPEED",
-    "VOLUME",
-    "Curve",
     "along_paths",
     "class_colour",
     "coloured_curve",
     "first_change",
-    "pair_words",
     "value_range",
 ]
 
@@ -49,35 +46,16 @@ LEFT, RIGHT, GAP_X, GAP_Y, BOTTOM = 0.6, 0.1, 0.14, 0.24, 0.32  # inches
 IMAGE = 0.2  # side of an inset image, in panel widths; not more than MAX_IMAGE inches
 MAX_IMAGE = 0.5
 INSET_PAD = 0.05  # inches
+GROWTH, GROWTH_GAP, BAR = 0.75, 0.06, 0.62  # inches: of a panel through training with the gap above it, of its scale
 
 
-@dataclass(frozen=True)
-class Curve:
-    """What is drawn along the paths.
-
-    Attributes:
-        variable: its name in the dataset; `name`: what it is called in a sentence.
-        label: of its axis, with unit.
-        images: whether the ends of the path are shown beneath it.
-        lengths: whether its integral, the length of the path, stands above it.
-    """
-
-    variable: str
-    name: str
-    label: str
-    images: bool = False
-    lengths: bool = False
-
-
-VOLUME = Curve(
-    "log_effective_volume_element", "volume", "log effective volume element\n(natural log, top {top_k})", images=True
-)
-SPEED = Curve("speed", "speed", "speed |Jv|, whose integral is\nthe length in feature space", lengths=True)
-CURVATURE = Curve("path_curvature", "curvature", "curvature of the path's image\n(1 / feature length)")
-
-
-def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VOLUME) -> Sheet:
+def along_paths(
+    run: Run, layer: int, note: str | None = None, curve: Curve = VOLUME, *, development: bool = True
+) -> Sheet:
     """A panel for each pair: trained replicates in the colours of their predictions, untrained controls in greys.
+
+    Beneath each, where there are checkpoints between and `development` asks for it, how the curve of one replicate
+    develops through training.
 
     The images are the ends of the path and, between them, the one at which the prediction of the representative
     replicate first changes; their frames have the colour of its prediction.
@@ -87,26 +65,28 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
     geometry = geometry.assign(height=geometry[curve.variable])
     last = geometry.isel(epoch=-1)
     controls = geometry.isel(epoch=0) if len(geometry.epoch) > 1 and geometry.epoch[0] == 0 else None
-    pairs = last.sizes["pair"]
+    pairs, names = last.sizes["pair"], names_of(run)
     columns = pairs if pairs <= 3 else 2 if pairs == 4 else 3
     rows = -(-pairs // columns)
     width = COLUMN_WIDTH if pairs == 1 else TEXT_WIDTH
-    across = (width - LEFT - RIGHT - (columns - 1) * GAP_X) / columns
+    growth = GROWTH * (development and geometry.sizes["epoch"] > 2)
+    right = BAR if growth else RIGHT
+    across = (width - LEFT - right - (columns - 1) * GAP_X) / columns
     down = 0.75 * across if columns < 3 else 0.95 * across
     seed = representative(run)
     values = np.concatenate([data.height.values.ravel() for data in (last, controls) if data is not None])
     title = wrapped(title_words(run, shown, layer, seed, values, curve) + left_out, width - 0.1)
-    headings = [pair_words(last.isel(pair=pair)) for pair in range(pairs)]
+    headings = [pair_words(last.isel(pair=pair), names) for pair in range(pairs)]
     if curve.lengths:
         lengths = length_words(shown.sel(layer=[layer]))
         headings = [f"{words}\n{wrapped(more, across)}" for words, more in zip(headings, lengths, strict=True)]
-    gap = GAP_Y + LINE * max(words.count("\n") for words in headings)
+    gap = GAP_Y + growth + LINE * max(words.count("\n") for words in headings)
     classes = np.unique(last.predicted_class.values)
-    keys = legend_keys(classes, controls is not None)
-    keys_across = 5 if width == COLUMN_WIDTH else 12
+    keys = legend_keys(classes, names, controls is not None)
+    keys_across = fitting(keys, width)
     key_lines = -(-len(keys) // keys_across)
-    top = LINE * (title.count("\n") + 1) + 0.1 + LINE + 0.04 + gap - GAP_Y
-    height = top + rows * down + (rows - 1) * gap + BOTTOM + LINE * key_lines + 0.08
+    top = LINE * (title.count("\n") + 1) + 0.1 + LINE + 0.04 + gap - GAP_Y - growth
+    height = top + rows * (down + growth) + (rows - 1) * (gap - growth) + BOTTOM + LINE * key_lines + 0.08
     sheet = Sheet.blank(width, height, note)
     sheet.text(0.05, 0.05, title, fontsize=FONT_SIZE)
     low, high = value_range(values)
@@ -115,6 +95,8 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
     floor = low - (high - low) * (image + 2 * INSET_PAD) / (down - image - 2 * INSET_PAD) if image else low
     ticks = [value for value in MaxNLocator(5).tick_values(low, high) if low <= value <= high]
     ticks = ticks if np.isfinite(values).any() else []
+    developments = [relative(geometry.height.isel(pair=pair).sel(replicate=seed), curve) for pair in range(pairs)]
+    scale = scale_of(developments)
     for pair in range(pairs):
         row, column = divmod(pair, columns)
         axes = sheet.axes(LEFT + column * (across + GAP_X), top + row * (down + gap), across, down)
@@ -136,56 +118,24 @@ def along_paths(run: Run, layer: int, note: str | None = None, curve: Curve = VO
                 ha="center",
             )
         if image:
-            draw_images(axes, last.isel(pair=pair).sel(replicate=seed), image, across, down)
+            draw_images(axes, last.isel(pair=pair).sel(replicate=seed), names, image, across, down)
         beneath = pair + columns < pairs
-        axes.tick_params(labelleft=column == 0, labelbottom=not beneath)
+        if growth:
+            start = top + row * (down + gap) + down + GROWTH_GAP
+            low_axes = sheet.axes(LEFT + column * (across + GAP_X), start, across, growth - GROWTH_GAP)
+            one = geometry.isel(pair=pair).sel(replicate=seed)
+            draw_development(low_axes, one, developments[pair], scale, named=column == 0)
+            if pair == columns - 1:
+                draw_development_bar(sheet, scale, curve, width - right + 0.06, start, growth - GROWTH_GAP)
+        lowest = low_axes if growth else axes
+        axes.tick_params(labelleft=column == 0, labelbottom=not beneath and not growth)
+        lowest.tick_params(labelleft=column == 0, labelbottom=not beneath)
         if not beneath:
-            axes.set_xlabel("fraction of the way to the second input")
+            lowest.set_xlabel("fraction of the way to the second input")
         if column == 0:
             axes.set_ylabel(curve.label.format(**last.attrs))
     sheet.legend(keys, keys_across)
-    return replace(sheet, data=shown.sel(layer=[layer]).isel(epoch=[-1] if controls is None else [0, -1]))
-
-
-def title_words(run: Run, geometry: xr.Dataset, layer: int, seed: int, values: Array, curve: Curve) -> str:
-    """The network, its replicates, the one whose images are shown, and how many points could not be drawn."""
-    count = geometry.sizes["replicate"]
-    words = f"{describe(geometry, layer)}; epoch {int(geometry.epoch[-1])}, {counted(count)}"
-    images = curve.images and "image_shape" in geometry.attrs
-    if count > 1 or images:
-        thick = "thick line and images" if images else "thick line"
-        words += f"; {thick}: seed {seed} ({final_scores(run)[seed]})"
-    if left_out := int((~np.isfinite(values)).sum()):
-        words += f"; the {curve.name} is 0 or unknown at {left_out} of {values.size} points"
-    return words
-
-
-def length_words(geometry: xr.Dataset) -> list[str]:
-    """For each pair its length, and how much of it is spent near a change of prediction, with controls in place of it.
-
-    Means over replicates.
-    """
-    asked = ["final", "other", "middle"]
-    numbers = path_statistics(geometry, boundaries=asked).squeeze("layer").mean("replicate")
-    lengths = numbers.length.transpose("epoch", "pair").values
-    shares, others, middles = numbers.length_near_change.isel(epoch=-1).sel(boundary=asked).values
-    excesses = numbers.length_excess.isel(epoch=-1).sel(boundary="final").values
-    words = []
-    for pair, (share, excess, other, middle) in enumerate(zip(shares, excesses, others, middles, strict=True)):
-        before = f" (untrained {lengths[0, pair]:.3g})" if len(lengths) > 1 and geometry.epoch[0] == 0 else ""
-        near = (
-            f", {share:.0%} of it in the {share - excess:.0%} of the path near a change" if np.isfinite(share) else ""
-        )
-        elsewhere = [(other, "near the changes of other paths"), (middle, "near the middle")]
-        controls = ", ".join(f"{value:.0%} {where}" for value, where in elsewhere if near and np.isfinite(value))
-        words.append(f"mean length {lengths[-1, pair]:.3g}{before}{near}{f' ({controls})' if controls else ''}")
-    return words
-
-
-def pair_words(data: xr.Dataset) -> str:
-    """Classes and dataset indices of a pair."""
-    (first, second), (start, end) = data.endpoint_class.values, data.endpoint_index.values
-    return f"class {first:g} to class {second:g}  (inputs {start:g}, {end:g})"
+    return replace(sheet, data=shown.sel(layer=[layer]))
 
 
 def steps(data: xr.Dataset) -> int:
@@ -259,12 +209,13 @@ def first_change(classes: Sequence[int] | NDArray[np.int64]) -> int | None:
     return int(changed[0]) if len(changed) else None
 
 
-def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down: float) -> None:
+def draw_images(axes: Axes, data: xr.Dataset, names: Names, image: float, across: float, down: float) -> None:
     """The ends of the path in the lower corners, and the first image with another prediction between them.
 
     Args:
         axes: whose lower part is free.
         data: one pair and one replicate.
+        names: of classes.
         image: side of an image in inches.
         across: width of the axes in inches.
         down: height of the axes in inches.
@@ -282,7 +233,7 @@ def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down:
         axes.plot([shown[change] + width / 2, place], [top, value], **line)
         axes.plot(place, value, marker="o", markersize=3, color="white", markeredgecolor="black", zorder=5)
     if change is None:
-        words = f"always predicted: {data.predicted_class.values[0]:g}"
+        words = f"always predicted: {names.of_class(data.predicted_class.values[0])}"
         axes.text(0.5, pad_y, words, transform=axes.transAxes, ha="center", va="bottom", fontsize=SMALL_FONT_SIZE)
     start, end = data.endpoint.values
     limits = (data.endpoint.values.min(), data.endpoint.values.max())
@@ -294,10 +245,14 @@ def draw_images(axes: Axes, data: xr.Dataset, image: float, across: float, down:
             spine.set(color=class_colour(data.predicted_class.values[step]), linewidth=1.2)
 
 
-def legend_keys(classes: Sequence[int] | NDArray[np.int64], controls: bool) -> list[Line2D]:
+def legend_keys(classes: Sequence[int] | NDArray[np.int64], names: Names, controls: bool) -> list[Line2D]:
     """Legend entries: the classes that are predicted somewhere, and the untrained controls."""
-    keys = [Line2D([], [], color=class_colour(label), linewidth=1.6, label=f"{label:g}") for label in classes]
-    keys[0].set_label(f"predicted class {classes[0]:g}")
+    words = [names.of_class(label) for label in classes]
+    keys = [
+        Line2D([], [], color=class_colour(label), linewidth=1.6, label=text)
+        for label, text in zip(classes, words, strict=True)
+    ]
+    keys[0].set_label(f"predicted class {words[0]}")
     if controls:
         keys.append(Line2D([], [], color="black", linewidth=0.5, label="untrained (epoch 0)"))
     return keys

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nngeom_cli.analysis.degeneracy import layer_words
 from nngeom_cli.config.general import FiguresConfig
+from nngeom_cli.errors import one_of, require, shown
 from nngeom_cli.store.run import Run
 
 __all__ = [
@@ -23,12 +24,16 @@ __all__ = [
     "final_scores",
     "networks_shown",
     "representative",
+    "shown_epochs",
     "stages",
     "training_state",
 ]
 
 NOT_GIVEN = float("nan")
 MOST_NAMED = 6  # diverged replicates in a title
+FEWEST_STAGES, MOST_STAGES = 4, 6  # checkpoints shown
+MOST_IMAGE_STAGES = 4  # panels must be large enough for three images
+INCHES_A_STAGE = (1.1, 1.6)  # of a sheet's width, at least, for each checkpoint: of grids, and of planes
 ALIKE = 0.1  # part of an equal share of the change; a stage that changes less than this shows nothing new
 
 
@@ -155,7 +160,17 @@ def final_scores(run: Run) -> dict[int, FinalScore]:
 
 def representative(run: Run) -> int:
     """Seed of the replicate that stands for the run: of those shown the first that solved the task, or the best."""
-    every = final_scores(run)
+    every, asked = final_scores(run), figures_config(run).replicate
+    if asked is not None:
+        known = networks_shown(run)[0].replicate.values.tolist()
+        require(
+            asked in known,
+            "figures.replicate",
+            f"the seed of a replicate that is drawn: {one_of(map(str, known))}",
+            asked,
+            "null takes the first that solved the task.",
+        )
+        return asked
     results = {int(seed): every[int(seed)] for seed in networks_shown(run)[0].replicate.values}
     for seed, score in results.items():
         if score.solved:
@@ -163,11 +178,39 @@ def representative(run: Run) -> int:
     return max(results, key=lambda seed: np.nan_to_num(results[seed].accuracy, nan=-1.0))
 
 
+def shown_epochs(run: Run) -> list[int]:
+    """The checkpoints of heatmaps: those asked for, or those between which log volume changes about equally.
+
+    The replicate that stands for the run is looked at, in all layers and on all planes together.
+
+    Raises:
+        ConfigError: the run was not measured at an epoch that is asked for.
+    """
+    settings, geometry = figures_config(run), networks_shown(run)[0]
+    known = geometry.epoch.values.tolist()
+    if settings.epochs is not None:
+        missing = [epoch for epoch in settings.epochs if epoch not in known]
+        require(
+            not missing,
+            "figures.epochs",
+            f"epochs that were measured: {shown(known)}",
+            settings.epochs,
+            "`nngeom measure` measures others that were saved.",
+        )
+        return list(settings.epochs)
+    on_planes = geometry.attrs["kind"] == "plane"
+    most = max(2, int(settings.width / INCHES_A_STAGE[on_planes]))
+    fewest, most = min(FEWEST_STAGES, most), min(MOST_IMAGE_STAGES if on_planes else MOST_STAGES, most)
+    volumes = geometry.log_volume_element.sel(replicate=representative(run)).transpose("epoch", ...).values
+    chosen: list[int] = geometry.epoch.values[stages(volumes, fewest, most)].tolist()
+    return chosen
+
+
 def training_state(run: Run, epoch: int, seed: int) -> str:
-    """The epoch and, if the history has it, the loss, in two lines."""
+    """The epoch and, if the history has it, the loss."""
     history = run.history
     rows = history[(history.epoch == epoch) & (history.replicate == seed)]
-    return f"epoch {epoch}" if rows.empty else f"epoch {epoch}\nloss {float(rows.loss.iloc[0]):.3g}"
+    return f"epoch {epoch}" if rows.empty else f"epoch {epoch}, loss {float(rows.loss.iloc[0]):.3g}"
 
 
 def describe(geometry: xr.Dataset, *layers: int) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from nngeom_cli.analysis.degeneracy import bottleneck_words, volume_rank
-from nngeom_cli.figures.path import CURVATURE, SPEED, VOLUME
+from nngeom_cli.figures.path_words import CURVATURE, SPEED, VOLUME
 from nngeom_cli.figures.style import CLASS_COLOURS
 from nngeom_cli.pages.names import class_names, image_of
 from nngeom_cli.pages.packing import Numbers

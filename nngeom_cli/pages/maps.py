@@ -12,7 +12,9 @@ from matplotlib.colors import Colormap, Normalize, SymLogNorm, to_hex
 from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, unreliable, volume_rank
 from nngeom_cli.config.quantity import Quantity
-from nngeom_cli.figures.style import GRID_HEATMAPS, LOOKS, PLANE_HEATMAPS, Array, in_convention, linear_norm
+from nngeom_cli.figures.looks import LOOKS, QUANTITIES_ON_GRIDS, QUANTITIES_ON_PLANES, in_convention
+from nngeom_cli.figures.scales import linear_norm
+from nngeom_cli.figures.style import Array
 from nngeom_cli.pages.names import axis_names, class_names, image_of
 from nngeom_cli.pages.packing import Numbers, Place
 from nngeom_cli.pages.room import Room, evenly
@@ -35,7 +37,7 @@ def values_each(geometry: xr.Dataset) -> int:
 
 def _heatmaps(geometry: xr.Dataset) -> Sequence[Quantity]:
     """What is drawn of a grid, or of a plane, in the geometric convention."""
-    return GRID_HEATMAPS if geometry.attrs["kind"] == "grid" else PLANE_HEATMAPS
+    return QUANTITIES_ON_GRIDS if geometry.attrs["kind"] == "grid" else QUANTITIES_ON_PLANES
 
 
 def heatmaps_of(

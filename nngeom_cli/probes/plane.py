@@ -30,10 +30,11 @@ from nngeom_cli.tasks.task import Task
 __all__ = ["plane"]
 
 
-def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
+def plane(config: PlaneConfig, task: Task, seed: int, *, effective: bool = True) -> Probe:
     """The map restricted to planes through three training inputs, beside its effective volume and what it predicts.
 
     Coordinates are orthonormal, so that distances are those of input space; their origin is the inputs' centroid.
+    The effective volume takes most of the time, and can be left out.
     """
     rows = example_rows(task, config.triples, config.corners, "triples", "corners")
     frames = [plane_through(task.inputs[triple], triple.tolist()) for triple in rows]
@@ -63,13 +64,14 @@ def plane(config: PlaneConfig, task: Task, seed: int) -> Probe:
             x = start + u @ steps
             outputs = model.outputs(x)
             fields = {name: np.stack([array(measured[n][name]) for n in layers]) for name in names}
-            fields["log_effective_volume_element"] = effective_volume(model, x, layers, top_k)[1]
+            if effective:
+                fields["log_effective_volume_element"] = effective_volume(model, x, layers, top_k)[1]
             fields["margin"] = array(task.loss.margin(outputs))
             fields["predicted_class"] = task.loss.predict(outputs).cpu().numpy()
             fields["entropy"] = array(task.loss.entropy(outputs))
             parts.append(fields)
         arrays: dict[str, Any] = {}
-        for quantity in ON_PLANES:
+        for quantity in (quantity for quantity in ON_PLANES if quantity.name in parts[0]):
             stacked = np.stack(
                 [part[quantity.name] for part in parts], axis=-3
             )  # (layer, plane, replicate, y x), or no layer

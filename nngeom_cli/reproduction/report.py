@@ -20,6 +20,7 @@ from nngeom_cli.system.atomic import remove_leftovers, written_whole
 __all__ = ["TABLE", "as_code", "report_lines", "write_tables"]
 
 TABLE = "REPRODUCTION"
+SHOWN = 2  # pictures of each run: the paper's layout, and through training
 AREAS = {
     "square": "inside the square that the data span",
     "window": "over the whole plotted window",
@@ -107,6 +108,8 @@ def report_lines(
     for run in dict.fromkeys(result.claim.run for result in results):
         count = about[run]["networks"] if run in about else None
         lines += [f"## {TITLES[run]}" + (f" ({count} networks)" if count else ""), ""]
+        for file in drawn.get(run, {}).get("files", [])[:SHOWN]:
+            lines += [f"![{TITLES[run]}]({file})", ""]
         lines += tables([result for result in results if result.claim.run == run], count, quick)
     found = {result.claim.finding: None for result in results if result.word == "differs" and result.claim.finding}
     if found and not quick:

@@ -17,7 +17,7 @@ import xarray as xr
 
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import FolderError
-from nngeom_cli.figures import draw_figures
+from nngeom_cli.figures.draw import draw_as_in_the_paper, draw_figures
 from nngeom_cli.figures.infinite_width import save_theory
 from nngeom_cli.reproduction.claims import CLAIMS, Result
 from nngeom_cli.reproduction.earlier_runs import matching_runs, require_measured
@@ -192,7 +192,8 @@ def draw_missing(
             print(f"drawing {name}", flush=True)
             note = PLANS[name].note if quick else None
             with within(name):
-                files = draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())
+                papers = draw_as_in_the_paper(run, directory, name, note)
+                files = [papers, *draw_figures(run, directory=directory, name=name, note=note, cores=available_cores())]
         drawn[name] = key | {"files": [file.name for file in files]}
     return drawn
 

@@ -15,6 +15,7 @@ import xarray as xr
 
 from nngeom_cli.analysis.data import data_words
 from nngeom_cli.analysis.degeneracy import bottleneck_words, flat_words, layer_words, unreliable, volume_rank
+from nngeom_cli.analysis.sampling import sign_flips, undersampled_words
 from nngeom_cli.config.optimizer import AdamConfig
 from nngeom_cli.config.probe import MOST_CURVED
 from nngeom_cli.config.run import Config
@@ -138,6 +139,9 @@ def remarks(measured: xr.Dataset) -> list[str]:
                 notes.append(f"{name}: no curvature at {missing} of {R.size} points, J is rank deficient there")
             if doubtful := int(unreliable(R, error).sum()):
                 notes.append(f"{name}: no reliable digit of R at {doubtful} of {R.size} points")
+            flips = sign_flips(R, error) if "x" in R.dims else 0.0
+            if words := undersampled_words(flips, R.sizes.get("x", 0)):
+                notes.append(f"{name} in the statistics is {words}: `nngeom measure RUN probe.resolution=N` is finer")
     if "converged" in measured and (lost := int((measured.converged == 0).sum())):
         notes.append(
             f"{lost} of {measured.converged.size} geodesics did not converge: their lengths are those of the best "

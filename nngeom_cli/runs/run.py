@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from nngeom_cli.config.footprint import least_memory, require_memory
+from nngeom_cli.config.probe import GridConfig, PlaneConfig
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.runs.context import RunContext, pause_epochs, prepare
+from nngeom_cli.runs.live import live_pictures
 from nngeom_cli.runs.provenance import provenance, recorded, timestamp
 from nngeom_cli.runs.report import (
     divergence_words,
@@ -23,6 +25,7 @@ from nngeom_cli.runs.report import (
     refuse_divergence,
     report,
     scores_words,
+    tell,
     tell_remarks,
     warn,
 )
@@ -105,7 +108,18 @@ def train_and_draw(
         tell_remarks(store.read_geometry(last.epoch).sel(replicate=whole))
         if not config.figures.draw:
             return final, []
+        measure_display(context, store)
         return final, drawing()(load_run(store.directory), cores=available_cores())
+
+
+def measure_display(context: RunContext, store: RunDirectory) -> None:
+    """Measures what heatmaps show on a finer grid, and writes it, where that is asked for and there are heatmaps."""
+    if isinstance(context.config.probe, GridConfig | PlaneConfig):
+        from nngeom_cli.runs.display import display_of  # it imports matplotlib
+
+        finer = display_of(load_run(store.directory), context, tell)
+        if finer is not None:
+            store.write_display(finer)
 
 
 def drawing() -> Callable[..., list[Path]]:
@@ -141,6 +155,7 @@ def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint 
                 asked=lambda: stop.requested,
             )
         ) as checkpoints,
+        live_pictures(context.config) as pictures,
     ):
         for last in checkpoints:
             require_held(store.directory)
@@ -157,6 +172,7 @@ def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint 
             if probed:
                 store.write_geometry(last.epoch, context.probe(network))
                 log.info("epoch %d: %s", last.epoch, words)
+                pictures.add(store.directory, last.epoch, float(last.loss[pictures.place]))
             stopping = stop.requested
             if probed or stopping or time.monotonic() - saved > context.config.checkpoint_seconds:
                 store.write_checkpoint(last, measured)

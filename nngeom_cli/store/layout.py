@@ -7,7 +7,8 @@ geometry/      epoch-000200.nc, one labelled dataset per probed epoch
 checkpoints/   epoch-000200.npz: weights, optimizer and generator states, the history until then; of a recorded run
                epoch-000200.pt: the model's state_dict, of several models a list of them
 SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkpoints/
-figures/       pictures, drawn from the files above
+display.nc     the replicate that heatmaps show, measured again on a finer grid at the epochs that they show
+figures/       pictures, drawn from the files above; checkpoints/epoch-000200.png of each probed epoch
 report.html    the page of `nngeom report`
 """
 
@@ -18,6 +19,7 @@ from pathlib import Path
 
 __all__ = [
     "CHECKPOINTS",
+    "DISPLAY",
     "FIGURES",
     "GEOMETRY",
     "HISTORY",
@@ -27,6 +29,7 @@ __all__ = [
     "checkpoint_name",
     "epoch_of",
     "geometry_name",
+    "picture_name",
     "saved_epochs",
     "state_name",
 ]
@@ -37,6 +40,7 @@ GEOMETRY = "geometry"
 CHECKPOINTS = "checkpoints"
 FIGURES = "figures"
 MANIFEST = "SHA256SUMS"
+DISPLAY = "display.nc"
 SWEEP = "sweep.json"
 
 
@@ -50,6 +54,11 @@ def checkpoint_name(epoch: int) -> str:
 
 def state_name(epoch: int) -> str:
     return f"{CHECKPOINTS}/epoch-{epoch:06d}.pt"
+
+
+def picture_name(epoch: int) -> str:
+    """Of the picture of a checkpoint, in the folder of figures."""
+    return f"{CHECKPOINTS}/epoch-{epoch:06d}.png"
 
 
 def epoch_of(name: str) -> int:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from nngeom_cli.errors import DamageError, shown
 
-__all__ = ["check_measured"]
+__all__ = ["check_display", "check_measured"]
 
 WHOLE = (  # integers
     *("predicted_class", "label", "endpoint_class", "endpoint_index", "corner_class", "corner_index"),
@@ -118,6 +118,39 @@ def check_measured(geometry: xr.Dataset, directory: Path) -> None:
             f"`{directory}` must hold the geometry that a run measures. Got {what}. "
             "It was changed or damaged: copy it from a backup, or run again."
         )
+
+
+def check_display(display: xr.Dataset, geometry: xr.Dataset, path: Path) -> None:
+    """Checks what was measured for heatmaps only, against the joined geometry of its run.
+
+    Raises:
+        DamageError: something that heatmaps need is missing or wrong.
+    """
+    for what in _display_faults(display, geometry):
+        raise DamageError(
+            f"`{path}` must hold what a run measures for its heatmaps. Got {what}. Delete it: heatmaps are drawn "
+            "without it, coarser."
+        )
+
+
+def _display_faults(display: xr.Dataset, geometry: xr.Dataset) -> Iterator[str]:
+    """What is wrong; each check relies on the ones before it."""
+    for name in ("log_volume_element", "ricci_scalar", "ricci_scalar_error", "margin", "predicted_class", "x", "y"):
+        if name not in display or display[name].dtype.kind not in "fiu" or display[name].size == 0:
+            yield f"no numbers {name}"
+        if display[name].dims != geometry[name if name in geometry else "margin"].dims:
+            yield f"{name} along {', '.join(map(str, display[name].dims))}"
+    if "replicate" not in display.coords or display.sizes["replicate"] != 1:
+        yield "another number of replicates than one"
+    for name in ("epoch", "replicate", "layer"):
+        if name not in display.coords or not np.isin(display[name], geometry[name]).all():
+            yield f"another {name} than was measured"
+        if np.unique(display[name]).size < display[name].size:
+            yield f"the same {name} twice"
+    for name in ("x", "y"):
+        ends = geometry[name].values[[0, -1]]
+        if not np.allclose(display[name].values[[0, -1]], ends) or (np.diff(display[name]) <= 0).any():
+            yield f"an axis {name} over another window"
 
 
 def _faults(geometry: xr.Dataset) -> Iterator[str]:

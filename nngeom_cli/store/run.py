@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import shlex
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +21,7 @@ from nngeom_cli.store.history import parsed
 from nngeom_cli.store.html import shown_in_notebook
 from nngeom_cli.store.layout import (
     CHECKPOINTS,
+    DISPLAY,
     GEOMETRY,
     HISTORY,
     INFO,
@@ -49,7 +50,7 @@ if TYPE_CHECKING:
     from nngeom_cli.geometry import MLPFeatureMap, ModuleFeatureMap, PredictionFeatureMap
 
 
-__all__ = ["FINISHED", "Run", "described", "load_run", "refuse_lost"]
+__all__ = ["FINISHED", "Run", "described", "joined", "load_run", "refuse_lost"]
 
 ROOM = 2**30
 SHARE = 4  # a history may take 1 / SHARE of the free memory: its table is larger
@@ -97,6 +98,22 @@ class Run:
         return self._consistent(lambda run: run._joined(run._to_be_read()))
 
     @functools.cached_property
+    def display(self) -> xr.Dataset | None:
+        """One replicate on a finer grid, at the epochs that heatmaps show; None where it was not measured, or deleted.
+
+        Raises:
+            DamageError: the file is not as the run wrote it.
+        """
+        path, expected = self.directory / DISPLAY, self.info.get("display")
+        if expected is None or not path.is_file():
+            return None
+        if self.manifest is not None and (what := fault(path, expected)):
+            raise DamageError(
+                f"`{path}` must be as the run wrote it. Got: {what}. Delete it: heatmaps are drawn without it, coarser."
+            )
+        return read_dataset(path)
+
+    @functools.cached_property
     def first_and_last(self) -> xr.Dataset:
         """`geometry` at the first and last probed checkpoints only, which is quicker to read."""
         return self._consistent(lambda run: run._joined([run._measured()[place] for place in (0, -1)]))
@@ -111,7 +128,7 @@ class Run:
             raise DamageError(f"`{key}` must be those that were measured. Got {shown(seeds)}. Copy it again.")
         return rows
 
-    def drawable(self, most: int, room: int = ROOM) -> Run:
+    def drawable(self, most: int, room: int = ROOM, keep: Collection[int] = ()) -> Run:
         """The same run with only as many measured checkpoints as a picture can show and memory should hold.
 
         They are evenly spaced and include the first and the last.
@@ -119,6 +136,7 @@ class Run:
         Args:
             most: number of checkpoints, at least 2.
             room: bytes that `geometry` may take; two checkpoints may take more.
+            keep: epochs that stay, if they were measured.
         """
         epochs = self._consistent(Run._measured)
         largest = max((self.directory / geometry_name(epoch)).stat().st_size for epoch in epochs)
@@ -126,7 +144,16 @@ class Run:
         if len(epochs) <= most:
             return self
         places = {round(place * (len(epochs) - 1) / (most - 1)) for place in range(most)}
-        return replace(self, thinned=len(epochs), chosen=frozenset(epochs[place] for place in places))
+        chosen = {epochs[place] for place in places} | {epoch for epoch in keep if epoch in epochs}
+        return replace(self, thinned=len(epochs), chosen=frozenset(chosen))
+
+    def each_checkpoint(self) -> Iterator[xr.Dataset]:
+        """The geometry at each probed checkpoint, one at a time; `geometry` is read first."""
+        for epoch in self._consistent(Run._measured) if self.thinned else self.geometry.epoch.values.tolist():
+            if self.chosen is None or epoch in self.chosen:
+                yield self.geometry.sel(epoch=epoch)
+            else:
+                yield replace(self, chosen=frozenset([epoch])).geometry.squeeze("epoch")
 
     def parameters(self, epoch: int) -> list[Tensor]:
         """Weights of each layer after `epoch` epochs, `(replicates, out, in + 1)`, the bias as last column.
@@ -300,18 +327,13 @@ class Run:
 
     def _joined(self, epochs: Sequence[int]) -> xr.Dataset:
         """The geometry at several checkpoints, joined along `epoch`."""
-        parts = [self._measured_after(epoch) for epoch in epochs]
-        measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
         try:
-            joined = xr.concat(
-                [part[measured] for part in parts], dim="epoch", coords="minimal", compat="override", join="exact"
-            )
-            constant = parts[0].drop_vars([*measured, "epoch"])
-            geometry: xr.Dataset = xr.merge([joined, constant]).assign_attrs(parts[0].attrs)
+            return joined([self._measured_after(epoch) for epoch in epochs])
         except (ValueError, KeyError) as error:
+            if isinstance(error, DamageError):
+                raise
             what = f"files with different arrays: {one_line(error)}"
             raise damaged(self.directory / GEOMETRY, what, self.directory) from error
-        return geometry
 
     def _measured_after(self, epoch: int) -> xr.Dataset:
         path = self.file(geometry_name(epoch))
@@ -323,6 +345,15 @@ class Run:
 
 def _in_short(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else "" if value is None else str(value)
+
+
+def joined(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+    """What was measured at several checkpoints, along `epoch`; constants stay without it."""
+    measured = [name for name, values in parts[0].items() if "replicate" in values.dims]
+    along = xr.concat([part[measured] for part in parts], "epoch", coords="minimal", compat="override", join="exact")
+    constant = parts[0].drop_vars([*measured, "epoch"])
+    whole: xr.Dataset = xr.merge([along, constant]).assign_attrs(parts[0].attrs)
+    return whole
 
 
 def load_run(directory: Path | str, *, verify: bool = True) -> Run:

@@ -22,6 +22,7 @@ from nngeom_cli.store.checksums import ID, checksum, sealed, write_manifest
 from nngeom_cli.store.history import History
 from nngeom_cli.store.layout import (
     CHECKPOINTS,
+    DISPLAY,
     GEOMETRY,
     HISTORY,
     INFO,
@@ -82,6 +83,13 @@ class RunDirectory:
         with written_whole(self.directory / name) as path:
             path.write_bytes(netcdf_bytes(dataset.assign_coords(epoch=epoch)))
             self.checksums[name] = checksum(path)
+
+    def write_display(self, dataset: xr.Dataset) -> None:
+        """Writes what is measured for heatmaps only, and its checksum into run.json."""
+        with written_whole(self.directory / DISPLAY) as path:
+            path.write_bytes(netcdf_bytes(dataset))
+            found = checksum(path)
+        self.update(display=found)
 
     def write_checkpoint(self, checkpoint: Checkpoint, kept: Collection[int]) -> None:
         """Writes all that is needed to resume from here, then history.csv, then the manifest.

@@ -37,11 +37,12 @@ MOST_PARTS = 4_000_000  # of JSON, each up to a hundred bytes in memory
 
 
 @contextlib.contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
+def written_whole(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """A temporary path beside `path`; what is written there replaces `path` at the end, or is removed on an error.
 
     Even after a power cut `path` is the old file or the new one: the data reach the disk before the name does.
-    An OSError inside the block names `path`.
+    An OSError inside the block names `path`. What can be made again need not be `durable`: it does not wait for the
+    disk, and after a power cut it may be empty.
     """
     room_for(path)
     try:
@@ -52,10 +53,12 @@ def written_whole(path: Path) -> Iterator[Path]:
     try:
         yield temporary
         require_held(path)
-        _synchronise(temporary)
+        if durable:
+            _synchronise(temporary)
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
-        _synchronise(path.parent)
+        if durable:
+            _synchronise(path.parent)
     except BaseException as error:
         with contextlib.suppress(OSError):  # so that it does not hide the first one
             temporary.unlink(missing_ok=True)

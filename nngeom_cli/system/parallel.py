@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from nngeom_cli.errors import LostProcessError, require
 from nngeom_cli.system.process import end_with_parent, is_stopped
 
-__all__ = ["available_cores", "in_processes", "never", "split"]
+__all__ = ["FORKS", "available_cores", "in_processes", "never", "split"]
 
 FORKS = sys.platform == "linux"  # elsewhere a forked process may hang in the system's libraries
 LOOK_SECONDS = 0.5  # between two checks of a process that sends nothing

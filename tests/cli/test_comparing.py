@@ -58,7 +58,7 @@ def test_two_runs_side_by_side(folder, capsys):
     assert out.splitlines()[-1] == str(folder / "both")
     names = {path.name for path in (folder / "both").iterdir()}
     assert names == {"config.csv", "statistics.csv"} | {
-        f"{stem}.{kind}" for stem in ("training", "plane-layer-1") for kind in ("png", "pdf")
+        f"{stem}.{kind}" for stem in ("training", "grid-layer-1") for kind in ("png", "pdf")
     }
     config_rows = {row["key"]: (row["A"], row["B"]) for row in table(folder / "both" / "config.csv")}
     assert config_rows == {"architecture.hidden": ("[4]", "[6]"), "replicates": ("2", "3")}
@@ -76,7 +76,7 @@ def test_two_runs_side_by_side(folder, capsys):
 
 def test_heatmaps_of_all_runs_share_their_scales_and_the_network_of_the_same_seed(folder):
     runs = [load_run(name).drawable(2) for name in ("a", "b")]
-    sheet = dict(comparison.sheets(runs, ["A: a", "B: b"]))["plane-layer-1"]
+    sheet = dict(comparison.sheets(runs, ["A: a", "B: b"]))["grid-layer-1"]
     panels = [axes for axes in sheet.figure.axes if axes.images]
     assert len(panels) == 8  # two quantities, two epochs, two runs
     for four in (panels[:4], panels[4:]):

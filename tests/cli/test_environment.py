@@ -101,7 +101,7 @@ def test_a_wrong_number_of_cores_does_not_hide_the_help(monkeypatch, capsys):
 def test_surroundings_of_other_programs_do_no_harm(environment, saved, tmp_path):
     done = nngeom("figures", saved, folder=tmp_path, environment=environment)
     assert done.returncode == 0, done.stderr
-    assert [Path(line).name for line in done.stdout.splitlines()] == ["plane-layer-1.png"]
+    assert [Path(line).name for line in done.stdout.splitlines()] == ["grid-layer-1.png"]
 
 
 def test_settings_of_matplotlib_that_it_cannot_read_are_one_sentence_and_nothing_on_disk(tmp_path):

@@ -63,7 +63,17 @@ DATA = {
     "rank_tolerance": 0.01,
     "checkpoints": [0, 10],
 }
-FIGURES = {"draw": True, "curvature_convention": "geometric", "band": 0.15}
+FIGURES = {
+    "draw": True,
+    "curvature_convention": "geometric",
+    "band": 0.15,
+    "replicate": None,
+    "epochs": None,
+    "resolution": 200,
+    "format": ["png", "pdf"],
+    "width": 7.0,
+    "checkpoints": True,
+}
 NUMBERS = {"seed": 0, "replicates": 8, "device": "auto", "dtype": "float64"}
 XOR = {
     "task": {"name": "xor"},

@@ -328,4 +328,4 @@ def test_figures_of_a_sweep_are_its_comparison_or_those_of_its_runs(tmp_path, mo
     capsys.readouterr()
     assert main(["figures", "plain"]) == 0
     drawn = [Path(line).name for line in capsys.readouterr().out.splitlines()]
-    assert drawn == ["plane-layer-1.png"] * 2
+    assert drawn == ["grid-layer-1.png"] * 2

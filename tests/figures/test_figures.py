@@ -81,9 +81,10 @@ def test_stages_of_training_lie_at_equal_steps_of_change(fields, shown):
 
 def test_figures_are_written_whole_with_what_made_them(tmp_path, fine_pictures):
     drawn = draw_figures(made_run(tmp_path, plane(epochs=(200,), replicates=1)))
-    assert drawn == [tmp_path / "figures" / "plane-layer-1.png"]
+    assert drawn == [tmp_path / "figures" / "grid-layer-1.png"]
     assert {p.name for p in (tmp_path / "figures").iterdir()} == {
-        f"plane-layer-1.{kind}" for kind in ("png", "pdf", "nc")
+        "checkpoints",
+        *(f"grid-layer-1.{kind}" for kind in ("png", "pdf", "nc")),
     }
     with Image.open(drawn[0]) as image:
         assert image.info["dpi"] == pytest.approx((200, 200), abs=0.1)
@@ -123,7 +124,8 @@ def test_a_note_stands_above_everything_else_and_moves_nothing(tmp_path, draw, g
     run = made_run(tmp_path, geometry())
     with style():
         plain, noted = draw(run, 1), draw(run, 1, note="QUICK: 1 % of the epochs")
-        noted.figure.draw_without_rendering()
+        for sheet in (plain, noted):
+            sheet.figure.draw_without_rendering()  # a colour bar with arrows takes its place
     (note,) = [text for text in noted.figure.texts if text.get_text().startswith("QUICK")]
     low = note.get_window_extent().y0
     others = [text for text in noted.figure.texts if text is not note]
@@ -157,6 +159,33 @@ def test_a_process_that_draws_and_is_killed_is_a_sentence_and_leaves_none(tmp_pa
     assert draw_figures(run, cores=2)
 
 
+def test_a_picture_that_an_earlier_version_drew_is_brought_up_to_date(tmp_path):
+    (tmp_path / "figures").mkdir()
+    old = tmp_path / "figures" / "plane-layer-1.png"
+    old.write_text("of before")
+    made = made_run(tmp_path, plane(epochs=(200,), replicates=1))
+    (drawn,) = draw_figures(made)
+    assert old.read_bytes() == drawn.read_bytes()
+    old.unlink()
+    draw_figures(made)
+    assert not old.exists()
+
+
+@pytest.mark.parametrize("formats", [["svg"], ["pdf", "png"]])
+def test_figures_have_the_formats_that_are_asked_for(tmp_path, formats):
+    made = made_run(tmp_path, plane(epochs=(200,), replicates=1))
+    made.config["figures"] = {"format": formats, "checkpoints": False}
+    (drawn,) = draw_figures(made)
+    assert drawn.name == f"grid-layer-1.{formats[0]}"
+    assert {file.suffix[1:] for file in drawn.parent.iterdir()} == {*formats, "nc"}
+    before = drawn.read_bytes()
+    assert draw_figures(made) == [drawn]
+    assert drawn.read_bytes() == before
+    if formats == ["svg"]:
+        assert b"Command: nngeom run task=made" in before
+        assert b"<text" in before  # that can be edited
+
+
 def test_the_numbers_lie_beside_the_picture(tmp_path):
     geometry = plane(replicates=3)
     drawn = draw_figures(made_run(tmp_path, geometry))
@@ -173,18 +202,18 @@ def test_the_numbers_lie_beside_the_picture(tmp_path):
 @pytest.mark.parametrize(
     ("replicates", "names"),
     [
-        (1, ["plane-layers"]),
-        (2, ["plane-layers", "plane-layer-1-replicates", "plane-layer-2-replicates"]),
+        (1, ["grid-layer-1", "grid-layer-2"]),
+        (2, ["grid-layer-1", "grid-layer-1-replicates", "grid-layer-2", "grid-layer-2-replicates"]),
     ],
 )
-def test_several_layers_share_a_figure_and_each_has_one_of_its_replicates(tmp_path, monkeypatch, replicates, names):
-    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
+def test_each_layer_has_a_figure_through_training_and_one_of_its_replicates(tmp_path, monkeypatch, replicates, names):
+    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about, _formats: directory / name)
     drawn = draw_figures(made_run(tmp_path, plane(epochs=(0,), layers=(1, 2), replicates=replicates)))
     assert drawn == [tmp_path / "figures" / name for name in names]
 
 
 def test_paths_with_a_speed_have_a_figure_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
+    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about, _formats: directory / name)
     drawn = draw_figures(made_run(tmp_path, path(speed=True)))
     assert drawn == [
         tmp_path / "figures" / name for name in ("path-layer-1", "path-layer-1-peaks", "path-layer-1-speed")
@@ -192,7 +221,7 @@ def test_paths_with_a_speed_have_a_figure_of_it(tmp_path, monkeypatch):
 
 
 def test_paths_with_a_curvature_have_a_figure_of_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
+    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about, _formats: directory / name)
     drawn = draw_figures(made_run(tmp_path, path(curvature=True)))
     assert drawn[-1] == tmp_path / "figures" / "path-layer-1-curvature"
     assert len(drawn) == 3

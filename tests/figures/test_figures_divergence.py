@@ -10,8 +10,9 @@ from nngeom_cli.figures.example_classes import by_class
 from nngeom_cli.figures.examples import at_examples
 from nngeom_cli.figures.geodesic import geodesics_of
 from nngeom_cli.figures.input_plane import across_replicates, on_image_plane, through_training
-from nngeom_cli.figures.path import CURVATURE, SPEED, VOLUME, along_paths
+from nngeom_cli.figures.path import along_paths
 from nngeom_cli.figures.path_peaks import peak_distances
+from nngeom_cli.figures.path_words import CURVATURE, SPEED, VOLUME
 from nngeom_cli.figures.selection import final_scores, networks_shown, representative
 
 EPOCHS = (0, 10, 50, 200)

@@ -12,7 +12,7 @@ from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.figures import draw as figures
 from nngeom_cli.figures import draw_figures
 from nngeom_cli.figures.input_plane import on_image_plane, through_training
-from nngeom_cli.figures.statistic_strip import plane_strips
+from nngeom_cli.figures.strips import plane_strips
 from nngeom_cli.figures.style import CLASS_COLOURS, REGION_COLOURS
 
 
@@ -31,12 +31,15 @@ def test_a_row_for_each_quantity_shows_it_as_it_was_measured(tmp_path):
     figure = on_image_plane(made_run(tmp_path, geometry), 1, 1).figure
     rows = rows_of(figure, columns=2)
     names = ["predicted_class", "entropy", "log_effective_volume_element", "log_volume_element", "ricci_scalar"]
-    assert len(rows) == len(names)
-    for name, row in zip(names, rows, strict=True):
+    assert len(rows) == len(names) + 1
+    for name, row in zip([*names, "ricci_scalar"], rows, strict=True):
         values = geometry[name].isel(plane=1).sel(replicate=4)
         values = values.sel(layer=1) if "layer" in values.dims else values
+        values = abs(values) if row is rows[-1] else values
         for axes, epoch in zip(row, (0, 30), strict=True):
-            assert np.array_equal(axes.images[0].get_array(), values.sel(epoch=epoch))
+            measured = values.sel(epoch=epoch)
+            measured = measured - measured.mean() if name.startswith("log") else measured
+            assert np.allclose(axes.images[0].get_array(), measured, rtol=1e-12, atol=1e-12)
 
 
 def test_regions_have_the_colours_of_their_classes_and_are_named(tmp_path):
@@ -92,25 +95,25 @@ def test_inputs_that_are_no_images_are_points(tmp_path):
     ("corners", "layers", "names"),
     [
         ("class", (1,), ["plane-0-1-2-layer-1", "plane-2-1-0-layer-1"]),
-        ("index", (1, 2), ["plane-0-1-2-layers", "plane-3-4-5-layers"]),
+        ("index", (1, 2), [f"plane-{rows}-layer-{layer}" for rows in ("0-1-2", "3-4-5") for layer in (1, 2)]),
     ],
 )
 def test_figures_are_named_by_the_inputs(tmp_path, monkeypatch, corners, layers, names):
     run = made_run(tmp_path, image_planes(layers=layers))
     run.config = {"probe": {"corners": corners}}
-    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about: directory / name)
+    monkeypatch.setattr(figures, "save", lambda _figure, directory, name, _about, _formats: directory / name)
     assert draw_figures(run) == [tmp_path / "figures" / name for name in names]
 
 
-def test_geometry_has_a_row_a_layer_and_the_prediction_only_one(tmp_path):
+def test_a_layer_without_the_rank_says_so_in_its_own_figure(tmp_path):
     geometry = image_planes(layers=(1, 2, 3))
     geometry["log_effective_volume_element"].loc[{"layer": 3}] = -np.inf
-    figure = on_image_plane(made_run(tmp_path, geometry), 0, 1, 2, 3).figure
+    figure = on_image_plane(made_run(tmp_path, geometry), 0, 3).figure
     words = texts(figure)
-    assert len(rows_of(figure, columns=2)) == 2 + 3 * 3 - 1
+    assert len(rows_of(figure, columns=2)) == 5
     assert words.count("a bottleneck: width 3, so the metric has rank 3 < 6 and volume 0") == 1
-    assert "log volume element of the map restricted to the plane, layer 3 (output)" in words
-    assert words.count("entropy of the prediction") == 1
+    assert "layer 3 (output)" in words
+    assert "log volume element of the map restricted to the plane minus its mean (nats)" in words
 
 
 def test_the_correlations_with_entropy_stand_under_the_curvature(tmp_path):
@@ -149,10 +152,12 @@ def test_a_bottleneck_is_named_in_place_of_a_row(tmp_path):
     geometry = plane(layers=(1, 2), hidden=8).assign_attrs(widths=[2, 8, 1, 1])
     geometry["log_volume_element"].loc[{"layer": 2}] = -np.inf
     geometry["ricci_scalar"].loc[{"layer": 2}] = np.nan
-    figure = through_training(made_run(tmp_path, geometry), 1, 2).figure
-    words = texts(figure)
+    run = made_run(tmp_path, geometry)
+    narrow, wide = (through_training(run, layer).figure for layer in (2, 1))
+    words = texts(narrow)
     assert words.count("a bottleneck: width 1, so the metric has rank 1 < 2 and volume 0") == 2
     assert "grey" not in words
     assert "no value" not in words
-    assert len(rows_of(figure, columns=3)) == 2
-    assert AXIS[0] == figure.axes[0].images[0].get_extent()[0] + 0.0625
+    assert len(rows_of(narrow, columns=3)) == 0
+    assert len(rows_of(wide, columns=3)) == 3
+    assert AXIS[0] == wide.axes[0].images[0].get_extent()[0] + 0.0625

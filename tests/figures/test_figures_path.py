@@ -8,7 +8,8 @@ import pytest
 from made_runs import made_run, path, texts
 from matplotlib.colors import to_hex, to_rgb
 
-from nngeom_cli.figures.path import SPEED, along_paths, class_colour, first_change
+from nngeom_cli.figures.path import along_paths, class_colour, first_change
+from nngeom_cli.figures.path_words import SPEED
 from nngeom_cli.figures.style import (
     style,
 )

@@ -4,15 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from nngeom_cli.figures.style import (
-    CLASS_COLOURS,
-    CURVATURE_COLOURS,
-    control_colours,
-    linear_norm,
-    magnitude_norm,
-    symmetric_log_norm,
-    symmetric_log_ticks,
-)
+from nngeom_cli.figures.scales import linear_norm, magnitude_norm, symmetric_log_norm, symmetric_log_ticks
+from nngeom_cli.figures.style import CLASS_COLOURS, CURVATURE_COLOURS, control_colours
 
 
 def test_outliers_do_not_stretch_a_linear_scale():

@@ -144,7 +144,7 @@ def test_its_statistics_have_a_column_and_its_figures_a_row_beside_the_hidden_la
     columns = default_columns(list(read_row(recorded.directory).values))
     assert {"volume_band_contrast.layer1", "volume_band_contrast.prediction"} <= set(columns)
     names = [path.stem for path in draw_figures(recorded, directory=tmp_path)]
-    assert names == ["plane-layers", "plane-layer-1-replicates", "plane-prediction-replicates"]
+    assert names == [f"grid-{layer}{sheet}" for layer in ("layer-1", "prediction") for sheet in ("", "-replicates")]
 
 
 @pytest.mark.parametrize(

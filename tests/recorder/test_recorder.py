@@ -142,7 +142,7 @@ def test_a_grid_of_two_inputs_has_pictures_and_a_film(tmp_path, capsys):
         probe={"kind": "grid", "resolution": 4}, epochs=2, checkpoints="linear 2", figures=True,
     )  # fmt: skip
     looped(record, model, range(3))
-    assert [path.name for path in record.figures] == ["plane-layers.png"]
+    assert [path.name for path in record.figures] == ["grid-layer-1.png", "grid-layer-2.png"]
     assert main(["animate", str(tmp_path / "flat")]) == 0
     run = load_run(tmp_path / "flat")
     assert run.geometry.attrs["layer_names"] == "1\n"

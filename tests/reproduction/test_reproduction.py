@@ -163,7 +163,13 @@ def drawing(tmp_path, monkeypatch):
             (directory / f"{name}-made.{kind}").write_text("")
         return [directory / f"{name}-made.png"]
 
+    def draw_as_in_the_paper(_run, directory, name, _note):
+        for kind in ("png", "pdf"):
+            (directory / f"{name}-paper.{kind}").write_text("")
+        return directory / f"{name}-paper.png"
+
     monkeypatch.setattr(reproduction, "draw_figures", draw_figures)
+    monkeypatch.setattr(reproduction, "draw_as_in_the_paper", draw_as_in_the_paper)
     runs = {name: made_run(Path(name), plane()) for name in PLANS}
 
     def draw_again(quick=False):

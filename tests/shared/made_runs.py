@@ -25,10 +25,14 @@ class MadeRun:
     info: dict[str, Any] = field(default_factory=dict)
     config: dict[str, Any] = field(default_factory=dict)
     thinned: int = 0
+    display: xr.Dataset | None = None
 
-    def drawable(self, most: int) -> "MadeRun":
-        assert len(self.geometry.epoch) <= most
+    def drawable(self, most: int, keep=()) -> "MadeRun":
+        assert len(self.geometry.epoch) <= most + len(keep)
         return self
+
+    def each_checkpoint(self):
+        return (self.geometry.sel(epoch=epoch) for epoch in self.geometry.epoch.values)
 
     @property
     def first_and_last(self) -> xr.Dataset:
