@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.image import draw_image
+from nngeom_cli.figures.naming import names_of
 from nngeom_cli.figures.path import class_colour, coloured_curve
 from nngeom_cli.figures.path_words import pair_words
 from nngeom_cli.figures.selection import counted, describe, final_scores, networks_shown, representative
