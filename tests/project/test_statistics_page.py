@@ -17,6 +17,7 @@ from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
 from nngeom_cli.cli.entry import main
+from nngeom_cli.experiments import depth
 from nngeom_cli.experiments.compare import EXPERIMENTS
 from nngeom_cli.experiments.machines import COLUMNS
 from nngeom_cli.experiments.magnify import COLUMNS as PENALIZED
@@ -98,8 +99,10 @@ def test_each_boundary_and_each_reason_is_explained(kind):
 
 def plain(name):
     """A column without what says of whom it is: before training, what training added, a control."""
-    control = r"(_(over_)?(other|mirrored|rotated|task)|_over_closeness|(?<=error_\d{4})_change)?(_gain)?$"
-    return re.sub(rf"^initial_|_gain$|{control}", "", name.removeprefix("initial_"))
+    control = (
+        r"(_(over_|minus_)?(other|mirrored|rotated|task|middle)|_over_closeness|(?<=error_\d{4})_change)?(_gain)?$"
+    )
+    return re.sub(rf"^initial_|_gain$|{control}", "", name.removeprefix("initial_")).removesuffix("_gain")
 
 
 def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
@@ -114,17 +117,27 @@ def test_the_tables_of_experiments_have_the_columns_that_are_defined(tmp_path):
     many = many.assign(width=settings, output_scale=settings, activation="erf", epoch=10)
     many = many.assign(parametrization=np.tile(["standard", "ntk"], 20), weight_decay=0.0, seed=np.tile(range(10), 4))
     many = many.assign(strength=np.tile([0.0, 0.1], 20), where="boundary", data_seed=np.repeat(range(20), 2))
+    ends = ("", *(f"_{control}" for control in CONTROLS["path"]))
+    asked = [f"{name}{end}" for name in depth.MEASURES[:3] for end in ends]
+    deep = pd.DataFrame(
+        {name: rng.exponential(size=16) for name in [*asked, "volume_mean", "loss", "accuracy", "test_accuracy"]}
+    )
+    deep = deep.assign(
+        network="residual", layer=[1, 2] * 8, epoch=([0] * 2 + [30] * 2) * 4, seed=np.repeat(range(4), 4)
+    )
+    deep = deep.assign(layer_name=deep.layer.astype(str))
     statistics = set()
-    for experiment in EXPERIMENTS.values():
-        found = experiment.statistics(many, np.random.default_rng(0))
+    for name, experiment in EXPERIMENTS.items():
+        found = experiment.statistics(deep if name == "depth" else many, np.random.default_rng(0))
         assert set(found) <= ABOUT
         statistics |= set(found.statistic)
     kinds = {kind.strip("` ") for kind, *_ in rows(of_rows)} - {"row"}
     of = {row: max((kind for kind in kinds if row.startswith(kind)), key=len, default="") for row in statistics}
     assert set(of.values()) == kinds
     words = {plain(word) for row, kind in of.items() for word in re.findall(r"\w+", row.removeprefix(kind))}
-    assert words <= defined | {"of", "in", "with", "boundary", *CONTROLS["grid"]}
-    assert named(of_columns) <= {plain(name) for name in columns} | words
+    plain_words = {*["of", "in", "with", "boundary", "the", "last", "hidden", "layer", "minus", "first"]}
+    assert words <= defined | plain_words | {*CONTROLS["grid"]}
+    assert named(of_columns) <= {plain(name) for name in {*columns, *deep}} | words
 
 
 def test_columns_help_says_what_each_statistic_is_in_its_unit(capsys):
