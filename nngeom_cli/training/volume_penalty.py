@@ -155,7 +155,7 @@ def log_volume_and_dual(jacobian: Tensor, top_k: int) -> tuple[Tensor, Tensor, b
     """log V, the sum of the logs of the leading singular values s of J = U s V^T, and its derivative U s^-1 V^T.
 
     With as many singular values as inputs the derivative is J g^-1, whose columns are the dual basis of those of J:
-    column a less its part along the others, over the square of its length. One and two inputs take these lines.
+    column a less its part along the others, over the square of its length. One and two inputs need no decomposition.
 
     Args:
         jacobian: `(replicates, n, d, points)`.
@@ -178,11 +178,8 @@ def log_volume_and_dual(jacobian: Tensor, top_k: int) -> tuple[Tensor, Tensor, b
         if d == 1:
             log_volume, dual, whole = squares[:, 0].log() / 2, jacobian / squares[:, None], squares[:, 0] > 0
         else:
-            cosines = (jacobian[:, :, 0] * jacobian[:, :, 1]).sum(dim=1, keepdim=True) / squares.flip(1)
-            apart = torch.addcmul(jacobian, jacobian.flip(2), cosines[:, None], value=-1)
-            lengths = apart.square().sum(dim=1)
-            log_volume, dual = (squares[:, 0].log() + lengths[:, 1].log()) / 2, apart / lengths[:, None]
-            whole = lengths[:, 1] > least**2 * squares[:, 1]
+            log_volume, dual, sine = _log_area_and_dual(jacobian, squares)
+            whole = sine > least**2
     else:
         finite = jacobian.isfinite().all(dim=1, keepdim=True).all(dim=2, keepdim=True)
         matrices = torch.where(finite, jacobian, 0.0).permute(0, 3, 1, 2).contiguous()
@@ -197,6 +194,28 @@ def log_volume_and_dual(jacobian: Tensor, top_k: int) -> tuple[Tensor, Tensor, b
     lower = ~whole & jacobian.isfinite().all(dim=1).all(dim=1)
     log_volume = torch.where(lower, -torch.inf, torch.where(whole, log_volume, torch.nan))
     return log_volume, torch.where(whole[:, None, None], dual, torch.nan), all_whole
+
+
+def _log_area_and_dual(jacobian: Tensor, squares: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """log V and J g^-1 for two inputs, and the squared sine of the angle between the columns of J.
+
+    In a frame whose first axis is the longest row of J, the second column is 0 at that row. So a row of J g^-1 has the
+    digits that belong to its own size, where one unit is active and all others are saturated.
+    """
+    longest = jacobian.square().sum(dim=2).argmax(dim=1)[:, None, None].expand(-1, 1, 2, -1)
+    axis = jacobian.gather(1, longest)  # (replicates, 1, 2, points)
+    (first, second), (x, y) = jacobian.unbind(dim=2), axis.unbind(dim=2)
+    size = axis.square().sum(dim=2).sqrt()
+    along, across = (first * x + second * y) / size, (second * x - first * y) / size  # (replicates, n, points)
+    overlap = (along * across).sum(dim=1, keepdim=True)
+    along_square, across_square = (part.square().sum(dim=1, keepdim=True) for part in (along, across))
+    along, across = along - across * (overlap / across_square), across - along * (overlap / along_square)  # apart now
+    height = across.square().sum(dim=1, keepdim=True)
+    along, across = along / along.square().sum(dim=1, keepdim=True), across / height
+    dual = torch.stack([along * x - across * y, along * y + across * x], dim=2) / size[:, :, None]
+    along_square, height = along_square[:, 0], height[:, 0]
+    sine = (along_square / squares[:, 0]) * (height / squares[:, 1])
+    return (along_square.log() + height.log()) / 2, dual, sine
 
 
 def penalty_of(network: Network, task: Task, config: OptimizerConfig) -> np.ndarray:

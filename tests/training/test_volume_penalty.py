@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -139,6 +140,21 @@ def test_the_dual_basis_keeps_its_digits_where_columns_are_nearly_parallel():
     assert log_volume.item() == pytest.approx(math.log(1e-9), rel=1e-9)
     exact = torch.tensor([[1.0, 0.0], [-1e9, 1e9], [0.0, 0.0]], dtype=torch.float64)
     assert (dual[0, :, :, 0] - exact).norm() < 1e-6 * exact.norm()  # eps times 1e9; the metric itself has no digit left
+
+
+@pytest.mark.parametrize("activity", [1e-3, 1e-8, 1e-11])
+def test_each_row_of_the_dual_basis_keeps_its_digits_where_one_unit_is_active_and_the_others_saturated(activity):
+    random = torch.Generator().manual_seed(0)
+    J = torch.randn(6, 2, dtype=torch.float64, generator=random)
+    J[torch.arange(6) != 3] *= activity  # the gradient of a weight is the row's times the unit's activity
+    log_volume, dual, whole = log_volume_and_dual(J[None, ..., None], 2)
+    rows = [[Fraction(value) for value in row] for row in J.tolist()]
+    a, b, c = (sum(row[i] * row[j] for row in rows) for i, j in ((0, 0), (0, 1), (1, 1)))
+    area = a * c - b * b
+    exact = torch.tensor([[(c * x - b * y) / area, (a * y - b * x) / area] for x, y in rows], dtype=torch.float64)
+    assert whole
+    assert log_volume.item() == pytest.approx(math.log(area) / 2, rel=1e-14)
+    assert ((dual[0, :, :, 0] - exact).norm(dim=1) < 1e-13 * exact.norm(dim=1)).all()
 
 
 @pytest.mark.parametrize(("d", "top_k"), [(1, 1), (2, 2), (3, 3), (2, 1)])
