@@ -1,6 +1,7 @@
 """`nngeom_cli.run`: the run of the command, with its checks, that leaves the caller's process as it was."""
 
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -80,7 +81,7 @@ def test_without_a_directory_it_has_the_commands_own_name():
         ({"hydra.run.dir": "."}, "`hydra.run.dir` must be a directory that does not exist yet."),
         ({"hydra.run.dir": "~/x"}, "`hydra.run.dir` must be a path that needs no shell. Got ~/x."),
     ],
-    ids=str,
+    ids=lambda value: re.sub(" at 0x[0-9a-f]+", "", str(value)),  # the same in each process
 )
 def test_a_wrong_override_is_the_same_sentence_and_nothing_on_disk(here, overrides, sentence):
     with pytest.raises(ValueError) as caught:  # noqa: PT011

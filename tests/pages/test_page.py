@@ -11,7 +11,8 @@ from chromium import CHROMIUM, Chromium
 from page_runs import saved, saved_sweep
 
 from nngeom_cli import load_run
-from nngeom_cli.figures.style import LOOKS, symmetric_log_norm
+from nngeom_cli.figures.looks import LOOKS
+from nngeom_cli.figures.scales import symmetric_log_norm
 from nngeom_cli.pages.report import write_report
 from nngeom_cli.pages.watch import page_server
 from nngeom_cli.store.run_directory import RunDirectory

@@ -17,7 +17,7 @@ from nngeom_cli.analysis.boundary import boundary_of
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.cli.entry import main
 from nngeom_cli.cli.page_commands import defaults_of
-from nngeom_cli.figures.style import symmetric_log_norm
+from nngeom_cli.figures.scales import symmetric_log_norm
 from nngeom_cli.pages import run_view, sweep_view
 from nngeom_cli.pages.about import CITATION
 from nngeom_cli.pages.document import data_text, document

@@ -12,7 +12,8 @@ from nngeom_cli.analysis.limit import at_infinite_width
 from nngeom_cli.analysis.run_rows import read_row
 from nngeom_cli.config.probe import PREDICTION
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig
-from nngeom_cli.figures.statistic_strip import grid_strips, strip_keys
+from nngeom_cli.figures.statistic_strip import strip_keys
+from nngeom_cli.figures.strips import grid_strips
 from nngeom_cli.geometry import InfiniteWidth, MLPFeatureMap, measure
 from nngeom_cli.probes.make import make_probe
 from nngeom_cli.runs.run import run
