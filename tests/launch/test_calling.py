@@ -169,7 +169,7 @@ import nngeom_cli, os, sys, warnings
 warnings.simplefilter("error")
 made = nngeom_cli.run({ {**SMALL, "replicates": 2, "figures.draw": True} })
 import matplotlib
-assert sorted(path.suffix for path in (made.directory / "figures").iterdir())[:1] == [".nc"]
+assert ".png" in {{path.suffix for path in (made.directory / "figures").iterdir()}}
 assert "data:image/png" in made._repr_html_()
 assert os.environ["MPLBACKEND"] == "module://not_there.backend_inline"
 assert matplotlib.rcParams._get_backend_or_none() in (None, "module://not_there.backend_inline")
