@@ -142,10 +142,10 @@ class GridConfig(ProbeSection, kind="grid"):
     )
 
 
-def _examples(groups: str) -> Any:
+def _examples(groups: str, again: str = "") -> Any:
     """The key that says what the numbers in pairs or triples are."""
     return key(
-        f"class: {groups} are of classes, each by its first example; index: of rows of the dataset",
+        f"class: {groups} are of classes, each by its first example{again}; index: of rows of the dataset",
         choice("class", "index"),
         suggestion="class takes the first example of a class, index a row of the dataset.",
     )
@@ -217,18 +217,28 @@ class PlaneConfig(SpectralSection, kind="plane"):
     triples: Triples = key(
         "the three examples that span each plane",
         Range(
-            lambda triples: len(triples) > 0 and all(len(set(triple)) == len(triple) == 3 for triple in triples),
-            "a list of triples [a,b,c] without repeats",
+            lambda triples: len(triples) > 0 and all(len(triple) == 3 for triple in triples),
+            "a list of triples [a,b,c]",
         ),
         suggestion="The first three classes: probe.triples=[[0,1,2]].",
     )
-    corners: str = _examples("triples")
+    corners: str = _examples("triples", ", then its second")
     resolution: int = key("points per side of the plane", at_least(2), suggestion="The default is 36.")
     reach: float = key(
         "half the window's side, in units of the distance from the examples' centroid to the farthest one",
         at_least(1),
         suggestion="The default is 1.1.",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.corners == "class" or all(len(set(triple)) == 3 for triple in self.triples),
+            "probe.triples",
+            "a list of triples [a,b,c] without repeats where they are of rows",
+            self.triples,
+            "A class may be repeated with probe.corners=class.",
+        )
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,9 @@ __all__ = [
 
 Word = Annotated[str, "a name in a user's file, which may look like a number: column 0, class 1"]
 SCANNED, LARGEST_SIDE = 8, 128  # pixels per side of a digit
+IMAGES = (178, 182, 177, 183, 181, 182, 181, 179, 174, 180)  # of each digit
 Shape = Annotated[list[int] | None, "a list of integers, or null", "Grey images of 28 x 28 pixels: [28,28]."]
+Digits = Annotated[list[int] | None, "a list of integers, or null", "Threes and eights: task.digits=[3,8]."]
 FRACTION = Range(lambda value: 0 <= value < 1, "at least 0 and less than 1")
 
 
@@ -119,13 +121,39 @@ class DigitsConfig(SplitConfig, kind="digits"):
         default=SCANNED,
         hashed_at_default=False,
     )
-    outputs: ClassVar[int] = 10
-    classes: ClassVar[int] = 10
-    examples: ClassVar[int] = 1797
+    digits: Digits = key(
+        "which digits, in the order of classes 0, 1, ...; null: all ten",
+        or_null(
+            Range(
+                lambda digits: 2 <= len(set(digits)) == len(digits) and set(digits) <= set(range(10)),
+                "a list of two or more digits, 0 to 9, without repeats",
+            )
+        ),
+        suggestion="Threes and eights: task.digits=[3,8].",
+        default=None,
+        hashed_at_default=False,
+    )
 
     @property
     def inputs(self) -> int:
         return self.side**2
+
+    @property
+    def chosen(self) -> list[int]:
+        """The digit of each class."""
+        return list(range(10)) if self.digits is None else self.digits
+
+    @property
+    def outputs(self) -> int:
+        return self.classes
+
+    @property
+    def classes(self) -> int:
+        return len(self.chosen)
+
+    @property
+    def examples(self) -> int:
+        return sum(IMAGES[digit] for digit in self.chosen)
 
     @property
     def image_shape(self) -> Sequence[int]:

@@ -20,6 +20,7 @@ from nngeom_cli.tasks.task import Task
 
 __all__ = ["Probe", "array", "attributes", "dataset", "effective_volume", "example_rows", "log_volumes", "placed"]
 
+TIMES = {1: "once", 2: "twice", 3: "three times"}
 Probe = Callable[[Model], xr.Dataset]
 """Measures networks as they are now."""
 
@@ -31,15 +32,23 @@ def attributes(quantity: Quantity) -> dict[str, Any]:
 
 
 def example_rows(task: Task, chosen: Sequence[Sequence[int]], by: str, groups: str, noun: str) -> Tensor:
-    """Rows of the training set that pairs or triples name: by number, or by class, the first input of each."""
-    named = {int(label): int((task.labels == label).nonzero()[0]) for label in task.labels.unique()}
-    for end in (end for group in chosen for end in group):
-        if by == "class" and end not in named:
-            raise ConfigError(
-                f"`probe.{groups}` must name classes of the training set. Got {end}, which none of its inputs has. "
-                f"Choose {noun} with `probe.{noun}=index`."
-            )
-    return torch.tensor([[named[end] if by == "class" else end for end in group] for group in chosen])
+    """Rows of the training set that pairs or triples name: by number, or by class: the first input of each,
+    where a group repeats a class then its second."""
+    named = {int(label): (task.labels == label).nonzero().flatten().tolist() for label in task.labels.unique()}
+    if by == "index":
+        return torch.tensor(chosen)
+    for group in chosen:
+        for end in group:
+            has, wanted = len(named.get(end, [])), group.count(end)
+            if has < wanted:
+                must_be = "classes of the training set" + (" with enough inputs" if has else "")
+                got = f"{end} {TIMES[wanted]}, which has {has}" if has else f"{end}, which none of its inputs has"
+                raise ConfigError(
+                    f"`probe.{groups}` must name {must_be}. Got {got}. Choose {noun} with `probe.{noun}=index`."
+                )
+    return torch.tensor(
+        [[named[end][list(group[:place]).count(end)] for place, end in enumerate(group)] for group in chosen]
+    )
 
 
 def placed(values: Tensor, about: Description) -> Tensor:

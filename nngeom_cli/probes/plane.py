@@ -27,7 +27,7 @@ from nngeom_cli.probes.layers import quantities_of
 from nngeom_cli.probes.limit import LIMITS, limit_on_plane
 from nngeom_cli.tasks.task import Task
 
-__all__ = ["plane"]
+__all__ = ["plane", "plane_through"]
 
 
 def plane(config: PlaneConfig, task: Task, seed: int, *, effective: bool = True) -> Probe:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 
 from nngeom_cli.config.task import (
@@ -36,7 +37,7 @@ def sinusoid(config: SinusoidConfig) -> Task:
 
 
 def digits(config: DigitsConfig) -> Task:
-    """scikit-learn's 8 x 8 digits, raw pixels 0..16, ten classes; enlarged by bilinear interpolation if asked for.
+    """scikit-learn's 8 x 8 digits, raw pixels 0..16, all ten or some; enlarged by bilinear interpolation if asked for.
 
     Pixels are squares: pixel i of s per side has its centre at (i + 1/2) 8 / s - 1/2 in units of the scanned pixels.
     Between their centres it interpolates linearly, and beyond the outermost it takes those. So values stay within
@@ -44,14 +45,25 @@ def digits(config: DigitsConfig) -> Task:
     """
     from sklearn.datasets import load_digits
 
-    images, labels = load_digits(return_X_y=True)
+    images, written = load_digits(return_X_y=True)
+    labels = np.full(len(written), -1)
+    for label, digit in enumerate(config.chosen):
+        labels[written == digit] = label
+    images, labels = images[labels >= 0], labels[labels >= 0]
     inputs = torch.as_tensor(images, dtype=torch.float64)
     if config.side != SCANNED:
         scanned = inputs.reshape(-1, 1, SCANNED, SCANNED)
         enlarged = torch.nn.functional.interpolate(scanned, (config.side, config.side), mode="bilinear")
         inputs = enlarged.flatten(1)
     shape = tuple(config.image_shape)
-    return Task("digits", inputs, torch.as_tensor(labels).long(), outputs=10, solved_accuracy=0.9, image_shape=shape)
+    return Task(
+        "digits",
+        inputs,
+        torch.as_tensor(labels).long(),
+        outputs=config.outputs,
+        solved_accuracy=0.9,
+        image_shape=shape,
+    )
 
 
 def moons(config: MoonsConfig) -> Task:

@@ -317,10 +317,24 @@ WRONG_DIGITS = [
     ),
     ({"probe__endpoints": "row"}, "`probe.endpoints` must be class or index. Got row. class takes the first"),
     ({"probe__endpoints": "indx"}, "`probe.endpoints` must be class or index. Got indx. Did you mean `index`?"),
-    ({"probe": PLANE, "probe__triples": [[0, 1, 0]]}, "`probe.triples` must be a list of triples [a,b,c] without rep"),
+    (
+        {"probe": PLANE, "probe__corners": "index", "probe__triples": [[0, 1, 0]]},
+        "`probe.triples` must be a list of triples [a,b,c] without repeats where they are of rows. Got [[0,1,0]].",
+    ),
+    (
+        {"task__digits": [3]},
+        "`task.digits` must be a list of two or more digits, 0 to 9, without repeats, or null. Got [3].",
+    ),
+    ({"task__digits": [3, 3]}, "`task.digits` must be a list of two or more digits"),
+    ({"task__digits": [3, 10]}, "`task.digits` must be a list of two or more digits"),
+    (
+        {"task__digits": 3},
+        "`task.digits` must be a list of integers, or null. Got 3. Threes and eights: task.digits=[3,8].",
+    ),
+    ({"task__digits": [3, 8]}, "`probe.pairs` must be pairs of classes of task=digits, 0 to 1."),
     (
         {"probe": PLANE, "probe__triples": [[0, 1]]},
-        "`probe.triples` must be a list of triples [a,b,c] without repeats.",
+        "`probe.triples` must be a list of triples [a,b,c]. Got [[0,1]].",
     ),
     ({"probe": PLANE, "probe__triples": [0, 1, 2]}, "`probe.triples` must be a list of triples of integers. Got [0,1,"),
     ({"probe": PLANE, "probe__triples": [[0, 1, 10]]}, "`probe.triples` must be triples of classes of task=digits, 0"),

@@ -12,6 +12,7 @@ from nngeom_cli.config.probe import GridConfig, PathConfig, PlaneConfig
 from nngeom_cli.config.task import DigitsConfig, SinusoidConfig, XorConfig
 from nngeom_cli.errors import ConfigError
 from nngeom_cli.geometry import log_effective_volume_element, log_volume_element, pullback_metric, ricci_scalar
+from nngeom_cli.probes.labelled import example_rows
 from nngeom_cli.probes.make import make_probe
 from nngeom_cli.tasks.make import make_task
 from nngeom_cli.tasks.task import Task
@@ -257,6 +258,18 @@ def test_inputs_on_one_line_span_no_plane():
     task = Task("made", inputs, torch.tensor([0, 1, 2]), outputs=3)
     with pytest.raises(ConfigError, match=r"`probe.triples` must name three inputs that are not on one line\. Got the"):
         make_probe(replace(PLANE, triples=[[0, 1, 2]]), task, 0)
+
+
+def test_a_class_that_a_triple_repeats_gives_its_next_input():
+    inputs = torch.eye(5, dtype=torch.float64)
+    task = Task("made", inputs, torch.tensor([1, 0, 1, 0, 1]), outputs=2)
+    assert example_rows(task, [[1, 0, 1], [0, 1, 0], [1, 1, 1]], "class", "triples", "corners").tolist() == [
+        [0, 1, 2],
+        [1, 0, 3],
+        [0, 2, 4],
+    ]
+    with pytest.raises(ConfigError, match=r"with enough inputs\. Got 0 three times, which has 2\. Choose corners with"):
+        example_rows(task, [[0, 0, 0]], "class", "triples", "corners")
 
 
 def test_a_class_without_an_input_spans_no_plane():

@@ -48,6 +48,18 @@ def test_digits_are_raw_pixels():
     assert task.image_shape == (1, 8, 8)
 
 
+def test_some_digits_are_all_images_of_those_with_classes_in_the_order_of_the_list():
+    config = DigitsConfig("digits", digits=[8, 3, 5])
+    task = make_task(config)
+    images, labels = load_digits(return_X_y=True)
+    assert (len(task.inputs), task.outputs) == (config.examples, config.outputs) == (config.examples, 3)
+    for label, digit in enumerate([8, 3, 5]):
+        assert (task.inputs[task.labels == label].numpy() == images[labels == digit]).all()
+    parts = [DigitsConfig("digits", digits=[digit, (digit + 1) % 10]).examples for digit in range(10)]
+    counts = np.bincount(labels)
+    assert parts == (counts + np.roll(counts, -1)).tolist()
+
+
 @pytest.mark.parametrize("side", [8, 13, 28])
 def test_enlarged_digits_are_interpolated_linearly_between_the_centres_of_pixels(side):
     task, plain = make_task(DigitsConfig("digits", side=side)), make_task(DigitsConfig("digits"))
