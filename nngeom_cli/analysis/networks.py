@@ -15,7 +15,7 @@ from nngeom_cli.store.measured import check_measured
 from nngeom_cli.store.run import Run
 from nngeom_cli.system.progress import Progress
 
-__all__ = ["networks"]
+__all__ = ["networks", "scores"]
 
 OF_GRIDS = (
     "volume_band_mean",
@@ -54,6 +54,17 @@ def networks(runs: Sequence[Run], *, every_checkpoint: bool = False) -> pd.DataF
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
+def scores(run: Run) -> pd.DataFrame:
+    """The settings and scores of a run's trained networks, a row each, on any probe: the first columns of `networks`.
+
+    Empty where the last checkpoint was not measured.
+    """
+    if "replicates" not in run.info or not run.first_and_last.indexes["epoch"].is_unique:
+        return pd.DataFrame()
+    check_measured(run.first_and_last, run.directory)
+    return _with_settings(run, _scores(run, every_checkpoint=False).rename(columns={"replicate": "seed"}))
+
+
 def root_mean_square(difference: xr.DataArray) -> xr.DataArray:
     """Over the grid."""
     mean: xr.DataArray = (difference**2).mean(PLACE)
@@ -83,6 +94,12 @@ def _networks_of(run: Run, every_checkpoint: bool) -> pd.DataFrame:
     measured = xr.Dataset(numbers).isel(epoch=slice(1, None)).reset_coords(drop=True)
     table = measured.to_dataframe(dim_order=["epoch", "replicate"]).reset_index()
     table = _scores(run, every_checkpoint).merge(table, on=["epoch", "replicate"]).rename(columns={"replicate": "seed"})
+    return _with_settings(run, table)
+
+
+def _with_settings(run: Run, table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the settings of its run before it; NaN for networks that diverged."""
+    architecture = run.config["architecture"]
     lost = [row["replicate"] for row in run.replicates if row["loss"] is None]
     table.loc[table.seed.isin(lost), ~table.columns.isin(["seed", "epoch"])] = np.nan
     settings = {

@@ -10,7 +10,15 @@ import pandas as pd
 from matplotlib.lines import Line2D
 
 from nngeom_cli.analysis.boundary import boundary_of, decision_boundary
-from nngeom_cli.experiments.machines import CONTROLS, ERRORS, KERNELS, grid_of, in_box, machines_of
+from nngeom_cli.experiments.agreement import CONTROLS, ERRORS
+from nngeom_cli.experiments.machines import (
+    KERNELS,
+    fields_measured,
+    grid_of,
+    in_box,
+    machines_of,
+    task_and_seed,
+)
 from nngeom_cli.experiments.panels import DOT, panels
 from nngeom_cli.experiments.table import means, networks_in_words, row_of
 from nngeom_cli.figures.canvas import Sheet
@@ -77,9 +85,11 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
     """Correlations with each kernel and with its controls, test errors of the machines, and the verdicts."""
     tasks = [task for task in dict.fromkeys(table.task) if isinstance(task, str)]
     sets = table.dropna(subset="loss").groupby(["task", "data_seed"]).ngroups
+    on_planes = any(task.startswith("digits ") for task in tasks)
+    where, whose = ("the planes", "the three images") if on_planes else ("the grid", "the data")
     words = (
         f"{networks_in_words(table)}: means over {sets} data sets, with 95 % intervals. Above: rank correlation of the "
-        "hidden layer's log V with that of each magnified kernel, at the points of the grid in the box of the data. "
+        f"hidden layer's log V with that of each magnified kernel, at the points of {where} in the box of {whose}. "
         "Below: test error; dots: data sets"
     )
     conclusion = wrapped(_conclusion(statistics, tasks), TEXT_WIDTH - 0.1, SMALL_FONT_SIZE)
@@ -101,6 +111,7 @@ def draw(table: pd.DataFrame, statistics: pd.DataFrame) -> Sheet:
 
 
 def _draw_correlations(axes: Axes, statistics: pd.DataFrame, task: str) -> None:
+    shown = [f"mean {name.format(year)}" for name in SHOWN for year in KERNELS]
     shifts = np.linspace(-0.36, 0.36, len(SHOWN))
     for place, year in enumerate(KERNELS):
         for shift, (name, (_, colour)) in zip(shifts, SHOWN.items(), strict=True):
@@ -109,7 +120,8 @@ def _draw_correlations(axes: Axes, statistics: pd.DataFrame, task: str) -> None:
     axes.axvline(0.0, color="0.8", linewidth=0.6, zorder=0)
     axes.set_yticks(range(len(KERNELS) + 1), [*KERNELS.values(), "closeness alone"], fontsize=SMALL_FONT_SIZE)
     axes.set_ylim(len(KERNELS) + 0.5, -0.5)
-    axes.set_xlim(-0.6, 1.0)
+    lowest = statistics.low[statistics.statistic.isin(shown)].min()
+    axes.set_xlim(min(-0.6, lowest - 0.05), 1.05)
     axes.set_xticks([-0.5, 0.0, 0.5])
 
 
@@ -163,12 +175,16 @@ def draw_fields(runs: Sequence[Run]) -> Sheet:
     first: dict[str, Run] = {}
     for run in runs:
         if "replicates" in run.info:
-            first.setdefault(run.config["task"]["name"], run)
+            first.setdefault(task_and_seed(run)[0], run)
     columns = ["Gaussian kernel", *KERNELS.values(), "hidden layer, untrained", "hidden layer, trained"]
+    on_planes = any("plane" in run.first_and_last.dims for run in first.values())
+    where = ", first plane" if on_planes else ""
+    whose, points = ("the three images", "the images") if on_planes else ("the data", "training set")
     words = (
-        "log V of kernels and of a network's hidden layer, first data set of each task. Dashed: the box of the data, "
-        "in which correlations are taken; each panel has colours of its own, scaled to the range in the box (above it: "
-        "1st to 99th percentile, nats). Boundary of the panel's machine or of the trained network; points: training set"
+        f"log V of kernels and of a network's hidden layer, first data set of each task{where}. Dashed: the box of "
+        f"{whose}, in which correlations are taken; each panel has colours of its own, scaled to the range in the box "
+        "(above it: 1st to 99th percentile, nats). Boundary of the panel's machine or of the trained network; points: "
+        f"{points}"
     )
     left, gap, right = 0.2, 0.06, 0.05
     side = (TEXT_WIDTH - left - right - (len(columns) - 1) * gap) / len(columns)
@@ -191,15 +207,12 @@ def draw_fields(runs: Sequence[Run]) -> Sheet:
 
 def _panels_of(run: Run) -> list[tuple[Any, list[Any]]]:
     """log V `(y, x)` and the boundary of each panel of a row."""
-    import torch
-
-    geometry = run.first_and_last.isel(layer=0, replicate=0)
-    x, y, grid = geometry.x.values, geometry.y.values, grid_of(run)
-    machines, _ = machines_of(run)
+    geometry = fields_measured(run)[0].isel(replicate=0)
+    x, y, grid = geometry.x.values, geometry.y.values, grid_of(geometry)
+    machines = machines_of(run)[0][0]
 
     def boundary(machine: Any) -> list[Any]:
-        with torch.no_grad():
-            return decision_boundary(machine.decision(torch.from_numpy(grid)).numpy(), x, y)
+        return decision_boundary(machines.decision(machine, grid), x, y)
 
     gaussian: Any = machines.first.kernel
     constant = np.full(grid.shape[:2], -2 * np.log(gaussian.scale))
@@ -214,8 +227,8 @@ def _panels_of(run: Run) -> list[tuple[Any, list[Any]]]:
 
 
 def _draw_field(axes: Axes, run: Run, values: Any, boundary: list[Any], side: float) -> None:
-    geometry = run.first_and_last
-    shown = values[in_box(grid_of(run), geometry.attrs["box"])]
+    geometry = fields_measured(run)[0]
+    shown = values[in_box(grid_of(geometry), geometry.attrs["box"])]
     finite = shown[np.isfinite(shown)]
     low, high = np.percentile(finite, [1, 99]) if finite.size else (np.nan, np.nan)
     same = high - low < 1e-9

@@ -13,7 +13,7 @@ import pandas as pd
 
 from nngeom_cli.analysis.networks import networks
 from nngeom_cli.experiments import activations, amari_wu, depth, generalization, lazy, magnify, width
-from nngeom_cli.experiments.machines import networks_and_machines
+from nngeom_cli.experiments.agreement import networks_and_machines
 from nngeom_cli.figures.canvas import Sheet
 from nngeom_cli.figures.output import convention_words, save
 from nngeom_cli.figures.style import style
@@ -41,7 +41,10 @@ EXPERIMENTS = {
     "activations": Experiment(activations.statistics, activations.draw),
     "magnify": Experiment(magnify.statistics, magnify.draw, magnify.networks_at_examples),
     "depth": Experiment(depth.statistics, depth.draw, depth.layers_of),
-    "amari_wu": Experiment(amari_wu.statistics, amari_wu.draw, networks_and_machines, amari_wu.draw_fields),
+    **dict.fromkeys(
+        ("amari_wu", "amari_wu_digits"),
+        Experiment(amari_wu.statistics, amari_wu.draw, networks_and_machines, amari_wu.draw_fields),
+    ),
 }
 
 

@@ -9,7 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from nngeom_cli.geometry.points import Numbers, as_numbers
+from nngeom_cli.geometry.points import Numbers, as_numbers, as_plane
 
 __all__ = [
     "Factor",
@@ -87,6 +87,39 @@ class MagnifiedKernel:
         """Values at points that broadcast, `(*batch, d)`: `(*batch,)`."""
         return (self.factor.log(x) + self.factor.log(y)).exp() * self.kernel(x, y)
 
+    def restricted_to(self, origin: Numbers, directions: Numbers) -> MagnifiedKernel:
+        """The same kernel on a plane of input space, or on a flat subspace of any dimension m.
+
+        (u, v) -> K'(origin + sum_k u_k directions_k, origin + sum_k v_k directions_k); its metric is D g' D^T, D the
+        directions. Since these are orthonormal it is a magnified Gaussian kernel of the same s, so that its volume
+        element is (c / s)^m sqrt(1 + s^2 |D grad log c|^2).
+
+        Args:
+            origin: the point where u = 0, `(d,)`.
+            directions: orthonormal, one per row, `(m, d)`.
+
+        Returns:
+            A kernel of points with m coordinates.
+
+        Raises:
+            ValueError: `origin` or `directions` has the wrong shape, or these are not orthonormal.
+            TypeError: they have different dtypes.
+
+        Example:
+            >>> from nngeom_cli.kernels import SupportVectorFactor
+            >>> kernel = MagnifiedKernel(GaussianKernel(1.0), SupportVectorFactor(torch.zeros(1, 3), torch.ones(1)))
+            >>> on_line = kernel.restricted_to(torch.tensor([0.0, 3.0, 0.0]), torch.tensor([[1.0, 0.0, 0.0]]))
+            >>> on_line.log_volume_element(torch.tensor([0.0]))  # log c = -9 / 2, which has no slope along the line
+            tensor(-4.5000)
+        """
+        point, vectors = as_plane(origin, directions)
+        products = vectors @ vectors.T
+        unit = torch.eye(len(vectors), dtype=vectors.dtype, device=vectors.device)
+        error = float((products - unit).abs().max())
+        if not error <= (1e-5 if vectors.dtype == torch.float32 else 1e-9):
+            raise ValueError(f"`directions` must be orthonormal. Got dot products that are wrong by {error:.2g}.")
+        return MagnifiedKernel(self.kernel, _Restricted(self.factor, point, vectors))
+
     def log_volume_element(self, x: Numbers) -> Tensor:
         """Natural logarithm of the volume element, in closed form; it has its digits where c itself underflows.
 
@@ -112,6 +145,19 @@ class MagnifiedKernel:
         scale = torch.as_tensor(self.kernel.scale, dtype=flat.dtype)
         volume: Tensor = flat.shape[1] * (logs - scale.log()) + (scale * slopes).square().sum(dim=1).log1p() / 2
         return volume.detach().reshape(points.shape[:-1])
+
+
+@dataclass(frozen=True)
+class _Restricted:
+    """A factor on a flat subspace, of coordinates `(*batch, m)`."""
+
+    factor: Factor
+    origin: Tensor
+    directions: Tensor
+
+    def log(self, x: Tensor) -> Tensor:
+        require_points(x, len(self.directions), "a coordinate for each direction")
+        return self.factor.log(self.origin + x @ self.directions)
 
 
 def kernel_metric(kernel: Kernel, x: Numbers) -> Tensor:
@@ -175,10 +221,10 @@ def gram(kernel: Kernel, x: Tensor, y: Tensor) -> Tensor:
     return torch.cat([kernel(some.unsqueeze(1), y) for some in x.split(rows)])
 
 
-def require_points(x: Tensor, d: int) -> None:
+def require_points(x: Tensor, d: int, why: str = "as the training inputs have") -> None:
     """Raises ValueError unless the last axis of `x` has d entries, since one entry would broadcast."""
     if x.ndim == 0 or x.shape[-1] != d:
-        raise ValueError(f"`x` must have shape (*batch, {d}), as the training inputs have. Got {tuple(x.shape)}.")
+        raise ValueError(f"`x` must have shape (*batch, {d}), {why}. Got {tuple(x.shape)}.")
 
 
 def require_positive(name: str, value: float) -> None:

@@ -7,24 +7,23 @@ import pandas as pd
 import pytest
 import torch
 from made_runs import texts
+from scipy.stats import spearmanr
 
 from nngeom_cli.cli.entry import main
-from nngeom_cli.experiments.amari_wu import DECISIVE, draw, statistics, verdict
-from nngeom_cli.experiments.machines import (
+from nngeom_cli.experiments.agreement import (
     COLUMNS,
     CONTROLS,
     ERRORS,
-    KERNELS,
-    PENALTIES,
-    SCALES,
-    Machines,
     correlation,
     features_error,
     fields_of,
-    in_box,
+    networks_and_machines,
     partial_correlation,
-    trained_machines,
 )
+from nngeom_cli.experiments.amari_wu import DECISIVE, draw, statistics, verdict
+from nngeom_cli.experiments.machines import KERNELS, PENALTIES, SCALES, Machines, in_box, machines_of, trained_machines
+from nngeom_cli.kernels import kernel_metric
+from nngeom_cli.store.run import load_run
 from nngeom_cli.tasks.task import Task
 
 
@@ -158,6 +157,48 @@ def test_the_controls_are_the_same_field_elsewhere(machines):
         np.testing.assert_allclose(far[f"{year}_task"], fields[year])  # from one box into the other
         np.testing.assert_allclose(far[f"{year}_other"], far[year])
         assert np.isnan(fields[f"{year}_other"]).all()
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """Runs of two data sets of threes and eights, and their table."""
+    sweep = tmp_path_factory.mktemp("digits") / "sweep"
+    small = ["optimizer.epochs=3", "probe.resolution=6", "task.test_fraction=0.9", "task.data_seed=0,10"]
+    main(["run", "-m", "experiment=amari_wu_digits", f"hydra.sweep.dir={sweep}", "task.digits=[3,8]", *small])
+    runs = [load_run(directory) for directory in sorted(sweep.glob("[01]-*"))]
+    return sweep, runs, networks_and_machines(runs)
+
+
+def test_correlations_of_digits_are_those_on_planes_with_the_metric_of_64_dimensions_along_them(digits):
+    _, runs, table = digits
+    run = runs[0]
+    (machines, _), _ = machines_of(run)
+    geometry = run.first_and_last.isel(layer=0)
+    for year in KERNELS:
+        found = []
+        for place in range(2):
+            one = geometry.isel(plane=place)
+            corners, places = one.corner.values, one.corner_place.values  # (3, 64), (3, 2)
+            x, y = (each.ravel() for each in np.meshgrid(one.x, one.y))
+            low, high = places.min(axis=0), places.max(axis=0)
+            inside = (low[0] <= x) & (x <= high[0]) & (low[1] <= y) & (y <= high[1])
+            mixture = np.linalg.solve(np.vstack([places.T, np.ones(3)]), np.stack([x, y, np.ones(len(x))]))
+            basis = np.linalg.lstsq(places[1:] - places[0], corners[1:] - corners[0], rcond=None)[0]  # (2, 64)
+            metric = kernel_metric(machines.magnified[year].kernel, mixture.T[inside] @ corners).numpy()
+            kernel = np.linalg.slogdet(basis @ metric @ basis.T)[1] / 2
+            network = one.log_volume_element.isel(epoch=-1).values.reshape(2, -1)[:, inside]
+            found.append([spearmanr(kernel, each).statistic for each in network])
+        assert table[f"kernel_{year}"][:2].tolist() == pytest.approx(np.mean(found, axis=0).tolist(), abs=1e-9)
+
+
+def test_digits_have_errors_controls_and_a_name_for_each_pair(digits):
+    sweep, _, table = digits
+    assert set(table.task) == {"digits 3/8"}
+    assert np.isfinite(table[list(ERRORS)].to_numpy(float)).all()
+    for year in KERNELS:
+        assert np.isfinite(table[[f"kernel_{year}", f"kernel_{year}_mirrored", f"kernel_{year}_other"]]).all(axis=None)
+        assert table[f"kernel_{year}_task"].isna().all()
+    assert (sweep / "figures" / "amari_wu_digits-fields.png").is_file()
 
 
 @pytest.mark.slow

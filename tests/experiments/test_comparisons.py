@@ -67,8 +67,8 @@ def test_each_experiment_says_what_it_is_and_its_first_job_composes(name, capsys
 
 
 SMALL = ["optimizer.epochs=20", "replicates=3", "probe.resolution=8", "device=cpu", "figures.draw=false"]
-WITH_FIELDS = ["amari_wu"]
-OWN_TABLE = ["amari_wu", "magnify", "depth"]  # with tests of their own
+WITH_FIELDS = ["amari_wu", "amari_wu_digits"]
+OWN_TABLE = [*WITH_FIELDS, "magnify", "depth"]  # with tests of their own
 
 
 def trained(directory, width=8, diverged=()):

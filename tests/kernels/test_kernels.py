@@ -46,6 +46,58 @@ def test_volume_element_in_closed_form_is_that_of_the_metric(year, d):
     torch.testing.assert_close(kernel.log_volume_element(x), kernel_log_volume_element(kernel, x), rtol=0, atol=1e-10)
 
 
+PLANES = [(5, 2), (64, 2), (5, 1), (3, 3)]  # dimensions of input space and of the subspace
+
+
+@pytest.mark.parametrize(("d", "m"), PLANES)
+@pytest.mark.parametrize("year", FACTORS)
+def test_metric_on_a_plane_is_the_metric_of_input_space_along_it(year, d, m):
+    first = machine(d, scale=0.8 * math.sqrt(d))
+    kernel = MagnifiedKernel(first.kernel, FACTORS[year](first))
+    origin, directions = points(1, d, seed=5)[0] / 4, torch.linalg.qr(points(m, d, seed=6).T).Q.T
+    places = points(4, m, seed=8) / 2
+    expected = directions @ kernel_metric(kernel, origin + places @ directions) @ directions.T
+    on_plane = kernel.restricted_to(origin, directions)
+    torch.testing.assert_close(kernel_metric(on_plane, places), expected, rtol=1e-10, atol=0)
+    volume = expected.logdet() / 2
+    torch.testing.assert_close(on_plane.log_volume_element(places), volume, rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize("year", FACTORS)
+def test_area_on_a_plane_is_that_of_small_triangles_of_its_features(year):
+    """Squares of distances between features, K(x, x) - 2 K(x, y) + K(y, y), give the area; the error is of order h."""
+    first = machine(64, scale=6.0)
+    kernel = MagnifiedKernel(first.kernel, FACTORS[year](first))
+    origin, directions = points(1, 64, seed=5)[0] / 4, torch.linalg.qr(points(2, 64, seed=6).T).Q.T
+    h = 1e-4
+    a, b, c = origin + h * torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]], dtype=DOUBLE) @ directions
+    ab, ac, bc = (
+        (kernel(x, x) - 2 * kernel(x, y) + kernel(y, y)).item() / kernel(a, a).item()
+        for x, y in ((a, b), (a, c), (b, c))
+    )
+    area = kernel(a, a).item() * math.sqrt(ab * ac - ((ab + ac - bc) / 2) ** 2) / h**2
+    volume = kernel.restricted_to(origin, directions).log_volume_element([0.0, 0.0])
+    assert math.log(area) == pytest.approx(volume.item(), abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("directions", "words"),
+    [
+        ([[1.0, 0.0], [1.0, 1.0]], r"`directions` must be orthonormal\. Got dot products that are wrong by 1\."),
+        ([[2.0, 0.0]], r"`directions` must be orthonormal\. Got dot products that are wrong by 3\."),
+        ([[1.0, 0.0, 0.0]], r"`directions` must have shape \(m, 2\)"),
+    ],
+)
+def test_directions_that_are_not_orthonormal_are_refused(directions, words):
+    kernel = machine().magnified(FACTORS["1999"](machine())).kernel
+    with pytest.raises(ValueError, match=words):
+        kernel.restricted_to([0.0, 0.0], directions)
+    with pytest.raises(
+        ValueError, match=r"`x` must have shape \(\*batch, 1\), a coordinate for each direction\. Got \(2,"
+    ):
+        kernel.restricted_to(torch.zeros(2).double(), torch.eye(2).double()[:1]).log_volume_element([0.0, 0.0])
+
+
 @pytest.mark.parametrize("year", FACTORS)
 def test_metric_is_c_squared_g_plus_the_square_of_the_gradient_of_c(year):
     first = machine()

@@ -18,8 +18,8 @@ from nngeom_cli.analysis.plane import plane_statistics
 from nngeom_cli.analysis.statistic import BOUNDARIES, CONTROLS, REASONS
 from nngeom_cli.cli.entry import main
 from nngeom_cli.experiments import depth
+from nngeom_cli.experiments.agreement import COLUMNS
 from nngeom_cli.experiments.compare import EXPERIMENTS
-from nngeom_cli.experiments.machines import COLUMNS
 from nngeom_cli.experiments.magnify import COLUMNS as PENALIZED
 from nngeom_cli.store.history import SCORES
 

@@ -91,4 +91,5 @@ FEWER_SETTINGS = {
         "probe.steps=4",
     ],
     "amari_wu": ["task=moons,spirals", "task.data_seed=0,10", "task.points=300", "task.test_fraction=0.8"],
+    "amari_wu_digits": ["task.digits=[3,8],[1,7]", "task.data_seed=0,10", "task.test_fraction=0.9"],
 }
