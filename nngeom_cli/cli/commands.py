@@ -282,15 +282,16 @@ def theory(options: Namespace) -> int:
 
 def _as_asked(run: Run, overrides: Sequence[str]) -> Run:
     """The run with its config checked, and with `overrides` of the section figures applied in memory."""
-    from dataclasses import asdict, replace
+    from dataclasses import replace
 
     from nngeom_cli.config.loader import overridden
-    from nngeom_cli.config.recorded import load_saved
+    from nngeom_cli.config.recorded import read_saved
 
-    load_saved(run.config)
+    read_saved(run.info)
     if not overrides:
         return run
-    return replace(run, info=run.info | {"config": asdict(load_saved(overridden(run.config, overrides)))})
+    asked = run.info | {"config": overridden(run.config, overrides)}
+    return replace(run, info=asked | {"config": read_saved(asked)})
 
 
 COMMANDS: dict[str, tuple[Callable[[Namespace], int], str]] = {

@@ -49,14 +49,14 @@ def compare(options: Namespace) -> int:
         )
 
     from nngeom_cli.analysis.comparison import compared_runs
-    from nngeom_cli.config.recorded import load_saved
+    from nngeom_cli.config.recorded import read_saved
     from nngeom_cli.store.measured import check_measured
     from nngeom_cli.store.run import load_run
 
     found = compared_runs(runs)
     loaded = [load_run(folder).drawable(2) for folder in runs]
     for run in loaded:
-        load_saved(run.config)
+        read_saved(run.info)
         check_measured(run.geometry, run.directory)
     directory = _new(named[0] if named else "")
     print(_tables(found, runs))

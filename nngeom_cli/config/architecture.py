@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from nngeom_cli.config.declaration import POSITIVE, Range, Section, choice, key, or_null
-from nngeom_cli.errors import require
+from nngeom_cli.errors import did_you_mean, require
+from nngeom_cli.plugins import plugin_names
 
 __all__ = [
     "ACTIVATIONS",
@@ -17,6 +18,7 @@ __all__ = [
     "ArchitectureSection",
     "FullyConnectedConfig",
     "LayerSize",
+    "is_own_activation",
 ]
 
 ACTIVATIONS = (
@@ -37,9 +39,19 @@ WIDTHS = Range(lambda widths: all(width >= 1 for width in widths), "a list of wi
 SIZES = Range(lambda sizes: len(sizes) > 0 and min(sizes) >= 1, "a list of at least one positive integer")
 
 
-def _is_activation(name: str) -> bool:
+def is_own_activation(name: str) -> bool:
+    """Whether an activation is one of nngeom's."""
     monomial = re.fullmatch(r"monomial([1-9][0-9]{0,2})", name)
     return name in ACTIVATIONS or (monomial is not None and int(monomial[1]) <= LARGEST_DEGREE)
+
+
+def _check_activation(name: str) -> None:
+    if is_own_activation(name):
+        return
+    others = plugin_names("activation")  # looked up only where nngeom has none of that name
+    must_be = f"one of {', '.join([*ACTIVATIONS, *others])}, monomial1 ... monomial{LARGEST_DEGREE}"
+    suggestion = did_you_mean(name, [*ACTIVATIONS, *others]) or "The paper uses sigmoid."
+    require(name in others, "architecture.activation", must_be, name, suggestion)
 
 
 class LayerSize(NamedTuple):
@@ -80,8 +92,8 @@ class ArchitectureSection(Section, section="architecture", chooser="kind"):
     )
     activation: str = key(
         "activation after each hidden layer",
-        Range(_is_activation, f"one of {', '.join(ACTIVATIONS)}, monomial1 ... monomial{LARGEST_DEGREE}", ACTIVATIONS),
-        suggestion="The paper uses sigmoid.",
+        Range(lambda _: True, f"one of {', '.join(ACTIVATIONS)}, monomial1 ... monomial{LARGEST_DEGREE}"),
+        check=_check_activation,
     )
     residual: bool = key(
         "adds to the output of each hidden layer its input, where the two have the same shape",

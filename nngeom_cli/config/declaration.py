@@ -124,7 +124,9 @@ class Section:
         if section is not None:
             cls.section, cls.chooser, cls.schemas = section, chooser, {} if chooser else {"": cls}
         elif kind:
-            cls.schemas[kind] = cls
+            other = cls.schemas.setdefault(kind, cls)
+            if other is not cls:
+                raise TypeError(f"{cls.section} {kind} is {other.__module__}.{other.__qualname__} already")
 
     @classmethod
     def typed(cls, name: str) -> str:

@@ -17,6 +17,7 @@ from yaml import YAMLError
 
 from nngeom_cli.config.declaration import Section, declared
 from nngeom_cli.config.general import NumbersConfig
+from nngeom_cli.config.installed import kinds_of, schema_of
 from nngeom_cli.config.nested import leaves
 from nngeom_cli.config.probe import PREDICTION, Schedule
 from nngeom_cli.config.run import Config
@@ -25,7 +26,7 @@ from nngeom_cli.config.task import Word
 from nngeom_cli.config.unknown_key import unknown_key
 from nngeom_cli.errors import ConfigError, did_you_mean, one_line, one_of, require, shown
 
-__all__ = ["load_config", "overridden", "type_in_words", "typed_section"]
+__all__ = ["load_config", "overridden", "type_in_words", "typed_section", "typed_sections"]
 
 # Type of a key -> what follows "must be" where a value is not of it, and a suggestion.
 WORDS: dict[Any, tuple[str, str]] = {
@@ -60,26 +61,34 @@ def load_config(mapping: DictConfig | Mapping[str, Any]) -> Config:
     values: dict[str, Any] = _resolved(mapping) if isinstance(mapping, DictConfig) else dict(mapping)
     own = "Run the script again that wrote it; `nngeom measure` takes it with --model."
     require("recorded" not in values, "config", "that of a run of `nngeom run`", "one of a Recorder", own)
+    sections = typed_sections(values, SECTIONS)
+    rest = {key: value for key, value in values.items() if key not in SECTIONS}
+    return Config(**typed_section(NumbersConfig, rest), **sections)
+
+
+def typed_sections(values: Mapping[str, Any], roots: Mapping[str, type[Section]]) -> dict[str, Any]:
+    """The sections of a plain config, each by itself checked and typed; the rest of the config is left alone."""
     for key, value in leaves(values, lists="together"):
         require("${" not in str(value), key, "a plain value", value, "A saved config holds no interpolations.")
     sections: dict[str, Any] = {}
-    for section, root in SECTIONS.items():
-        chooser, kinds = root.chooser, list(root.schemas)
+    for section, root in roots.items():
+        chooser = root.chooser
         optional = not chooser and all(field.default is not MISSING for field, _ in declared(root).values())
-        content = values.pop(section, {} if optional else None)
+        content = values.get(section, {} if optional else None)
         require(isinstance(content, Mapping), section, "a section", content, f"For example {section}=xor.")
         default = declared(next(iter(root.schemas.values())))[chooser][0].default if chooser else MISSING
         kind = content.get(chooser, "???" if default is MISSING else default) if chooser else ""
         if chooser:
-            suggestion = did_you_mean(str(kind), kinds) or "Choose one."
-            require(kind in kinds, root.typed(chooser), one_of(kinds), kind, suggestion)
+            known = kinds_of(root)
+            suggestion = did_you_mean(str(kind), known) or "Choose one."
+            require(kind in known, root.typed(chooser), one_of(known), kind, suggestion)
         if section == "probe":
             all_of = {"layers": list(range(1, sections["architecture"].depth + 2)), "points": None}
             content = {key: all_of.get(key, value) if value == "all" else value for key, value in content.items()}
             content |= {"layers": [PREDICTION]} if content.get("layers") == PREDICTION else {}
-        schema = root.schemas[kind]
+        schema = schema_of(root, kind)
         sections[section] = schema(**typed_section(schema, content, kind))
-    return Config(**typed_section(NumbersConfig, values), **sections)
+    return sections
 
 
 def overridden(config: Mapping[str, Any], overrides: Sequence[str]) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The config of a run that a `Recorder` writes: what it measured, where and when. Training was the user's own."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
+from nngeom_cli.config.architecture import ACTIVATIONS
 from nngeom_cli.config.declaration import Range, Section, at_least, between, key
 from nngeom_cli.config.general import FiguresConfig, NumbersConfig
-from nngeom_cli.config.loader import load_config, typed_section
+from nngeom_cli.config.loader import load_config, typed_section, typed_sections
 from nngeom_cli.config.optimizer import MOST_EPOCHS
 from nngeom_cli.config.probe import (
     PREDICTION,
@@ -18,9 +19,11 @@ from nngeom_cli.config.probe import (
     ProbeSection,
 )
 from nngeom_cli.config.run import Config
-from nngeom_cli.errors import one_of, require
+from nngeom_cli.config.sections import SECTIONS
+from nngeom_cli.errors import ConfigError, one_of, require, say
+from nngeom_cli.plugins import GROUPS, installed
 
-__all__ = ["RECORDED", "RecordedConfig", "load_recorded", "load_saved"]
+__all__ = ["RECORDED", "RecordedConfig", "load_recorded", "load_saved", "read_saved", "require_plugins"]
 
 OF_PAIRS = (PathConfig, GeodesicConfig)
 RECORDED = "recorded"  # the section that only a recorded run has
@@ -122,3 +125,53 @@ def load_saved(mapping: Mapping[str, Any]) -> Config | RecordedConfig:
         ConfigError: in one line, what is wrong first.
     """
     return load_recorded(mapping) if RECORDED in mapping else load_config(mapping)
+
+
+def read_saved(info: Mapping[str, Any]) -> dict[str, Any]:
+    """The config of a saved run, checked, to be read and drawn.
+
+    A run can be read without the packages that added its task or activation: a sentence says which are missing, and
+    what they would check is left unchecked.
+
+    Args:
+        info: of run.json.
+
+    Raises:
+        ConfigError: in one line, what is wrong first.
+    """
+    config = dict(info["config"])
+    missing = _missing(info)
+    if not missing or RECORDED in config:
+        return asdict(load_saved(config))
+    say(f"{_in_words(missing)} not installed: the run can be read and drawn, not trained or measured.")
+    kinds = {kind for kind, _, _ in missing}
+    if "activation" in kinds and isinstance(config.get("architecture"), Mapping):
+        config["architecture"] = {**config["architecture"], "activation": ACTIVATIONS[0]}
+    typed_sections(config, {section: root for section, root in SECTIONS.items() if section not in kinds})
+    return dict(info["config"])
+
+
+def require_plugins(info: Mapping[str, Any]) -> None:
+    """Raises `ConfigError` if a package is not installed that added something to a saved run.
+
+    Args:
+        info: of run.json.
+    """
+    missing = _missing(info)
+    if missing:
+        raise ConfigError(
+            "A run must have its packages installed to be trained or measured. Got one where "
+            f"{_in_words(missing)} not. Install it."
+        )
+
+
+def _missing(info: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    """Kind, name and package of each plugin of a run that is not installed."""
+    named = [(*words.partition(" ")[::2], package) for words, package in info.get("plugins", {}).items()]
+    return [(kind, name, package) for kind, name, package in named if kind in GROUPS and installed(kind, name) is None]
+
+
+def _in_words(missing: list[tuple[str, str, str]]) -> str:
+    """`task checkerboard of the package nngeom-checkerboard 1.0 is`."""
+    each = [f"{kind} {name} of the package {package}" for kind, name, package in missing]
+    return f"{', '.join(each[:-1])} and {each[-1]} are" if len(each) > 1 else f"{each[0]} is"

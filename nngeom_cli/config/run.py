@@ -19,13 +19,6 @@ from nngeom_cli.errors import require, shown
 
 __all__ = ["Config", "config_hash"]
 
-# Section and name of the keys that the hash may leave out, whether a number depends on them, and their default.
-UNHASHED = {
-    (*known.typed.rpartition(".")[::2], known.about.measured, known.field.default)
-    for known in known_keys()
-    if not (known.about.measured and known.about.hashed_at_default)
-}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Config(NumbersConfig):
@@ -220,7 +213,7 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
     """
     plain = config if isinstance(config, Mapping) else asdict(config)
     measured = {key: dict(value) if isinstance(value, Mapping) else value for key, value in plain.items()}
-    for section, name, measures, default in UNHASHED:
+    for section, name, measures, default in _unhashed():
         values = measured.get(section) if section else measured
         if isinstance(values, dict) and (not measures or values.get(name, default) == default):
             values.pop(name, None)
@@ -228,3 +221,12 @@ def config_hash(config: Config | Mapping[str, Any]) -> str:
                 del measured[section]
     text = json.dumps(measured, sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _unhashed() -> set[tuple[str, str, bool, Any]]:
+    """Section and name of the keys that the hash may leave out, whether a number depends on them, and their default."""
+    return {
+        (*known.typed.rpartition(".")[::2], known.about.measured, known.field.default)
+        for known in known_keys()
+        if not (known.about.measured and known.about.hashed_at_default)
+    }

@@ -18,6 +18,7 @@ __all__ = [
     "FileConfig",
     "MoonsConfig",
     "NpzConfig",
+    "PlaneTaskConfig",
     "SinusoidConfig",
     "SpiralsConfig",
     "SplitConfig",
@@ -37,9 +38,23 @@ FRACTION = Range(lambda value: 0 <= value < 1, "at least 0 and less than 1")
 
 @dataclass(frozen=True)
 class TaskSection(Section, section="task", chooser="name"):
-    """What all tasks share."""
+    """What all tasks share.
+
+    Attributes:
+        like: of a task from a package of its own: nngeom's task whose network, optimizer and probe are its defaults.
+        inputs: length of an input.
+        outputs: of the networks: 1, or one for each class.
+        classes: number of them.
+        size: number of training examples; `kept`: of test examples.
+    """
 
     name: str = key("where the data come from")
+    like: ClassVar[str] = "moons"
+    inputs: ClassVar[Any]
+    outputs: ClassVar[Any]
+    classes: ClassVar[Any]
+    size: ClassVar[Any]
+    kept: ClassVar[Any]
 
     @property
     def image_shape(self) -> Sequence[int] | None:
@@ -92,7 +107,7 @@ class SplitConfig(TaskSection):
 
 
 @dataclass(frozen=True)
-class _PlaneConfig(SplitConfig):
+class PlaneTaskConfig(SplitConfig):
     """Two classes of `points` points of the plane."""
 
     points: int = key("number of points", at_least(1), suggestion="The paper draws 400.")
@@ -106,7 +121,7 @@ class _PlaneConfig(SplitConfig):
 
 
 @dataclass(frozen=True)
-class SinusoidConfig(_PlaneConfig, kind="sinusoid"):
+class SinusoidConfig(PlaneTaskConfig, kind="sinusoid"):
     """Uniform points on a square, labelled by the side of a sinusoid (paper, C.2)."""
 
 
@@ -161,7 +176,7 @@ class DigitsConfig(SplitConfig, kind="digits"):
 
 
 @dataclass(frozen=True)
-class _NoisyConfig(_PlaneConfig):
+class _NoisyConfig(PlaneTaskConfig):
     """Points on two curves, each moved by Gaussian noise."""
 
     noise: float = key(

@@ -1,6 +1,6 @@
 """The geometry library: torch in, torch out, without configs, files, plots or logs."""
 
-from nngeom_cli.geometry.activations import Activation, get_activation
+from nngeom_cli.geometry.activations import Activation, check_activation, get_activation
 from nngeom_cli.geometry.curvature import (
     PAPER_CURVATURE_FACTOR,
     condition_number,
@@ -45,6 +45,7 @@ __all__ = [
     "PredictionFeatureMap",
     "PrincipalRicci",
     "TorchFeatureMap",
+    "check_activation",
     "condition_number",
     "distance",
     "fixed_point",

@@ -14,7 +14,9 @@ from functools import cache
 import torch
 from torch import Tensor
 
-__all__ = ["Activation", "get_activation"]
+from nngeom_cli.plugins import installed, load, plugin_names
+
+__all__ = ["Activation", "check_activation", "get_activation"]
 
 _INV_SQRT_2 = math.sqrt(0.5)
 _SQRT_2_OVER_PI = math.sqrt(2 / math.pi)
@@ -170,6 +172,15 @@ def _arccosine(order: int) -> Activation:
     return Activation(f"arccosine{q}", lambda z: root * torch.relu(z) ** q, first, derivatives, odd=False)
 
 
+@cache
+def _from_package(name: str) -> Activation:
+    def fits(found: Activation) -> bool:
+        return isinstance(found, Activation) and found.name == name
+
+    activation: Activation = load("activation", name, "an `Activation` of that name", fits)
+    return activation
+
+
 def get_activation(name: str) -> Activation:
     """The activation with the given name.
 
@@ -177,7 +188,7 @@ def get_activation(name: str) -> Activation:
         name: identity, relu, sigmoid, softplus, tanh, erf (phi(z) = erf(z / sqrt 2)), gelu (exact, z times the normal
             distribution function), silu, sin, monomial<q> with 1 <= q <= 150 (z^q / sqrt((2q - 1)!!), (B.29)), or
             arccosine<q> with 2 <= q <= 150 (sqrt(2) max(z, 0)^q, whose kernel at infinite width is the arc-cosine
-            kernel of Cho and Saul 2009).
+            kernel of Cho and Saul 2009), or one that an installed package adds (docs/adding.md).
             relu has no second derivative at its kink; elsewhere it is 0, so a one-layer relu network has R = 0
             between the kinks, and R says nothing about the curvature that is concentrated at them.
 
@@ -186,6 +197,7 @@ def get_activation(name: str) -> Activation:
 
     Raises:
         ValueError: no activation has that name.
+        PluginError: a package has it and cannot be used.
 
     Example:
         >>> get_activation("monomial2").value(torch.tensor(3.0, dtype=torch.float64))
@@ -199,8 +211,62 @@ def get_activation(name: str) -> Activation:
     arccosine = re.fullmatch(r"arccosine([1-9][0-9]{0,2})", name)
     if arccosine and 2 <= int(arccosine[1]) <= _LARGEST_DEGREE:
         return _arccosine(int(arccosine[1]))
-    choices = ", ".join(_ACTIVATIONS)
+    if installed("activation", name):
+        return _from_package(name)
+    choices = ", ".join([*_ACTIVATIONS, *plugin_names("activation")])
     raise ValueError(
         f"`activation` must be one of {choices}, monomial<q> with 1 <= q <= {_LARGEST_DEGREE}, or arccosine<q> with "
         f"2 <= q <= {_LARGEST_DEGREE}. Got {name!r}."
     )
+
+
+def check_activation(activation: Activation) -> None:
+    """Compares what an activation says of itself with automatic differentiation, for the tests of a package.
+
+    At 400 points of [-6, 6] in float64, phi' and phi'' are compared with the derivatives of `value` and `first` to
+    1e-9 of the largest value there; both ways to phi' with each other; and `odd` with a constant phi(z) + phi(-z).
+
+    Args:
+        activation: of any package; 0, where most kinks are, is not among the points.
+
+    Returns:
+        None: nothing differs.
+
+    Raises:
+        ValueError: which of them differs, and where.
+
+    Example:
+        >>> check_activation(get_activation("gelu"))
+        >>> check_activation(Activation("half", torch.sin, torch.cos, lambda z: (torch.cos(z), torch.sin(z)), odd=True))
+        Traceback (most recent call last):
+        ...
+        ValueError: `half` must have the second derivative of its value. Got 1 for -1 at z = -4.707.
+    """
+    points = torch.linspace(-6, 6, 400, dtype=torch.float64)  # 0, the usual kink, is not among them
+    z = points.clone().requires_grad_()
+    value, (first, second) = activation.value(z), activation.derivatives(points)
+    for name, got in (("value", value), ("first derivative", first), ("second derivative", second)):
+        if got.shape != z.shape or got.dtype != z.dtype:
+            raise ValueError(
+                f"`{activation.name}` must have a {name} of the shape and dtype of z. Got {tuple(got.shape)}, "
+                f"{got.dtype}. Write it elementwise."
+            )
+    slope = torch.autograd.grad(value.sum(), z, create_graph=True, materialize_grads=True)[0]
+    curve = (
+        torch.autograd.grad(slope.sum(), z, materialize_grads=True)[0] if slope.requires_grad else torch.zeros_like(z)
+    )
+    mirrored = activation.value(points) + activation.value(-points) if activation.odd else torch.zeros_like(points)
+    for what, got, truth in (
+        ("the first derivative of its value", first, slope),
+        ("the second derivative of its value", second, curve),
+        ("the same first derivative in `first` and `derivatives`", activation.first(points), first),
+        ("a mirror image, since it is said to be odd", mirrored, mirrored[:1].expand_as(mirrored)),
+    ):
+        got, truth = got.detach(), truth.detach()
+        apart = (got - truth).abs()
+        if not bool((apart <= 1e-9 * (1 + truth.abs().max())).all()):
+            place = int(apart.nan_to_num(nan=torch.inf).argmax())
+            raise ValueError(
+                f"`{activation.name}` must have {what}. Got {got[place]:.4g} for {truth[place]:.4g} at "
+                f"z = {points[place]:.4g}."
+            )

@@ -40,6 +40,7 @@ from nngeom_cli.launch.hydra_errors import explained
 from nngeom_cli.launch.hydra_patches import RUN_SINGLE, SPLIT, SWEEP, VALIDATE
 from nngeom_cli.launch.job import command_of, job, measuring_job, resumed_job
 from nngeom_cli.launch.launchers import launched
+from nngeom_cli.launch.package_configs import package_configs
 from nngeom_cli.launch.ray_cluster import refuse_new_cluster
 from nngeom_cli.launch.saved_config import FROZEN, frozen_config, measured_config
 from nngeom_cli.quoting import quoted
@@ -257,6 +258,7 @@ def _start(task: TaskFunction, config_name: str, arguments: Sequence[str], prog:
     try:
         with (
             _own_launchers(),
+            package_configs(),
             harmless_configs(),
             replaced(sys, "argv", [prog, *arguments]),
             logging_left_alone(),
@@ -291,6 +293,7 @@ def composed(overrides: Sequence[str], config_name: str = "config", *, hydra_too
     Plugins.instance()
     with (
         _own_launchers(),
+        package_configs(),
         hydra.initialize_config_dir(str(conf_directory()), version_base="1.3"),
         harmless_configs(),
     ):

@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from nngeom_cli.config.cost import LONG_SECONDS, cost, require_disk, time_in_words
 from nngeom_cli.config.footprint import require_memory
+from nngeom_cli.config.installed import plugins_of, refuse_shared_names
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import ConfigError, FolderError, require, say
@@ -55,8 +56,13 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
     """
     config = load_config(OmegaConf.masked_copy(composed, [str(key) for key in composed if key != "hydra"]))
     config = located(config, Path.cwd())
+    refuse_shared_names(config)
     if here:
         require_memory(config)
+    if local and plugins_of(config):
+        from nngeom_cli.launch.trial import try_plugins
+
+        try_plugins(config)
     if local:
         if config.figures.draw:
             import_module("nngeom_cli.figures")  # as the job will do: matplotlib may refuse to start

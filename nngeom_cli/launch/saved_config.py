@@ -9,6 +9,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from nngeom_cli.config.loader import load_config
+from nngeom_cli.config.recorded import require_plugins
 from nngeom_cli.quoting import unresolved
 from nngeom_cli.store.run import Run, load_run
 from nngeom_cli.system.atomic import refuse_interpolation
@@ -51,6 +52,7 @@ def measured_config(run: Run, conf: Path, *, chosen: bool) -> dict[str, Any]:
 def _composable(run: Run, conf: Path, key: str, groups: list[dict[str, str]]) -> dict[str, Any]:
     directory = run.directory.resolve()
     refuse_interpolation(key, directory)
+    require_plugins(run.info)
     values = asdict(load_config(run.config))
     schedule = values["probe"]["checkpoints"]
     if isinstance(schedule, dict):  # in words, which a list can replace; no list can replace a mapping

@@ -77,6 +77,7 @@ def _provenance(run: Run, convention: str) -> Iterator[tuple[str, Any]]:
     if git := info.get("git"):
         yield "commit", git["commit"] + (", with changes" if git["dirty"] else "")
     yield "versions", ", ".join(f"{name} {version}" for name, version in info.get("versions", {}).items())
+    yield "from other packages", ", ".join(f"{name}: {package}" for name, package in info.get("plugins", {}).items())
     yield "device", info.get("device")
     yield "started", info.get("started")
     yield "finished", info.get("finished")

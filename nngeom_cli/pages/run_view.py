@@ -12,7 +12,7 @@ import xarray as xr
 from nngeom_cli.analysis.degeneracy import layer_words
 from nngeom_cli.analysis.run_rows import Row, read_row
 from nngeom_cli.analysis.run_statistics import STATISTICS
-from nngeom_cli.config.recorded import load_saved
+from nngeom_cli.config.recorded import read_saved
 from nngeom_cli.figures.selection import figures_config, final_scores, networks_shown, representative
 from nngeom_cli.pages import curves, examples, maps
 from nngeom_cli.pages.about import config_table, provenance_of
@@ -48,7 +48,7 @@ def view_of_run(
         DamageError: a file of the run is not as the run wrote it.
         ConfigError: its config could not have been run.
     """
-    load_saved(run.config)  # as it is read, it may hold anything
+    read_saved(run.info)  # as it is read, it may hold anything
     convention = figures_config(run).curvature_convention
     epochs = run.config["optimizer"]["epochs"]
     view: dict[str, Any] = {

@@ -7,7 +7,11 @@ import functools
 import hashlib
 import io
 import tokenize
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
+
+from nngeom_cli.plugins import Plugin
 
 __all__ = ["run_source", "source_hash"]
 
@@ -17,12 +21,26 @@ PROBE = ("probes", "models", "geometry", "config/quantity.py")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-def run_source() -> dict[str, str]:
-    """Hashes of the code behind the numbers of a run, as in run.json: of `training` and of `probe`.
+def run_source(plugins: Sequence[Plugin] = ()) -> dict[str, str]:
+    """Hashes of the code behind the numbers of a run, as in run.json: of `training`, of `probe` and of each plugin.
 
     The config is not part of them: it has its own hash.
     """
-    return {"training": source_hash(*TRAINING), "probe": source_hash(*PROBE)}
+    own = {"training": source_hash(*TRAINING), "probe": source_hash(*PROBE)}
+    return own | {f"{plugin.kind} {plugin.name}": _plugin_hash(plugin.place) for plugin in plugins}
+
+
+def _plugin_hash(place: str) -> str:
+    """SHA-256 of the Python files of the module or package that an entry point leads to, as they are."""
+    spec = find_spec(place.partition(":")[0].partition(".")[0])
+    digest = hashlib.sha256(place.encode())
+    if spec is not None:
+        files = [Path(spec.origin)] if spec.origin and spec.origin.endswith(".py") else []
+        for folder in spec.submodule_search_locations or []:
+            files += sorted(Path(folder).rglob("*.py"))
+        for file in files:
+            digest.update(f"\n{file.name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 @functools.cache

@@ -8,7 +8,6 @@ from typing import Any
 from nngeom_cli.config.footprint import require_memory
 from nngeom_cli.config.run import Config
 from nngeom_cli.errors import DamageError
-from nngeom_cli.runs.code_fingerprint import run_source
 from nngeom_cli.runs.context import prepare
 from nngeom_cli.runs.origin import origin_of
 from nngeom_cli.runs.provenance import provenance, recorded, timestamp
@@ -64,7 +63,7 @@ def measure(config: Config, directory: Path, origin: dict[str, Any], *, command:
         stopped = {"stopped_at": run.info["stopped_at"]} if "stopped_at" in run.info else {}
         context = prepare(config, device, lasts, **stopped)
         about = {"command": command, **provenance(config, device), "measured_from": origin, **stopped}
-        about["source"] = {**run.info.get("source", {}), "probe": run_source()["probe"]}
+        about["source"] |= {**run.info.get("source", {}), "probe": about["source"]["probe"]}
         store = RunDirectory(directory, about | ({"extended_from": lasts[:-1]} if lasts[:-1] else {}))
         store.update(status="running", process=this_process())
         for epoch in context.probed:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from nngeom_cli.config.installed import plugins_of
 from nngeom_cli.config.recorded import RecordedConfig
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import disk_trouble, unwritable
@@ -39,12 +40,14 @@ GIT_VARIABLES = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_OPTIONAL_LOCKS": "0", "GIT_TER
 def provenance(config: Config | RecordedConfig, device: torch.device) -> dict[str, Any]:
     """A new id, config, versions, commit and device, for run.json."""
     own = {"python": platform.python_version(), "torch": str(torch.__version__)}  # with the build: +cpu, +cu130
+    plugins = plugins_of(config)
     return {
         "id": uuid.uuid4().hex,
         "config": asdict(config),
         "config_hash": config_hash(asdict(config)),
-        "source": run_source(),
+        "source": run_source(plugins),
         "versions": own | {name: version(name) for name in ("nngeom", "numpy", "hydra-core")},
+        **({"plugins": {f"{plugin.kind} {plugin.name}": plugin.origin for plugin in plugins}} if plugins else {}),
         "git": git_commit(),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
     }

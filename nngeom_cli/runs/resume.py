@@ -9,8 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 
 from nngeom_cli.config.footprint import require_memory
+from nngeom_cli.config.installed import plugins_of
 from nngeom_cli.config.loader import load_config, overridden
 from nngeom_cli.config.nested import leaves
+from nngeom_cli.config.recorded import require_plugins
 from nngeom_cli.config.run import Config, config_hash
 from nngeom_cli.errors import ConfigError, DamageError, FolderError, disk_trouble, require, shown, unwritable
 from nngeom_cli.runs.code_fingerprint import run_source
@@ -105,7 +107,7 @@ def _resume(directory: Path, overrides: Sequence[str]) -> None:
             tell(f"The run is {run.status}: nothing is left to do.")
             refuse_divergence(store, config)
             return
-        source = run_source()
+        source = run_source(plugins_of(config))
         same = {part: code for part, code in run.info.get("source", {}).items() if source.get(part) == code}
         if same != source:
             parts = " and ".join(part for part in source if part not in same)
@@ -136,6 +138,7 @@ def changed_config(run: Run, overrides: Sequence[str]) -> Config:
         ConfigError: `overrides` would change anything else.
         DamageError: it is not the config that the run began with.
     """
+    require_plugins(run.info)
     frozen = load_config(run.config)
     if config_hash(frozen) != run.info.get("config_hash"):
         raise DamageError(

@@ -203,6 +203,7 @@ class Run:
         """
         from nngeom_cli.config.loader import load_config
         from nngeom_cli.config.probe import PREDICTION
+        from nngeom_cli.config.recorded import require_plugins
         from nngeom_cli.geometry import PredictionFeatureMap
         from nngeom_cli.training.make import make_network
 
@@ -213,6 +214,7 @@ class Run:
                 "`feature_map` must be asked of a run of `nngeom run`. Got one of a Recorder. Load the state_dict "
                 f"{path!r} into your model, and take ModuleFeatureMap(model, name)."
             )
+        require_plugins(self.info)
         config = load_config(self.config)
         architecture, hidden = config.architecture, config.architecture.depth
         layers: list[Any] = list(range(1, hidden + 1 + (architecture.output_scale is None)))

@@ -57,6 +57,7 @@ SHAPES: dict[str, Any] = {  # types of a value; [of each item], {key: of its val
     "diverged": [{"replicate": WHOLE, "epoch": WHOLE}],
     "source": {...: TEXT},
     "versions": {...: TEXT},
+    "plugins": {...: TEXT},
     "git": {"commit": TEXT, "dirty": FLAG},
     "device": TEXT,
     "started": TEXT,

@@ -23,6 +23,7 @@ from nngeom_cli.config.task import (
 )
 from nngeom_cli.tables.table_file import read_table
 from nngeom_cli.tasks import toy
+from nngeom_cli.tasks.from_package import from_package
 from nngeom_cli.tasks.task import Task, generator
 
 __all__ = ["make_task"]
@@ -30,7 +31,8 @@ __all__ = ["make_task"]
 
 def make_task(config: TaskConfig) -> Task:
     """The task that a config names."""
-    task = BUILDERS[type(config)](config)
+    builder = BUILDERS.get(type(config))
+    task = builder(config) if builder else from_package(config)
     if isinstance(config, SplitConfig):
         task = with_noise(with_test(task, config), config)
     return standardized(task) if isinstance(config, FileConfig) and config.standardize else task

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from nngeom_cli.config.architecture import ACTIVATIONS
 from nngeom_cli.config.footprint import FEWEST_POINTS
-from nngeom_cli.errors import did_you_mean, require, require_seed
+from nngeom_cli.errors import ConfigError, did_you_mean, require, require_seed
 from nngeom_cli.geometry import (
     PAPER_CURVATURE_FACTOR,
     InfiniteWidth,
@@ -23,6 +23,7 @@ from nngeom_cli.geometry import (
     measure,
     measure_layers,
 )
+from nngeom_cli.plugins import PluginError
 from nngeom_cli.system.memory import require_room
 from nngeom_cli.system.progress import Progress
 
@@ -66,6 +67,8 @@ def load_theory(composed: DictConfig) -> TheoryConfig:
     for name in names:
         try:
             smooth = get_activation(str(name)).smooth
+        except PluginError as error:
+            raise ConfigError(str(error)) from error
         except ValueError:
             smooth = False
         suggestion = did_you_mean(str(name), SMOOTH) or "For example activation=erf, or [erf,monomial3]."

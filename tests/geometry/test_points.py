@@ -13,7 +13,8 @@ from nngeom_cli.geometry import InfiniteWidth, MLPFeatureMap, TorchFeatureMap, l
 NETWORK = MLPFeatureMap(*random_network([2, 5], seed=0), "tanh")
 LIMIT = InfiniteWidth("tanh", 1.0, 0.5, 2)
 TOP_K = ("metric_spectrum", "log_effective_volume_element", "principal_directions", "log_spectral_gap")
-OTHERS = ("get_activation", "measure_layers", "layer_spectra", "distance", "geodesic", "path_curvature", "fixed_point")
+OTHERS = ("get_activation", "check_activation", "measure_layers", "layer_spectra", "distance", "geodesic")
+OTHERS += ("path_curvature", "fixed_point")
 ENDS = torch.tensor([[0.25, 0.5], [1.0, 0.0]], dtype=DOUBLE)
 OF_POINTS = {
     name: function

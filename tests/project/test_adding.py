@@ -1,84 +1,74 @@
-"""docs/adding.md, followed to the letter in a copy of the package."""
+"""docs/adding.md, followed to the letter: the package that it makes, in this process and installed by pip."""
 
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from plugin_packages import visible, written
 
+import nngeom_cli
+from nngeom_cli.geometry import check_activation, get_activation
+from nngeom_cli.plugins import GROUPS
 from nngeom_cli.store.run import load_run
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "adding.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^## An? (\w+)\n(.*?)(?=^## |\Z)", PAGE, flags=re.DOTALL | re.MULTILINE))
-STEP = re.compile(r"`([\w/.]+\.(?:py|yaml))`(?:, below\s`([^`]+)`)?:\n\n```\w+\n(.*?)```", flags=re.DOTALL)
+FILES = dict(re.findall(r"`([\w/.]+\.(?:py|toml))`:\n\n```\w+\n(.*?)```", PAGE, flags=re.DOTALL))
+SMALL = ["optimizer.epochs=2", "replicates=2", "probe.checkpoints=[]", "device=cpu", "probe.resolution=6"]
 
 
-def steps(section):
-    """File, the line below which it goes (none: the file is new), and text of each block."""
-    found = [(file, anchor, text) for file, anchor, text in STEP.findall(SECTIONS[section])]
-    assert len(found) == len(re.findall(r"```(?:python|yaml)\n", SECTIONS[section]))
-    return found
+def entry_points():
+    """Those of the page's pyproject.toml, by kind."""
+    groups = re.findall(r'^\[project\.entry-points\."(.*?)"\]\n((?:.+\n)+)', FILES["pyproject.toml"], re.MULTILINE)
+    kinds = {group: kind for kind, group in GROUPS.items()}
+    return {kinds[group]: dict(re.findall(r'^(\w+) = "(.*)"$', lines, re.MULTILINE)) for group, lines in groups}
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_fewer_than_ten_lines_go_into_files_that_are_there(section):
-    lines = [line for _, anchor, text in steps(section) if anchor for line in text.splitlines() if line.strip()]
-    assert 0 < len(lines) < 10
+def words(section):
+    """Of the section's command."""
+    (command,) = re.findall(r"```sh\nnngeom run (.*?)\n```", SECTIONS[section])
+    return shlex.split(command)
 
 
-@pytest.mark.parametrize("section", SECTIONS)
-def test_each_place_is_there_once(section):
-    for file, anchor, _ in steps(section):
-        if anchor:
-            assert (ROOT / file).read_text(encoding="utf-8").splitlines().count(anchor) == 1, f"{file}: {anchor}"
-        else:
-            assert not (ROOT / file).exists()
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("shapes")
+    files = {file: text for file, text in FILES.items() if file.endswith(".py")}
+    written(folder, "nngeom-shapes", entry_points(), {"nngeom_shapes/__init__.py": "", **files})
+    with visible(folder):
+        yield folder
 
 
-def follow(section, folder):
-    """The section's changes in a copy, its commands run there; the run directory."""
-    for part in ("nngeom_cli", "conf"):
-        shutil.copytree(ROOT / part, folder / part)
-    for file, anchor, text in steps(section):
-        path = folder / file
-        if anchor:
-            path.write_text(
-                path.read_text(encoding="utf-8").replace(f"{anchor}\n", f"{anchor}\n{text}", 1), encoding="utf-8"
-            )
-        else:
-            path.write_text(text, encoding="utf-8")
-    (command,) = re.findall(r"```sh\nnngeom (.*?)\n```", SECTIONS[section])
-    small = ["optimizer.epochs=2", "replicates=2", "probe.resolution=6", "probe.checkpoints=[]", "device=cpu"]
-    small += [f"figures.draw={str(section == 'quantity').lower()}"]
-    done = subprocess.run(
-        [sys.executable, "-m", "nngeom_cli", *shlex.split(command), *small],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(folder)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return load_run(done.stdout.splitlines()[-1])
+def follow(section, tmp_path, monkeypatch, *more):
+    monkeypatch.chdir(tmp_path)
+    return nngeom_cli.run([*words(section), *SMALL, *(more or ("figures.draw=false",))])
 
 
-@pytest.mark.slow
-def test_a_task_is_added(tmp_path):
-    geometry = follow("task", tmp_path).geometry
-    assert geometry.attrs["task"] == "checkerboard"
-    cells = np.floor(2 * geometry.input.values).astype(int)
-    assert (cells.sum(axis=1) % 2 == geometry.label.values).all()
+def test_every_section_has_its_entry_point_and_its_file():
+    assert set(entry_points()) == set(SECTIONS)
+    for entries in entry_points().values():
+        for place in entries.values():
+            assert place.partition(":")[0].replace(".", "/") + ".py" in FILES
 
 
-@pytest.mark.slow
-def test_an_activation_is_added(tmp_path):
-    run = follow("activation", tmp_path)
+def test_a_task_is_added(shapes, tmp_path, monkeypatch):
+    run = follow("task", tmp_path, monkeypatch)
+    assert run.geometry.attrs["task"] == "checkerboard"
+    assert run.info["plugins"] == {"task checkerboard": "nngeom-shapes 1.0"}
+    right, upper = (run.geometry.input.values > 0).T
+    assert (run.geometry.label.values == (right != upper)).all()  # 2 x 2 squares
+    assert run.config["architecture"]["hidden"] == [16, 16]  # as moons
+
+
+def test_an_activation_is_added(shapes, tmp_path, monkeypatch):
+    run = follow("activation", tmp_path, monkeypatch)
     assert run.config["architecture"]["activation"] == "bump"
     first = run.parameters(2)[0].numpy()[0]  # (8, 3)
     x, y = run.geometry.x.values[1], run.geometry.y.values[4]
@@ -89,8 +79,29 @@ def test_an_activation_is_added(tmp_path):
     assert measured.item() == pytest.approx(expected, rel=1e-9)
 
 
+def test_its_derivatives_are_checked_as_the_page_says(shapes):
+    check_activation(get_activation("bump"))
+    assert get_activation("bump").value(torch.zeros(1)).item() == 1
+
+
 @pytest.mark.slow
-def test_a_quantity_is_added_and_drawn(tmp_path):
-    run = follow("quantity", tmp_path)
-    np.testing.assert_allclose(run.geometry.isotropy * run.geometry.condition_number, 1, rtol=1e-12)
-    assert list((run.directory / "figures").glob("*.png"))
+def test_pip_installs_the_package_of_the_page(tmp_path):
+    """With its real build, into a folder of its own."""
+    package, site = tmp_path / "nngeom-shapes", tmp_path / "site"
+    for file, text in {"nngeom_shapes/__init__.py": "", **FILES}.items():
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        (package / file).write_text(text, encoding="utf-8")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", str(site), str(package)], check=True, capture_output=True)
+    both = [*words("task"), *words("activation"), *SMALL, "figures.draw=false"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nngeom_cli", "run", *both],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), str(site)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    run = load_run(tmp_path / done.stdout.splitlines()[-1])
+    assert set(run.info["plugins"].values()) == {"nngeom-shapes 1.0"}

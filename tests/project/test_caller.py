@@ -163,6 +163,7 @@ GEOMETRY = {
     "PredictionFeatureMap": lambda kind: kind(MODULE)(X),
     "PrincipalRicci": lambda kind: kind(X, X),
     "TorchFeatureMap": lambda kind: kind(paraboloid)(X),
+    "check_activation": lambda check: check(geometry.get_activation("gelu")),
     "distance": lambda of: of(LAYER, X[:1], X[1:2]),
     "fixed_point": lambda of: of("tanh", 1.5, 0.3),
     "geodesic": lambda of: of(LAYER, X[:1], X[1:2]),
