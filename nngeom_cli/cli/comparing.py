@@ -99,7 +99,7 @@ def _tables(found: Comparison, runs: Sequence[Path]) -> str:
             cells = [_cell(row.estimates[name]) for row in found.rows]
             statistics.append([name, *cells, *map(_cell, found.differences[name])])
     paired = ", ".join(
-        f"{letter} and {first} are {f'paired by {count} seeds' if count else 'not paired: no seed is shared'}"
+        f"{letter} and {first} are {_pairing(count)}"
         for letter, count in zip(others, found.shared, strict=True)
     )
     return "\n\n".join(
@@ -110,6 +110,10 @@ def _tables(found: Comparison, runs: Sequence[Path]) -> str:
             f"{paired[0].upper()}{paired[1:]}.",
         ]
     )
+
+
+def _pairing(seeds: int) -> str:
+    return f"paired by {seeds} seed{'s' * (seeds > 1)}" if seeds else "not paired: no seed is shared"
 
 
 def _config_cell(value: object) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import re
 from collections.abc import Callable
 from textwrap import dedent
 from typing import Any, NoReturn
@@ -70,6 +72,11 @@ class Parser(argparse.ArgumentParser):
         command = self.prog.rpartition(" ")[2]
         if command not in TAKES:
             raise UsageError(message)
+        if wrong := re.fullmatch(r"argument (--\S+): (?:invalid (int|float) value: (.+)|expected one argument)", message):
+            flag, kind, got = wrong.groups()
+            must_be = {"int": "an integer", "float": "a number"}.get(kind, "followed by a value")
+            given = shown(ast.literal_eval(got)) if got else "nothing"
+            raise ConfigError(f"`{flag}` must be {must_be}. Got {given}. See `nngeom {command} --help`.")
         self.refuse(message.removeprefix("argument "))
 
     def refuse(self, got: str) -> NoReturn:

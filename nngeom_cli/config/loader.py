@@ -136,8 +136,10 @@ def typed_section(schema: type[Section], values: Mapping[str, Any], kind: str = 
     for name in keys:
         require(values.get(name, "???") != "???", schema.typed(name), "given", "nothing", "Its default is in conf/.")
     typed = {}
-    for name, (field, _) in keys.items():
+    for name, (field, about) in keys.items():
         must_be, suggestion = type_in_words(field.type)
+        if not must_be:
+            must_be, suggestion = about.ranges[0].must_be, about.suggestion
         try:
             typed[name] = _converted(values[name], field.type)
         except TypeError:

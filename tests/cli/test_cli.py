@@ -774,3 +774,16 @@ def test_an_interrupt_from_the_terminal_exits_130(tmp_path):
     (line,) = err.splitlines()
     (directory,) = (tmp_path / "outputs" / "runs" / "xor").iterdir()
     assert line == f"nngeom: Interrupted. What was done is saved. Resume with: nngeom resume {directory}"
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["watch", "RUN", "--port", "x"], "`--port` must be an integer. Got x. See `nngeom watch --help`."),
+        (["measure", "RUN", "--threshold", "x"], "`--threshold` must be a number. Got x. See `nngeom measure --help`."),
+        (["summarize", "--sort"], "`--sort` must be followed by a value. Got nothing. See `nngeom summarize --help`."),
+    ],
+)
+def test_a_flag_with_a_wrong_value_is_named(words, sentence, capsys):
+    assert main(words) == 2
+    assert capsys.readouterr().err == f"nngeom: {sentence}\n"

@@ -1,6 +1,7 @@
 """`nngeom compare`: numbers that are paired where seeds match, figures on common scales, and a folder for both."""
 
 import csv
+import re
 import shutil
 import sys
 from dataclasses import replace
@@ -13,6 +14,7 @@ from small_runs import config
 from nngeom_cli.analysis.comparison import difference
 from nngeom_cli.analysis.estimate import proportion_difference
 from nngeom_cli.analysis.run_rows import read_row
+from nngeom_cli.cli.comparing import _pairing
 from nngeom_cli.cli.entry import main
 from nngeom_cli.config.loader import load_config
 from nngeom_cli.figures import comparison
@@ -49,6 +51,11 @@ def folder(trained, monkeypatch, tmp_path):
 def table(path):
     with path.open(newline="") as file:
         return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize(("shared", "words"), [(0, "not paired"), (1, "paired by 1 seed"), (2, "paired by 2 seeds")])
+def test_a_comparison_says_by_how_many_seeds_it_is_paired(shared, words):
+    assert re.fullmatch(rf"{words}(: .*)?", _pairing(shared))
 
 
 def test_two_runs_side_by_side(folder, capsys):

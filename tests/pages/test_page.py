@@ -146,6 +146,8 @@ def test_hostile_names_are_shown_as_they_are_and_do_nothing(browser, tmp_path):
     )
     browser.point_at("#view-0 .nsewdrag")
     browser.wait_for("byId('readout').textContent !== ''")
+    browser.value("document.querySelector('#replicate').add(new Option('a long name '.repeat(30)))")
+    assert browser.value("document.documentElement.scrollWidth - window.innerWidth") <= 0
     text = browser.value("document.body.innerText")
     assert all(name in text for name in NAMES)
     assert "taken" not in browser.value("document.title")

@@ -123,3 +123,5 @@ def test_the_command_says_how_many_epochs_there_were(tmp_path, monkeypatch, caps
     assert f"{end} of 400 epochs in " in capsys.readouterr().out
     assert main(["run", "optimizer.stop=early"]) == 2
     assert "`optimizer.stop` must be solved, or null. Got early." in capsys.readouterr().err
+    assert main(["run", "optimizer.stop=true"]) == 2  # no name at all
+    assert "`optimizer.stop` must be solved, or null. Got true. null trains" in capsys.readouterr().err
