@@ -8,27 +8,27 @@ BOUNDARIES = {
     "grid": {
         "final": "of the last checkpoint, at every epoch",
         "own": "of the checkpoint itself",
-        "other": f"final ones of the next replicates (at most {MOST_OTHERS}), cyclically: the mean of the statistic over them",
+        "other": f"final ones of up to {MOST_OTHERS} next replicates, cyclically: the mean of the statistic over them",
         "mirrored": "final, its left and right exchanged in the data's box",
         "rotated": "final, turned by half a turn about the middle of the data's box",
     },
     "path": {
         "final": "changes of prediction of the last checkpoint, at every epoch",
         "own": "changes of the checkpoint itself",
-        "other": f"final changes on the next paths of the same network (at most {MOST_OTHERS}), cyclically: the mean over them",
+        "other": f"final changes on up to {MOST_OTHERS} next paths of the same network, cyclically: the mean over them",
         "middle": "the middle of the path stands for the change",
     },
     "plane": {
         "final": "entropy of the last checkpoint, at every epoch",
         "own": "entropy of the checkpoint itself",
-        "other": f"final entropy of the next replicates (at most {MOST_OTHERS}), cyclically: the mean over them",
+        "other": f"final entropy of up to {MOST_OTHERS} next replicates, cyclically: the mean over them",
         "rotated": "final entropy of the triangle with its corners renamed in turn: the mean over both ways",
         "middle": "the entropy of the weights of the mixture stands for that of the prediction",
     },
     "data": {
         "final": "prediction of the last checkpoint, at every epoch",
         "own": "prediction of the checkpoint itself",
-        "other": f"final predictions of the next replicates (at most {MOST_OTHERS}), cyclically: the mean over them",
+        "other": f"final predictions of up to {MOST_OTHERS} next replicates, cyclically: the mean over them",
     },
     "geodesic": {
         "final": "the path between the two examples",

@@ -99,8 +99,7 @@ def _tables(found: Comparison, runs: Sequence[Path]) -> str:
             cells = [_cell(row.estimates[name]) for row in found.rows]
             statistics.append([name, *cells, *map(_cell, found.differences[name])])
     paired = ", ".join(
-        f"{letter} and {first} are {_pairing(count)}"
-        for letter, count in zip(others, found.shared, strict=True)
+        f"{letter} and {first} are {_pairing(count)}" for letter, count in zip(others, found.shared, strict=True)
     )
     return "\n\n".join(
         [

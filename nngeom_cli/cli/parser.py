@@ -37,6 +37,7 @@ TAKES = {
     "theory": ("given KEY=VALUE", "See `nngeom theory --help`."),
     "reproduce": ("given --quick or nothing", "See `nngeom reproduce --help`."),
 }  # what `nngeom COMMAND` must be, and where to look
+WRONG_FLAG = re.compile(r"argument (--\S+): (?:invalid (int|float) value: (.+)|expected one argument)")
 
 
 class UsageError(Exception):
@@ -72,7 +73,7 @@ class Parser(argparse.ArgumentParser):
         command = self.prog.rpartition(" ")[2]
         if command not in TAKES:
             raise UsageError(message)
-        if wrong := re.fullmatch(r"argument (--\S+): (?:invalid (int|float) value: (.+)|expected one argument)", message):
+        if wrong := WRONG_FLAG.fullmatch(message):
             flag, kind, got = wrong.groups()
             must_be = {"int": "an integer", "float": "a number"}.get(kind, "followed by a value")
             given = shown(ast.literal_eval(got)) if got else "nothing"

@@ -39,6 +39,7 @@ __all__ = ["STUDY", "Search", "search", "searching", "settings_of"]
 STUDY, NAME = "optuna.db", "nngeom"
 DIRECTIONS = ("maximize", "minimize")
 MOST_TRIALS, DIVERGED = 100_000, "diverged"
+INSIDE = 1e-6  # of an interval
 
 
 class Search(Sweeper):
@@ -109,11 +110,11 @@ def settings_of(sweeper: Search, arguments: Sequence[str]) -> dict[str, Any]:
     own = " and ".join(sweeper.params)
     suggestion = "Search its keys without the experiment."
     require(not own, "experiment", "left out with hydra/sweeper=optuna where it is a sweep of its own", own, suggestion)
-    varied = [override for override in parse([*arguments]) if override.is_sweep_override()]
+    overrides = parse([*arguments])
+    varied = [override for override in overrides if override.is_sweep_override()]
     suggestion = "For example 'optimizer.lr=tag(log,interval(0.001,1))', or optimizer.lr=0.1,0.2."
     require(bool(varied), "hydra/sweeper=optuna", "given a key that varies", "none", suggestion)
-    for override in varied:
-        _distribution(override)
+    _check_values(sweeper, overrides)
     return {
         "words": [*arguments],
         "objective": name,
@@ -207,6 +208,29 @@ def _distribution(override: Override) -> Any:
         return FloatDistribution(low, high, log=log)
     refuse_no_values(override)
     return CategoricalDistribution([*override.sweep_string_iterator()])
+
+
+def _check_values(sweeper: Search, overrides: Sequence[Override]) -> None:
+    """Refuses keys and values that no trial could have: the ends of each interval are checked, and each choice.
+
+    Raises:
+        ConfigError: (or an error of Hydra about a key) one is wrong.
+    """
+    fixed = [str(each.input_line) for each in overrides if not each.is_sweep_override()]
+    values = {each.get_key_element(): _typical(_distribution(each)) for each in overrides if each.is_sweep_override()}
+    first = {key: several[0] for key, several in values.items()}
+    changes = [{}, *({key: value} for key, several in values.items() for value in several[1:])]
+    for change in changes:
+        _job(sweeper, [*fixed, *(f"{key}={value}" for key, value in {**first, **change}.items())], "0")
+
+
+def _typical(distribution: Any) -> list[Any]:
+    """Each choice of a key, or the ends of its interval; of real numbers just inside, since 0 to 1 may mean (0, 1)."""
+    if hasattr(distribution, "choices"):
+        return list(distribution.choices)
+    low, high = distribution.low, distribution.high
+    inside = 0 if isinstance(low, int) else INSIDE * (high - low)
+    return [low + inside, high - inside]
 
 
 def _job(sweeper: Search, words: list[str], folder: str) -> Job:

@@ -57,7 +57,7 @@ def test_the_last_line_is_the_run_directory_and_it_holds_the_composed_config(nng
         (["task=digits"], {"optimizer.name": "adam", "optimizer.lr": 0.005, "optimizer.weight_decay": 0.1}),
         (["task=digits"], {"optimizer.batch_size": 12, "optimizer.epochs": 30, "architecture.hidden": [30]}),
         (["task=digits"], {"probe.kind": "path", "probe.top_k": 6, "probe.steps": 64, "dtype": "float64"}),
-        (["task=digits", "probe=plane"], {"probe.kind": "plane", "probe.corners": "class", "probe.top_k": 6}),
+        (["task=digits", "probe=plane"], {"probe.kind": "plane", "probe.corners": "class", "probe.top_k": None}),
         (["architecture.hidden=[8,1,8]", "probe.layers=all"], {"probe.layers": [1, 2, 3, 4]}),
         (["task=digits", "optimizer=sgd"], {"optimizer.name": "sgd", "architecture.hidden": [30]}),
         (["optimizer=adamw"], {"optimizer.name": "adamw", "optimizer.betas": [0.9, 0.999], "task.name": "xor"}),
@@ -601,7 +601,7 @@ def test_completion_offers_what_fits_or_nothing(nngeom, monkeypatch, line, expec
 
 def test_completion_of_fish_has_a_line_for_each_word(nngeom, monkeypatch):
     monkeypatch.setenv("COMP_LINE", "nngeom re")
-    assert nngeom("-sc", "query=fish") == (0, ["resume", "reproduce"], [])
+    assert nngeom("-sc", "query=fish") == (0, ["resume", "report", "reproduce"], [])
 
 
 def test_completion_script_is_for_nngeom(nngeom):

@@ -109,6 +109,9 @@ WRONG = [
     (["optimizer.lr=tag(log,interval(0,1))", "objective=loss"], "above 0 for log. Got tag(log,interval(0,1))."),
     (["optimizer.lr=interval(2,1)", "objective=loss"], "`optimizer.lr` must be an interval from a lower to a higher"),
     (["optimizer.lr=interval(-2,-1)", "objective=loss"], "`optimizer.lr` must be a positive number."),
+    (["optimizer.lr=interval(-1,1)", "objective=loss"], "`optimizer.lr` must be a positive number."),
+    (["optimizer.lrr=interval(0,1)", "objective=loss"], "`optimizer.lrr` must be a key of the config."),
+    ([RATES, "objective=loss", "architecture.activation=tanh,tan"], "Did you mean `tanh`?"),
     ([RATES, "objective=loss", "optimizer.epochs=-1"], "`optimizer.epochs` must be between 1"),
     ([RATES, "objective=loss", "experiment=width"], "`experiment` must be left out with hydra/sweeper=optuna"),
     ([RATES, "objective=loss", "--dry-run"], "`--dry-run` must be left out with hydra/sweeper=optuna"),
@@ -123,6 +126,7 @@ def test_a_wrong_search_is_refused_in_a_sentence(words, told, tmp_path, monkeypa
     typed = [word for word in OPTUNA if word.partition("=")[0] not in {each.partition("=")[0] for each in words}]
     assert main([*typed, *words]) == 2
     assert told in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_statistic_that_the_runs_do_not_have_ends_the_search_with_its_name(tmp_path, monkeypatch, capsys):
