@@ -65,14 +65,28 @@ class Gap:
         """The gap and its gradient, `(points, d)`."""
         own = self.own[rows]
         gap, second = self._ahead(self._outputs(y), own)
-        jet = self.map.jet(y, second=False)
-        jacobian = (jet.jacobian / jet.unit)[0].movedim(-1, 0)  # (points, outputs, d)
+        jacobian = self._jacobian(y)
         if jacobian.shape[1] == 1:
             return gap, jacobian[:, 0] * (2 * own - 1)[:, None]
-        if self.map.normalized:
-            jacobian = jacobian * math.sqrt(jacobian.shape[1])
         place = torch.arange(len(y), device=y.device)
         return gap, jacobian[place, own] - jacobian[place, second]
+
+    def nearest(self, y: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The gap, and how far ahead of the class that is nearest, by a linear step, with its gradient."""
+        own, outputs, jacobian = self.own[rows], self._outputs(y), self._jacobian(y)
+        gap, place = self._ahead(outputs, own)[0], torch.arange(len(y), device=y.device)
+        if jacobian.shape[1] == 1:
+            return gap, gap, jacobian[:, 0] * (2 * own - 1)[:, None]
+        ahead, slopes = outputs[place, own, None] - outputs, jacobian[place, own, None] - jacobian
+        steps = (ahead / slopes.norm(dim=2)).scatter(1, own[:, None], torch.inf).nan_to_num(torch.inf)
+        near = steps.argmin(dim=1)
+        return gap, ahead[place, near], slopes[place, near]
+
+    def _jacobian(self, y: Tensor) -> Tensor:
+        """That of the outputs, `(points, outputs, d)`."""
+        jet = self.map.jet(y, second=False)
+        jacobian = (jet.jacobian / jet.unit)[0].movedim(-1, 0)
+        return jacobian * math.sqrt(jacobian.shape[1]) if self.map.normalized and jacobian.shape[1] > 1 else jacobian
 
 
 def boundary_distances(outputs: FeatureMap, loss: Loss, x: Tensor) -> dict[str, Tensor]:
@@ -146,14 +160,17 @@ def halved(value: Callable[[Tensor], Tensor], low: Tensor, high: Tensor, times: 
 
 
 def deepfool(gap: Gap, x: Tensor, rows: Tensor) -> Tensor:
-    """The first crossing towards the end of linear steps to the boundary, `(points, d)`; NaN where they do not end."""
+    """The first crossing towards the end of linear steps to the boundary, `(points, d)`; NaN where they do not end.
+
+    Each step goes to the class that is nearest to first order, which need not be the runner-up.
+    """
     y = x.clone()
     for _ in range(LINEAR_STEPS):
-        value, gradient = gap.slope(y, rows)
+        value, ahead, gradient = gap.nearest(y, rows)
         still = value > 0
         if not still.any():
             break
-        step = (value / gradient.square().sum(dim=1))[:, None] * gradient
+        step = (ahead / gradient.square().sum(dim=1))[:, None] * gradient
         y = torch.where(still[:, None], y - (1 + OVERSHOOT) * step, y)
     ends = torch.where((gap(y, rows) <= 0)[:, None], y, torch.nan)
     return first_crossing(gap, x, ends, rows, TO_EXAMPLE)

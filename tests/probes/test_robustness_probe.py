@@ -49,9 +49,9 @@ def test_all_distances_from_a_plane_are_the_closed_form(loss):
         torch.testing.assert_close(found[name], exact, rtol=1e-9, atol=0)
 
 
-@pytest.mark.parametrize("classes", [2, 5])
-def test_the_attack_finds_the_nearest_of_several_planes(classes):
-    weight, bias, x = random(classes, 4), random(classes, seed=1), 3 * random(60, 4, seed=2)
+@pytest.mark.parametrize(("classes", "d"), [(2, 4), (5, 4), (10, 64)])
+def test_the_attack_finds_the_nearest_of_several_planes(classes, d):
+    weight, bias, x = random(classes, d), random(classes, seed=1), 3 * random(60, d, seed=2)
     found = boundary_distances(planes(weight, bias), CrossEntropy(), x)
     outputs = x @ weight.T + bias
     own = outputs.argmax(dim=1)
@@ -59,6 +59,7 @@ def test_the_attack_finds_the_nearest_of_several_planes(classes):
     faces = (ahead / (weight[own][:, None] - weight).norm(dim=2)).scatter(1, own[:, None], math.inf)
     torch.testing.assert_close(found["adversarial_distance"], faces.amin(dim=1), rtol=1e-9, atol=0)
     second = ahead.scatter(1, own[:, None], math.inf).argmin(dim=1)
+    assert classes == 2 or (faces.argmin(dim=1) != second).any()  # the runner-up need not be the nearest
     to_second = faces.gather(1, second[:, None])[:, 0]
     torch.testing.assert_close(found["first_order_distance"], to_second, rtol=1e-9, atol=0)
 
