@@ -150,7 +150,8 @@ def sound_route(
         second: whether second derivatives are needed.
 
     Raises:
-        ValueError: no route runs under `torch.func.vmap`, or differences contradict all that do.
+        ValueError: no route runs under `torch.func.vmap`, or differences contradict all that do, or features are others
+            there.
     """
     groups = max(_FEWEST_GROUPS, min(_GROUPS, _ELEMENTS_OF_TRIAL // widest))
     if n > groups:
@@ -160,6 +161,12 @@ def sound_route(
     except Exception as error:
         raise _refused(error, "run in batches, under `torch.func.vmap`") from error
     points = differences.points
+    if not any(_same(function(points[place].clone()), differences.values[0, place]) for place in (0, -1)):
+        raise ValueError(
+            "`feature_map` must give a point the same features by itself and in a batch, under `torch.func.vmap`. Got "
+            "others, as where a tensor is changed in place that `contiguous` or `reshape` copies in only one of them. "
+            "Write it without the change in place."
+        )
     found: dict[Route, Derivatives] = {}
     verdicts: dict[Route, Verdict] = {}
     failed: Exception | None = None
@@ -228,6 +235,12 @@ def _close(ours: Derivatives, theirs: Derivatives, differences: Differences) -> 
         if not (near | ~scaled.isfinite() & ~other.isfinite()).all():
             return False
     return True
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Whether features agree to half their digits."""
+    allowed = torch.finfo(one.dtype).eps ** 0.5 * max(1.0, one.abs().nan_to_num(0, 0, 0).amax().item())
+    return torch.allclose(one, other, 0, allowed, equal_nan=True)
 
 
 def _refused(error: Exception, constraint: str) -> ValueError:

@@ -223,6 +223,11 @@ def test_modes_of_the_caller_and_of_the_callable_change_nothing(function, mode):
         torch.testing.assert_close(ricci_scalar(function, x), expected, rtol=1e-12, atol=0)
 
 
+def doubled(z):
+    same = z.contiguous()  # z itself, but a copy in a batch
+    return z + same.mul_(2)
+
+
 REFUSED = {
     "detach": (lambda p: torch.stack([p[0], p[1], p @ p.detach()]), "must have automatic derivatives"),
     "wrong rule of one's own": (lambda p: WrongSlope.apply(lift(p)), "must have automatic derivatives"),
@@ -233,6 +238,7 @@ REFUSED = {
     "random": (lambda p: paraboloid(p) * torch.rand(3, dtype=DOUBLE), "must run in batches"),
     "dropout": (lambda p: functional.dropout(paraboloid(p)), "must run in batches"),
     "old style": (lambda p: OldStyle.apply(lift(p)), "must run in batches"),
+    "copied or not": (lambda p: p.sum() + doubled(torch.sin(lift(p))), "must give a point the same features"),
     "into": (lambda p: torch.mul(p, 2, out=p), "must run in batches"),
     "no second derivative": (
         lambda p: torch.cat([p, torch.cdist(lift(p).reshape(3, 3)[:, :2], p[None], p=3).flatten()]),
