@@ -68,7 +68,7 @@ class ModuleFeatureMap(FeatureMap):
         self.normalized = normalize
         self.dtype = _dtype(models) if dtype is None else dtype
         self._parts = [Submodule(each, layer, self.shape, normalize=normalize, dtype=dtype) for each in models]
-        self._checked: set[int] = set()
+        self._widest: dict[int, list[int]] = {}  # of each model, for inputs of this length
         self._place(None)
 
     def _place(self, plane: Plane | None) -> None:
@@ -103,13 +103,14 @@ class ModuleFeatureMap(FeatureMap):
         """The map's sizes. Raises if `x` cannot be its input, or the layer has no features."""
         x = self.as_points(x)
         self._check_points(x)
-        if x.shape[-1] not in self._checked:
+        length = x.shape[-1] if self._plane is None else len(self._plane[0])
+        if length not in self._widest:
             points = x.reshape(-1, x.shape[-1])
             points = points[points.isfinite().all(dim=1)]
             inputs = self._inputs(points if len(points) else x.new_zeros(1, x.shape[-1]))
-            for part, each in zip(self._parts, self._maps, strict=True):
-                each.widest = part.check(inputs)
-            self._checked.add(x.shape[-1])
+            self._widest[length] = [part.check(inputs) for part in self._parts]
+        for each, widest in zip(self._maps, self._widest[length], strict=True):
+            each.widest = widest
         sizes = [each.dimensions(x) for each in self._maps]
         if len({size.features for size in sizes}) > 1:
             counts = ", ".join(str(size.features) for size in sizes)
@@ -154,8 +155,10 @@ class ModuleFeatureMap(FeatureMap):
         flat = [self._flat(self._numbers(*each), shape) for each in (("origin", origin), ("directions", directions))]
         point, vectors = as_plane(*flat, d=d, like=like)
         restricted = object.__new__(ModuleFeatureMap)
-        restricted.__dict__.update(self.__dict__, _checked=set())
+        restricted.__dict__.update(self.__dict__)
         restricted._place((self._inputs(point), vectors if self._plane is None else vectors @ self._plane[1]))
+        for mine, other in zip(restricted._maps, self._maps, strict=True):
+            mine.share_trial(other)
         return restricted
 
     def each(self) -> list[FeatureMap]:

@@ -29,6 +29,7 @@ __all__ = [
     "Function",
     "Route",
     "batched",
+    "confirmed",
     "load_differentiation",
     "propagated",
     "sound_route",
@@ -153,9 +154,7 @@ def sound_route(
         ValueError: no route runs under `torch.func.vmap`, or differences contradict all that do, or features are others
             there.
     """
-    groups = max(_FEWEST_GROUPS, min(_GROUPS, _ELEMENTS_OF_TRIAL // widest))
-    if n > groups:
-        function = _grouped(function, n, groups, points)
+    function = _grouped(function, n, widest, points)
     try:
         differences = Differences(function, points, precision, widest)
     except Exception as error:
@@ -204,8 +203,33 @@ def sound_route(
     return best
 
 
-def _grouped(function: Function, n: int, count: int, points: Tensor) -> Function:
-    """Sums of the features with random signs, in groups of about the same size."""
+def confirmed(
+    route: Route, function: Function, points: Tensor, n: int, widest: int, precision: torch.dtype, *, second: bool
+) -> bool:
+    """Whether differences near `points` leave a route standing that a trial chose for the same map elsewhere.
+
+    Args:
+        route: what the trial chose.
+        function: as for `sound_route`, and so are the others.
+    """
+    with suppress(Exception):
+        function = _grouped(function, n, widest, points)
+        differences = Differences(function, points, precision, widest)
+        found = route(function, differences.points, widest, second=second)
+        return differences.judge(*found) == Verdict.SOUND and _close(found, _turned(found), differences)
+    return False
+
+
+def _turned(found: Derivatives) -> Derivatives:
+    """J, and H with its directions exchanged."""
+    return found[0], None if found[1] is None else found[1].mT
+
+
+def _grouped(function: Function, n: int, widest: int, points: Tensor) -> Function:
+    """Sums of many features with random signs, in groups of about the same size; a few features as they are."""
+    count = max(_FEWEST_GROUPS, min(_GROUPS, _ELEMENTS_OF_TRIAL // widest))
+    if n <= count:
+        return function
     signs = torch.rand(n, generator=torch.Generator().manual_seed(0), device="cpu").round().to(points) * 2 - 1
     place = torch.arange(n, device=points.device) % count
     groups = signs * (place == torch.arange(count, device=points.device)[:, None])
@@ -214,10 +238,9 @@ def _grouped(function: Function, n: int, count: int, points: Tensor) -> Function
 
 def _consistent(route: Route, function: Function, found: Derivatives, differences: Differences, widest: int) -> bool:
     """Whether H is symmetric, and derivatives do not depend on the order of the points."""
-    jacobian, hessian = found
-    if hessian is not None and not _close(found, (jacobian, hessian.mT), differences):
+    if not _close(found, _turned(found), differences):
         return False
-    first, bends = route(function, differences.points.flip(0), widest, second=hessian is not None)
+    first, bends = route(function, differences.points.flip(0), widest, second=found[1] is not None)
     return _close(found, (first.flip(0), None if bends is None else bends.flip(0)), differences)
 
 

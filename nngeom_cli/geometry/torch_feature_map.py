@@ -17,10 +17,19 @@ from nngeom_cli.geometry.jets import Dimensions, FeatureMap, Jet, packed_pairs
 from nngeom_cli.geometry.perturbing import DrawnRounding, Perturbing
 from nngeom_cli.geometry.points import Numbers, as_plane
 from nngeom_cli.geometry.rewriting import Rewriting
-from nngeom_cli.geometry.routes import FORWARD_OVER_REVERSE, Function, Route, batched, load_differentiation, sound_route
+from nngeom_cli.geometry.routes import (
+    FORWARD_OVER_REVERSE,
+    Function,
+    Route,
+    batched,
+    confirmed,
+    load_differentiation,
+    sound_route,
+)
 
 __all__ = ["TorchFeatureMap", "as_feature_map", "depth_of_the_caller"]
 
+_Kind = tuple[int, torch.dtype, bool]  # of derivatives: inputs, dtype, whether second ones
 _LIBRARY = __name__.rpartition(".")[0]
 _LOSES = (
     "The feature map uses {}, whose automatic derivatives lose digits where it saturates, or everywhere, and no other "
@@ -62,7 +71,8 @@ class TorchFeatureMap(FeatureMap):
         self.function = function
         self._dtype: torch.dtype | None = None  # of the points; None where it may be any
         self._precision: torch.dtype | None = None  # the coarsest that it computes in
-        self._routes: dict[tuple[int, torch.dtype, bool], Route] = {}
+        self._routes: dict[_Kind, Route] = {}
+        self._routes_elsewhere: dict[_Kind, Route] = {}  # found last on this map or a plane of it
         self.widest = 1  # numbers at once between input and features, if known
         self._warned: set[str] = set()
         self._rewrites = True  # functions that lose digits
@@ -120,7 +130,16 @@ class TorchFeatureMap(FeatureMap):
         point, vectors = as_plane(origin, directions)
         plane = TorchFeatureMap(lambda u: self.function(point + u @ vectors))
         plane._dtype = point.dtype
+        plane.share_trial(self)
         return plane
+
+    def share_trial(self, other: TorchFeatureMap) -> None:
+        """Lets this map and another one, of the same function on another plane, use the route that either found.
+
+        Restricting a function is linear, so a route that is right for it is right on every plane. Since a wrong rule
+        may show at some points only, differences near the first points of each plane can still reject it there.
+        """
+        self._routes_elsewhere = other._routes_elsewhere
 
     @without_autocast
     def __call__(self, x: Numbers) -> Tensor:
@@ -176,14 +195,17 @@ class TorchFeatureMap(FeatureMap):
 
     def _route(self, points: Tensor, *, second: bool) -> Route:
         """How to differentiate, decided at the first points."""
-        key = (points.shape[1], points.dtype, second)
-        if key not in self._routes:
+        kind = (points.shape[1], points.dtype, second)
+        if kind not in self._routes:
             if not points.isfinite().all(dim=1).any():
                 return FORWARD_OVER_REVERSE
             _, n, _, widest = self.dimensions(points)
-            precision = self._precision or points.dtype
-            self._routes[key] = sound_route(self._at, points, n, widest, precision, second=second)
-        return self._routes[key]
+            about = (self._at, points, n, widest, self._precision or points.dtype)
+            known = self._routes_elsewhere.get(kind)
+            if known is None or not confirmed(known, *about, second=second):
+                known = sound_route(*about, second=second)
+            self._routes[kind] = self._routes_elsewhere[kind] = known
+        return self._routes[kind]
 
     def _warn(self, message: str) -> None:
         if message not in self._warned:

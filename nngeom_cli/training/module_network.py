@@ -61,6 +61,8 @@ class ModuleNetwork:
         self._spaces = [padded(math.prod(each[1:]), dtype, registers=1) for each in self.shapes]
         self.parameters = torch.zeros(replicates * sum(self._spaces), dtype=dtype, device=device)
         self.weights = self.views(self.parameters)
+        self._maps: dict[int, ModuleFeatureMap] = {}
+        self._mapped: Tensor | None = None  # the parameters that they have
         for replicate, module in enumerate(self.modules):
             for (path, _), values in zip(list(module.named_parameters()), self.weights, strict=True):
                 owner, _, name = path.rpartition(".")
@@ -117,9 +119,14 @@ class ModuleNetwork:
     def feature_map(self, layer: int) -> ModuleFeatureMap:
         """Features of a layer, divided by the root of their number: a hidden one, or the one past the last, the output.
 
-        Those of a hidden layer are what it hands on, after activation, pooling and skip. It is a copy as of now.
+        Those of a hidden layer are what it hands on, after activation, pooling and skip. It is a copy as of now; while
+        no parameter changes it is the same one, so that its derivatives are tried once.
         """
-        return ModuleFeatureMap(self.modules, layer_names(self.architecture)[layer - 1], dtype=None)
+        if self._mapped is None or not torch.equal(self._mapped, self.parameters):
+            self._maps, self._mapped = {}, self.parameters.clone()
+        if layer not in self._maps:
+            self._maps[layer] = ModuleFeatureMap(self.modules, layer_names(self.architecture)[layer - 1], dtype=None)
+        return self._maps[layer]
 
     def output_map(self) -> ModuleFeatureMap:
         """The linear outputs as a feature map."""

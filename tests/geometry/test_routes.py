@@ -6,12 +6,14 @@ from reference import DOUBLE, paraboloid, points
 from torch.nn import functional
 
 from nngeom_cli.geometry import (
+    ModuleFeatureMap,
     TorchFeatureMap,
     log_volume_element,
     measure,
     pullback_metric,
     ricci_scalar,
     ricci_scalar_error,
+    torch_feature_map,
 )
 
 LIFT = points(9, 2, seed=3)
@@ -353,3 +355,54 @@ def test_many_features_through_layer_norm_need_little_memory_and_keep_their_valu
     x = points(3, 2)
     ours = ricci_scalar(lambda p: functional.layer_norm(torch.sin(weight @ p), (300,)), x)
     torch.testing.assert_close(ours, ricci_scalar(lambda p: normalized(torch.sin(weight @ p)), x), rtol=1e-8, atol=1e-8)
+
+
+class Cubes(torch.nn.Module):
+    def forward(self, x):
+        z = x @ LIFT.T
+        return torch.sin(z) + z**3
+
+
+def planes_of(feature_map, origins):
+    directions = torch.eye(2, dtype=DOUBLE)
+    return [feature_map.restricted_to(torch.full((2,), origin, dtype=DOUBLE), directions) for origin in origins]
+
+
+@pytest.mark.parametrize(
+    "make", [lambda: TorchFeatureMap(lambda p: Cubes()(p)), lambda: ModuleFeatureMap([Cubes(), Cubes()], "")]
+)
+def test_planes_of_one_map_share_a_trial_and_keep_their_values(make, monkeypatch):
+    tried, trial = [], torch_feature_map.sound_route
+
+    def counted(*args, **named):
+        tried.append(args)
+        return trial(*args, **named)
+
+    monkeypatch.setattr(torch_feature_map, "sound_route", counted)
+    x, origins = points(4, 2), (0.0, 0.5, -1.0)
+    shared = [ricci_scalar(plane, x) for plane in planes_of(make(), origins)]
+    replicates = len(make().each())
+    assert len(tried) == replicates
+    alone = [ricci_scalar(planes_of(make(), [origin])[0], x) for origin in origins]
+    assert len(tried) == (1 + len(origins)) * replicates
+    assert all(torch.equal(*pair) for pair in zip(shared, alone, strict=True))
+
+
+class CubeRightBelowTwo(torch.autograd.Function):
+    """Its only rule is wrong above 2."""
+
+    generate_vmap_rule = True
+    forward, setup_context = Cube.forward, Cube.setup_context
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (x,) = ctx.saved_tensors
+        return 3 * gradient * torch.where(x > 2, x, x**2)
+
+
+def test_a_plane_on_which_the_shared_route_is_wrong_is_refused_all_the_same():
+    below, above = planes_of(TorchFeatureMap(lambda p: torch.cat([CubeRightBelowTwo.apply(p), p])), (0.0, 10.0))
+    x = points(4, 2) / 4
+    ricci_scalar(below, x)
+    with pytest.raises(ValueError, match="must have automatic derivatives that agree"):
+        ricci_scalar(above, x)

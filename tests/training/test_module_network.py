@@ -260,6 +260,16 @@ def test_a_feature_map_follows_training_and_stays_as_it_was():
     assert torch.equal(network.feature_map(1)(x), after(x))
 
 
+def test_a_feature_map_is_the_same_until_a_parameter_changes():
+    network = network_of(CONVOLUTIONAL, 0, 2)
+    first = network.feature_map(1)
+    assert network.feature_map(1) is first
+    assert network.feature_map(2) is not first
+    network.modules[1].state_dict()[next(iter(network.modules[1].state_dict()))].view(-1)[0] += 1
+    assert network.feature_map(1) is not first
+    assert not torch.equal(network.feature_map(1)(images().inputs)[1], first(images().inputs)[1])
+
+
 def test_replicates_that_diverge_leave_the_others_alone():
     task, rule = images(), replace(SGD, lr=0.05)
     network = network_of(replace(RESIDUAL, activation="monomial3"), 0, 2)
