@@ -100,7 +100,7 @@ def _words(overrides: Mapping[str, Any] | Sequence[str]) -> list[str]:
     else:
         words = list(overrides)
     for word in words:
-        typed = isinstance(word, str) and "=" in word.lstrip("+~") and not word.startswith("-")
+        typed = isinstance(word, str) and re.match(r"[+~]*[^-=+~].*=", word) is not None
         require(typed, "overrides", "KEY=VALUE", word, f"For example {SUGGESTION}.")
         key = word.partition("=")[0].strip("+~ ")
         about_hydra = re.match(r"hydra\b", key) is not None and key != DIRECTORY

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -70,8 +70,8 @@ class Run:
     """
 
     directory: Path
-    info: dict[str, Any]
-    manifest: Mapping[str, str] | None = None
+    info: dict[str, Any] = field(repr=False)  # pages of it
+    manifest: Mapping[str, str] | None = field(default=None, repr=False)
     thinned: int = 0
     chosen: Collection[int] | None = None
 

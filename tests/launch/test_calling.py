@@ -74,6 +74,7 @@ def test_without_a_directory_it_has_the_commands_own_name():
         (["--cfg"], "`overrides` must be KEY=VALUE. Got --cfg."),
         (["-m", "seed=0,1"], "`overrides` must be KEY=VALUE. Got -m."),
         ([3], "`overrides` must be KEY=VALUE. Got 3."),
+        ({"": 3}, "`overrides` must be KEY=VALUE. Got =3."),
         ("task=xor", "`overrides` must be a dict, or a list of words. Got task=xor."),
         ({"hydra.launcher": "joblib"}, "`hydra.launcher` must be left out in Python. Got joblib."),
         ({"hydra.job.chdir": True}, "`hydra.job.chdir` must be left out in Python. Got true."),
@@ -192,6 +193,7 @@ def test_a_notebook_shows_scores_and_picture_of_a_run(here):
     assert page.count("<tr>") == 3
     assert f"<td>{made.replicates[1]['loss']:.4g}</td>" in page
     assert "<img" not in page
+    assert repr(made) == f"Run(directory={made.directory!r}, thinned=0, chosen=None)"
     (made.directory / "figures").mkdir()
     (made.directory / "figures" / "a.png").write_bytes(b"<script>")
     (here / "secret.png").write_bytes(b"\x89PNG\r\n\x1a\nsecret")
