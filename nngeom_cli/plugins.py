@@ -1,4 +1,4 @@
-"""What installed packages add, found by their entry points: tasks, activations, quantities, probes.
+"""What installed packages add, found by their entry points: tasks and activations.
 
 Names come from the metadata of the packages; a package is imported only when something of it is asked for. Only what is
 installed counts: nothing in a run directory or a config can add to it.
@@ -19,8 +19,6 @@ __all__ = ["GROUPS", "Plugin", "PluginError", "installed", "load", "plugin_names
 GROUPS = {
     "task": "nngeom.tasks",
     "activation": "nngeom.activations",
-    "quantity": "nngeom.quantities",
-    "probe": "nngeom.probes",
 }
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]*")  # it is typed, and part of folders' names
 
@@ -33,7 +31,7 @@ class Plugin(NamedTuple):
     """Something that an installed package adds.
 
     Attributes:
-        kind: task, activation, quantity or probe.
+        kind: task or activation.
         name: as typed in a config.
         place: module:attribute, as in the package's metadata.
         package: name of the package.
@@ -110,7 +108,7 @@ def load(kind: str, name: str, must_be: str, holds: Callable[[Any], bool]) -> An
     """The object that an entry point names.
 
     Args:
-        kind: task, activation, quantity or probe.
+        kind: task or activation.
         name: of an installed plugin.
         must_be: what it must be, in words that follow "must be".
         holds: whether it is that.

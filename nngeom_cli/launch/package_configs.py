@@ -1,4 +1,4 @@
-"""What `task=NAME` and the like compose where NAME is a task or probe of another package: plain values, of no file."""
+"""What `task=NAME` and the like compose where NAME is a task of another package: plain values, of no file."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _content(group: str, name: str) -> dict[str, Any]:
 
 @contextmanager
 def package_configs() -> Iterator[None]:
-    """Inside the block, Hydra knows the tasks and probes of installed packages; nothing is imported yet."""
+    """Inside the block, Hydra knows the tasks of installed packages; nothing is imported yet."""
     groups: dict[str, dict[str, ConfigNode]] = {}
     for kind in EXTENDED:
         for name in plugin_names(kind):
