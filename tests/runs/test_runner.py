@@ -170,14 +170,14 @@ DIVERGING = {"optimizer__lr": 1e6, "architecture__activation": "monomial3"}
 
 def broken_at_first(monkeypatch, replicate):
     """One replicate begins with a weight that is NaN."""
-    make = context.initial_network
+    make = context.untrained
 
-    def initial_network(*arguments, **options):
+    def untrained(*arguments, **options):
         network = make(*arguments, **options)
         network.weights[0][replicate, 0, 0] = math.nan
         return network
 
-    monkeypatch.setattr(context, "initial_network", initial_network)
+    monkeypatch.setattr(context, "untrained", untrained)
 
 
 def test_of_a_run_that_diverged_the_cause_is_said_and_not_that_points_have_no_curvature(tmp_path, capsys, caplog):
