@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
-.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers test-callbacks coverage coverage-tables bench docs packages keys lint types clean
+.PHONY: run reproduce-figures test test-exhaustive search-bits test-launchers test-callbacks test-trackers coverage coverage-tables bench docs packages keys lint types clean
 .DELETE_ON_ERROR:
 
 run: $(INSTALLED)  ## train XOR, measure its geometry, draw it, and write its page
@@ -36,6 +36,11 @@ test-callbacks:  ## the Recorder in Lightning and in Hugging Face's Trainer, in 
 	$(PYTHON) -m venv $(VENV)-callbacks
 	$(VENV)-callbacks/bin/pip install --quiet -c constraints.txt -e '.[dev,callbacks]'
 	$(VENV)-callbacks/bin/pytest -q tests/recorder/test_callbacks.py
+
+test-trackers:  ## tracker=tensorboard and tracker=mlflow with the real packages, in an environment of its own
+	$(PYTHON) -m venv $(VENV)-trackers
+	$(VENV)-trackers/bin/pip install --quiet -c constraints.txt -e '.[dev,tensorboard,mlflow]'
+	$(VENV)-trackers/bin/pytest -q tests/trackers
 
 coverage: $(INSTALLED)  ## the whole suite, and which lines of nngeom_cli no test reaches, in other processes either
 	mkdir -p build/coverage && rm -f build/coverage/data*
@@ -81,5 +86,5 @@ $(INSTALLED): pyproject.toml constraints.txt
 	touch $@
 
 clean:  ## removes what make and the tools made; outputs/ stays
-	rm -rf $(VENV) $(VENV)-launchers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-launchers $(VENV)-callbacks $(VENV)-trackers build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -124,6 +124,14 @@ class NumbersConfig(Section, section=""):
         default=60.0,
         measured=False,
     )
+    tracker: str | None = key(
+        "tensorboard, mlflow or an installed tracker of your own: is told of losses, statistics and figures too; null: "
+        "none",
+        Range(lambda value: value != "", "tensorboard, mlflow, an installed tracker, or null"),
+        suggestion="null tells none.",
+        default=None,
+        measured=False,
+    )
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -32,6 +32,7 @@ from nngeom_cli.system.memory import in_words
 from nngeom_cli.system.progress import Progress
 from nngeom_cli.system.surroundings import replaced
 from nngeom_cli.tables.table_file import located
+from nngeom_cli.trackers.tracker import make_tracker
 
 __all__ = [
     "checked",
@@ -59,6 +60,8 @@ def checked(composed: DictConfig, *, local: bool, here: bool = True) -> Config:
     refuse_shared_names(config)
     if here:
         require_memory(config)
+        if config.tracker is not None:
+            make_tracker(config.tracker)
     if local and plugins_of(config):
         from nngeom_cli.launch.trial import try_plugins
 

@@ -40,6 +40,8 @@ from nngeom_cli.system.progress import Progress
 from nngeom_cli.system.signals import Stop, stop_on_signal
 from nngeom_cli.system.surroundings import one_thread
 from nngeom_cli.system.writer import sole_writer
+from nngeom_cli.trackers.tracker import make_tracker
+from nngeom_cli.trackers.tracking import Tracking, tracked
 from nngeom_cli.training.blocks import train_on_cores
 from nngeom_cli.training.checkpoint import Checkpoint
 from nngeom_cli.training.device import resolve_device
@@ -59,7 +61,8 @@ def run(config: Config, directory: Path, *, command: str) -> None:
         command: how to repeat this run, for the record.
 
     Raises:
-        ConfigError: the device does not exist, the memory cannot hold the run, or the directory holds one already.
+        ConfigError: the device or the tracker does not exist, the memory cannot hold the run, or the directory holds
+            one already.
         FolderError: the directory cannot be written, or was moved or deleted during the run.
         RunError: a replicate diverged; everything that was measured is on disk.
         LostProcessError: a process that trained or drew was killed; what was saved is on disk.
@@ -70,6 +73,8 @@ def run(config: Config, directory: Path, *, command: str) -> None:
     available_cores()  # a wrong NNGEOM_CORES is refused before anything is written
     if config.figures.draw:
         drawing()
+    if config.tracker is not None:
+        make_tracker(config.tracker)
     with sole_writer(directory), one_thread():
         if (directory / INFO).exists() and "started" in described(directory, verify=True).info:
             raise ConfigError(
@@ -93,8 +98,12 @@ def train_and_draw(
     """
     config, seeds = context.config, context.seeds
     resume = f"`nngeom resume {shlex.quote(str(store.directory))}` continues it."
-    with losses_explained(least_memory(config), resume), stop_on_signal() as stop:
-        last = train_and_probe(context, store, start, stop)
+    with (
+        losses_explained(least_memory(config), resume),
+        stop_on_signal() as stop,
+        tracked(config.tracker, store, store.history.table() if start else None, warn) as tracking,
+    ):
+        last = train_and_probe(context, store, start, stop, tracking)
         stop.at_once()
         final = metrics(last, seeds, context.task)
         finite = [{key: value if math.isfinite(value) else None for key, value in row.items()} for row in final]
@@ -106,10 +115,13 @@ def train_and_draw(
             log.warning(divergence_words(diverged, len(seeds), optimizer.lr, optimizer.volume_penalty))
         whole = sorted({*seeds} - {row["replicate"] for row in diverged or []})
         tell_remarks(store.read_geometry(last.epoch).sel(replicate=whole))
+        tracking.measured(config.figures.band)
         if not config.figures.draw:
             return final, []
         measure_display(context, store)
-        return final, drawing()(load_run(store.directory), cores=available_cores())
+        figures = drawing()(load_run(store.directory), cores=available_cores())
+        tracking.figures(figures)
+        return final, figures
 
 
 def measure_display(context: RunContext, store: RunDirectory) -> None:
@@ -133,7 +145,9 @@ def drawing() -> Callable[..., list[Path]]:
     return draw_figures
 
 
-def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint | None, stop: Stop) -> Checkpoint:
+def train_and_probe(
+    context: RunContext, store: RunDirectory, start: Checkpoint | None, stop: Stop, tracking: Tracking
+) -> Checkpoint:
     """Trains to the last epoch, or until all is solved, writing measurements and checkpoints; returns the last one."""
     network, optimizer = context.network, context.config.optimizer
     last, goal = start, context.task.solved_accuracy
@@ -162,6 +176,7 @@ def train_and_probe(context: RunContext, store: RunDirectory, start: Checkpoint 
             stops = False
             if last.epoch in recorded_at:
                 store.add_history(last, context.seeds)
+                tracking.scores(last.epoch, last.scores, context.seeds)
                 stops = optimizer.stop == "solved" and last.epoch > 0 and bool((last.accuracy >= goal).all())
             if stops and last.epoch < context.last:
                 measured.add(last.epoch)

@@ -10,6 +10,7 @@ SHA256SUMS     checksums of history.csv and of the files of geometry/ and checkp
 display.nc     the replicate that heatmaps show, measured again on a finer grid at the epochs that they show
 figures/       pictures, drawn from the files above; checkpoints/epoch-000200.png of each probed epoch
 report.html    the page of `nngeom report`
+tracker/       what a tracker such as TensorBoard keeps, made from the files above
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ __all__ = [
     "INFO",
     "MANIFEST",
     "SWEEP",
+    "TRACKER",
     "checkpoint_name",
     "epoch_of",
     "geometry_name",
@@ -42,6 +44,7 @@ FIGURES = "figures"
 MANIFEST = "SHA256SUMS"
 DISPLAY = "display.nc"
 SWEEP = "sweep.json"
+TRACKER = "tracker"
 
 
 def geometry_name(epoch: int) -> str:

@@ -21,7 +21,7 @@ __all__ = ["APART", "Overview", "overviews"]
 
 NOT_STARTED, DAMAGED = "not started", "damaged"
 OF_RECORDINGS = "recorded"  # a section of config that a run of nngeom itself has not
-APART = ("figures.", f"{OF_RECORDINGS}.data", "device", "checkpoint_seconds")  # keys that make no other run
+APART = ("figures.", f"{OF_RECORDINGS}.data", "device", "checkpoint_seconds", "tracker")  # keys that make no other run
 
 
 @dataclass(frozen=True)

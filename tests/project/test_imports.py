@@ -27,7 +27,7 @@ LEVELS = [
     {"training"},
     {"probes", "store"},
     {"analysis"},
-    {"figures"},
+    {"figures", "trackers"},
     {"experiments", "pages", "runs"},
     {"launch", "reproduction", "recorder"},
     {"cli"},
