@@ -94,7 +94,7 @@ def divergence_words(
     more = f" and {len(diverged) - MOST_NAMED} more" if len(diverged) > MOST_NAMED else ""
     penalized = (
         f" Or the penalized layer lost rank, where log V is -inf: bring `optimizer.volume_penalty`, which is "
-        f"{volume_penalty:g}, nearer to 0."
+        f"{volume_penalty:g}, nearer to 0, or take a smooth activation."
     )
     return (
         f"The loss of {len(diverged)} of {replicates} replicates is not finite at the end (seed {', '.join(named)}"
