@@ -243,10 +243,24 @@ def batch_norm(
     return _channel_norm(z, weight, bias, running_mean, running_var, training, eps, [0, *range(2, z.ndim)])
 
 
-def det(matrix: Tensor) -> Tensor | None:
-    """By minors; torch's own has no second derivative where two singular values are equal, and wrong ones elsewhere."""
-    if matrix.shape[-1] > _LARGEST_DETERMINANT:
-        return None
+def det(matrix: Tensor) -> Tensor:
+    """Torch's has no second derivative where two singular values are equal, and wrong ones where one is 0.
+
+    By minors; of a large matrix after elimination down to four rows, with the largest entry as pivot. A pivot is 0 only
+    where all that is left is: there first and second derivatives are 0, whatever it is divided by.
+    """
+    factor = torch.ones_like(matrix[..., 0, 0])
+    while (size := matrix.shape[-1]) > _LARGEST_DETERMINANT:
+        place, index = (matrix * matrix).flatten(-2).argmax(-1), torch.arange(size, device=matrix.device)
+        for axis, chosen in ((-2, place // size), (-1, place % size)):
+            chosen = chosen.unsqueeze(-1)
+            swapped = torch.where(index == 0, chosen, torch.where(index == chosen, 0, index))  # with the first
+            matrix = torch.take_along_dim(matrix, swapped.unsqueeze(-1 if axis == -2 else -2), axis)
+            factor = torch.where(chosen[..., 0] == 0, factor, -factor)
+        pivot = matrix[..., :1, :1]
+        factor = factor * pivot[..., 0, 0]
+        column = matrix[..., 1:, :1] / torch.where(pivot == 0, 1.0, pivot)
+        matrix = matrix[..., 1:, 1:] - column * matrix[..., :1, 1:]
 
     def minor(row: int, columns: tuple[int, ...]) -> Tensor:
         if len(columns) == 1:
@@ -257,7 +271,7 @@ def det(matrix: Tensor) -> Tensor | None:
         ]
         return torch.stack(parts).sum(dim=0)
 
-    return minor(0, tuple(range(matrix.shape[-1])))
+    return factor * minor(0, tuple(range(matrix.shape[-1])))
 
 
 COMPOSITES: dict[str, Callable[..., Tensor | None]] = {  # by the names that torch's functions and methods have

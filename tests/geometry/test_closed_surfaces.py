@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from reference import DOUBLE, Sine
+from reference import DOUBLE, Sine, points
 from torch.nn import functional
 
 from nngeom_cli.geometry import PAPER_CURVATURE_FACTOR, measure, ricci_scalar
@@ -112,3 +112,27 @@ def test_surfaces_through_awkward_functions_have_their_curvature(name):
     x = torch.tensor([[0.3, 0.4], [-1.2, 0.5], [0.7, -0.6], [1.5, -0.8]], dtype=torch.float64)
     expected = torch.stack([torch.as_tensor(curvature(p), dtype=x.dtype) for p in x])
     torch.testing.assert_close(ricci_scalar(function, x), expected, rtol=1e-9, atol=0)
+
+
+@pytest.mark.parametrize("size", [2, 4, 5, 6, 9])
+def test_determinants_of_all_sizes_have_their_curvature_where_the_matrix_is_singular_and_elsewhere(size):
+    mixing = points(size, size, seed=5)
+    mixing = mixing / torch.linalg.det(mixing).abs() ** (1 / size)
+
+    def graph(p, *, mixed):
+        matrix = torch.block_diag(turned(p), torch.eye(size - 2, dtype=p.dtype))
+        return torch.cat([p, torch.linalg.det(mixing @ matrix if mixed else matrix)[None]])
+
+    x = torch.tensor([[0.0, 0.0], [0.3, 0.4], [1.0, 0.0], [-1.2, 0.5]], dtype=torch.float64)  # singular at the first
+    expected = torch.stack([of_paraboloid(p) for p in x])
+    for mixed in (False, True):
+        found = ricci_scalar(lambda p, mixed=mixed: graph(p, mixed=mixed), x)
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=0)
+
+
+def test_a_determinant_of_rank_three_below_its_size_is_flat():
+    def graph(p):
+        moving = torch.cat([p, p[:1] - p[1:], torch.ones(3, dtype=p.dtype)])
+        return torch.cat([p, torch.linalg.det(torch.diag(moving))[None]])
+
+    assert ricci_scalar(graph, torch.zeros(1, 2, dtype=torch.float64)) == 0

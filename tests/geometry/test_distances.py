@@ -74,6 +74,23 @@ def test_zeros_that_do_not_move_leave_curvature_and_volume_alone():
     torch.testing.assert_close(log_volume_element(padded, x), log_volume_element(plain, x))
 
 
+HALVES = {  # squared, in both coordinates; R at 0 where 8 would be right for the whole square
+    "clamp from below": (lambda p: p.clamp(min=0) ** 2, 8),
+    "both halves by clamp": (lambda p: p.clamp(min=0) ** 2 + p.clamp(max=0) ** 2, 32),
+    "relu": (lambda p: p.relu() ** 2, 0),
+    "both halves by relu": (lambda p: p.relu() ** 2 + (-p).relu() ** 2, 0),
+}
+
+
+@pytest.mark.parametrize("name", HALVES)
+def test_at_its_bound_clamp_has_slope_one_and_relu_slope_zero_in_squares_too(name):
+    square, at_zero = HALVES[name]
+    x = torch.tensor([[0.0, 0.0], [0.3, 0.4]], dtype=DOUBLE)
+    found = ricci_scalar(lambda p: torch.cat([p, square(p).sum()[None]]), x)
+    assert found[0] == at_zero
+    torch.testing.assert_close(found[1], ricci_scalar(lambda p: torch.cat([p, (p @ p)[None]]), x[1]))
+
+
 SINC = [0.0, 1e-200, 1e-7, -1e-4, 1e-3, -0.1, 0.499, 0.5, 0.51, -1.0, 3.3]
 
 
