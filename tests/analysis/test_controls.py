@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 import xarray as xr
-from made_runs import examples, image_planes, path, plane
+from made_runs import examples, geodesics, image_planes, path, plane
 
 from nngeom_cli.analysis.bootstrap import over_replicates, stage_table
 from nngeom_cli.analysis.data import data_statistics
+from nngeom_cli.analysis.geodesic import geodesic_statistics
 from nngeom_cli.analysis.grid import grid_statistics
 from nngeom_cli.analysis.path import path_statistics
 from nngeom_cli.analysis.plane import plane_statistics
@@ -18,6 +19,7 @@ KINDS = {
     "path": (path_statistics, path(pairs=3, replicates=4, speed=True)),
     "plane": (plane_statistics, image_planes(replicates=4)),
     "data": (data_statistics, examples(replicates=4, curved=True)),
+    "geodesic": (geodesic_statistics, geodesics(replicates=4)),
 }
 
 
@@ -63,7 +65,7 @@ def test_a_boundary_that_there_is_not_is_refused_with_those_that_there_are(kind,
         statistics_of(kind, boundaries=asked)
 
 
-@pytest.mark.parametrize("kind", BOUNDARIES)
+@pytest.mark.parametrize("kind", [kind for kind, names in BOUNDARIES.items() if "other" in names])
 def test_without_another_replicate_or_path_that_control_is_nan_and_says_why(kind):
     measure, geometry = KINDS[kind]
     alone = geometry.isel(pair=[0]) if kind == "path" else geometry.isel(replicate=[0])
