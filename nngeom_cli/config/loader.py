@@ -138,7 +138,7 @@ def typed_section(schema: type[Section], values: Mapping[str, Any], kind: str = 
     typed = {}
     for name, (field, about) in keys.items():
         must_be, suggestion = type_in_words(field.type)
-        if not must_be:
+        if not must_be and about.ranges:
             must_be, suggestion = about.ranges[0].must_be, about.suggestion
         try:
             typed[name] = _converted(values[name], field.type)

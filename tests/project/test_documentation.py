@@ -96,8 +96,8 @@ def shortened(words, draw):
     given = dict(word.partition("=")[::2] for word in words if "=" in word)
     if given.get("experiment") in FEWER_SETTINGS:
         fewer = dict(word.partition("=")[::2] for word in FEWER_SETTINGS[given["experiment"]])
-        if "probe.points" in fewer:  # it has no grid
-            del short["probe.resolution"]
+        if {"probe.points", "probe.steps"} & set(fewer):  # it has no grid
+            short.pop("probe.resolution", None)
         short = fewer | short
     return [word for word in words if "=" not in word] + [f"{key}={value}" for key, value in (given | short).items()]
 
