@@ -31,7 +31,7 @@ def test_the_examples_record_a_convolutional_network_and_a_transformer(tmp_path,
     assert run.status == "complete"
     assert run.geometry.attrs["layer_names"] == "features.3\nclassifier.1"
     assert run.geometry.attrs["image_shape"].tolist() == [1, 8, 8]
-    assert "plane-0-1-2-layers.png" in capsys.readouterr().out
+    assert "plane-0-1-2-layer-2.png" in capsys.readouterr().out
     exec(compile(code, str(PAGE), "exec"), {})  # as if it was started again: it trains to the same parameters
     fewer = {'"steps": 16': '"steps": 2', "epochs=4": "epochs=1", "range(5)": "range(2)"}
     exec(compile(shorter(TRANSFORMER, fewer), str(PAGE), "exec"), names)

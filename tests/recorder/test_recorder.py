@@ -127,7 +127,7 @@ def test_the_model_its_mode_and_the_random_numbers_are_left_alone(tmp_path):
 def test_other_commands_take_it(whole, tmp_path, capsys):
     assert main(["figures", str(whole.directory), "figures.band=0.3"]) == 0
     assert main(["summarize", str(whole.directory)]) == 0
-    assert "complete" in capsys.readouterr().out
+    assert "\nwhole  1 " in capsys.readouterr().out
     for words in (["resume"], ["run", "--from"], ["measure"]):
         assert main([*words, str(whole.directory)]) == 2
         assert "Run the script again that wrote it" in capsys.readouterr().err
