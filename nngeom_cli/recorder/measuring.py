@@ -182,7 +182,8 @@ def _states(path: Path) -> list[Mapping[str, Any]]:
 def _tensors(path: Path) -> Mapping[str, Any]:
     from safetensors.torch import load_file
 
-    return load_file(path)
+    states: Mapping[str, Any] = load_file(path)
+    return states
 
 
 def _load(models: Sequence[torch.nn.Module], states: Sequence[Mapping[str, Any]], path: Path) -> None:
