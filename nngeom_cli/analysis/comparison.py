@@ -102,7 +102,7 @@ def difference(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Estima
 
     Example:
         >>> print(difference({0: 1.5, 1: 2.5, 2: 3.5}, {0: 1.0, 1: 2.0, 2: 3.0}))
-        0.5 (n = 3)
+        0.5 [0.5, 0.5] (n = 3)
     """
     if not ours or not theirs:
         return NOTHING

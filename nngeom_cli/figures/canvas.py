@@ -26,7 +26,7 @@ def fitting(keys: Sequence[Artist], inches: float, most: int = 12) -> int:
         >>> from matplotlib.lines import Line2D
         >>> keys = [Line2D([], [], label=30 * "a") for _ in range(4)]
         >>> fitting(keys, 7.0), fitting(keys, 3.4)
-        (3, 1)
+        (4, 1)
     """
     widths = [KEY_MARK + KEY_GAP + text_width(str(key.get_label()), SMALL_FONT_SIZE) for key in keys]
     for columns in range(min(most, len(keys)), 1, -1):

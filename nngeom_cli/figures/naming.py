@@ -52,7 +52,7 @@ def drawable_text(text: str, most: int = LONGEST) -> str:
 
     Example:
         >>> drawable_text("$x$ of\\tthe petals of an iris")
-        '\\\\$x\\\\$ of?the petals…'
+        '\\\\$x\\\\$ of\\\\tthe petal…'
     """
     text = printable(text)
     short = text if len(text) <= most else f"{text[: most - 1].rstrip()}…"

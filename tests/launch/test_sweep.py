@@ -382,7 +382,7 @@ def test_what_hydra_writes_into_a_sweep_that_goes_on_leaves_a_file_with_another_
     runner.failures[1] = ZeroDivisionError("oh")
     sweep = Path(nngeom("run", "-m", "seed=0,1")[1][-1])
     theirs = [tmp_path / "multirun.yaml", tmp_path / "job.log"]
-    for mine, other in zip([sweep / "multirun.yaml", *sweep.glob("*seed1/job.log")], theirs, strict=True):
+    for mine, other in zip([sweep / "multirun.yaml", *sweep.glob("*seed=1/job.log")], theirs, strict=True):
         mine.unlink()
         other.write_text("theirs")
         os.link(other, mine)

@@ -32,7 +32,7 @@ KINDS = {
 def run_to(monkeypatch, tmp_path):
     """Runs a config in a directory of a name, until its end or until the checkpoint of an epoch is written."""
     monkeypatch.setenv("NNGEOM_CORES", "1")
-    make, write = context.initial_network, RunDirectory.write_checkpoint
+    make, write = context.untrained, RunDirectory.write_checkpoint
 
     def with_one_broken(*arguments, **options):
         network = make(*arguments, **options)
@@ -46,7 +46,7 @@ def run_to(monkeypatch, tmp_path):
                 os.kill(os.getpid(), signal.SIGTERM)
 
         if "architecture__activation" not in changes:
-            monkeypatch.setattr(context, "initial_network", with_one_broken)
+            monkeypatch.setattr(context, "untrained", with_one_broken)
         monkeypatch.setattr(RunDirectory, "write_checkpoint", write_and_stop)
         directory = tmp_path / name
         directory.mkdir()
