@@ -186,9 +186,9 @@ def test_a_job_of_submitit_whose_result_has_no_room_is_a_sentence(tmp_path):
 
 @pytest.mark.slow
 def test_where_only_the_numbers_of_a_figure_do_not_fit_no_process_crashes():
-    words = ["optimizer.epochs=1", "probe.checkpoints=[0]", "probe.resolution=100", "replicates=1"]
+    words = ["optimizer.epochs=1", "probe.checkpoints=[0]", "probe.resolution=200", "replicates=1"]
     assert main(["run", *words, "figures.draw=false", "hydra.run.dir=run"]) == 0
-    between = 300_000  # bytes: more than a picture has, fewer than what is drawn
+    between = 1_000_000  # bytes: more than a picture has, fewer than what is drawn
     done = subprocess.run(
         [sys.executable, "-m", "nngeom_cli", "figures", "run"],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (between, between)),

@@ -252,5 +252,5 @@ def test_networks_in_the_plane_are_measured_again_with_all_figures(source, measu
     code, told, _ = measured(source, "probe.resolution=6", "figures.draw=true")
     assert code == 0
     assert any(line.startswith("figure ") for line in told)
-    assert "trained before, measured in" in told[0]
+    assert any("trained before, measured in" in line for line in told)
     assert main(["figures", told[-1]]) == main(["summarize", told[-1]]) == main(["animate", told[-1]]) == 0
