@@ -128,7 +128,7 @@ def next_words(name, made):
 
 
 def pictures(directory):
-    return {path.name: path.read_bytes() for path in (directory / "figures").iterdir()}
+    return {path.name: path.read_bytes() for path in (directory / "figures").rglob("*.*")}
 
 
 def check(name, made, whole):

@@ -130,7 +130,7 @@ def check_summary(copy, right):
 
 def check_pictures(copy, right, capsys):
     for command in ("figures", "animate"):
-        for path in (copy / "figures").iterdir():
+        for path in (copy / "figures").rglob("*.*"):
             path.unlink()
         capsys.readouterr()
         code = main([command, str(copy)])
