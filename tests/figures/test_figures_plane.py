@@ -190,7 +190,7 @@ def test_curvature_is_on_a_symmetric_logarithmic_scale(tmp_path):
 def test_at_most_six_checkpoints_first_and_last_always(tmp_path, count, shown):
     epochs = np.arange(count) * 5
     figure = through_training(made_run(tmp_path, plane(epochs=epochs)), 1).figure
-    titles = [axes.get_title().replace("\n", " ").split(",")[0] for axes in heatmap_axes(figure)[:shown]]
+    titles = [re.split("[,\n]", axes.get_title())[0] for axes in heatmap_axes(figure)[:shown]]
     assert len(heatmap_axes(figure)) == 3 * shown
     assert titles[0] == "epoch 0"
     assert titles[-1] == f"epoch {epochs[-1]}"
