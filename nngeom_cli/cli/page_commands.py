@@ -57,11 +57,16 @@ def watch(options: Namespace) -> int:
         raise ConfigError(f"`nngeom watch` must be followed by one run directory. Got {len(folders)}. Name one.")
 
     from nngeom_cli.pages.watch import page_server
+    from nngeom_cli.system.signals import stop_on_signal
 
-    with page_server(folders[0], defaults_of, options.port or 0) as server:
+    with (
+        contextlib.suppress(KeyboardInterrupt),  # that is how it ends
+        page_server(folders[0], defaults_of, options.port or 0) as server,
+        stop_on_signal() as stop,  # also where it was started in the background, with SIGINT ignored
+    ):
+        stop.at_once()
         print(server.address, flush=True)
-        with contextlib.suppress(KeyboardInterrupt):  # that is how it ends
-            server.serve_forever()
+        server.serve_forever()
     return 0
 
 

@@ -139,10 +139,16 @@ def test_a_wrong_port_is_refused(run, server, capsys):
 
 
 @pytest.mark.slow
-def test_ctrl_c_stops_the_server_and_is_no_error(run):
+@pytest.mark.parametrize("before", [signal.default_int_handler, signal.SIG_IGN], ids=["foreground", "background"])
+def test_ctrl_c_stops_the_server_and_is_no_error(run, before):
     command = [sys.executable, "-m", "nngeom_cli", "watch", str(run)]
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ.copy(),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, before),
     )
     address = urlsplit(process.stdout.readline())
     connection = HTTPConnection("127.0.0.1", address.port, timeout=60)
