@@ -37,7 +37,7 @@ def test_the_page_has_the_coverage_of_each_kind_of_interval():
         assert stated == pytest.approx(TABLES.of_proportion(float(data.removeprefix("p = ")), n), abs=6e-4)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("kind", list(TABLES.KINDS))
 def test_an_interval_holds_the_truth_as_often_as_the_page_says(kind):
     rng = np.random.default_rng(1)
